@@ -1,0 +1,69 @@
+"""Every error the command line reports, and its exit code.
+
+    PerdureError                1   anything below; what failed, the value, a hint
+    ├── UsageError              2   an argument, a task, a job name, a key in a file
+    ├── ConflictError           3   the job is running already, the folder exists already
+    ├── EnvironmentFailed       4   no uv, no resolution, no such variant
+    ├── StorageError            5   no space, an unwritable folder
+    ├── NewerFormatError        6   a file written by a newer perdure
+    ├── DifferenceError         7   a drill, a demo or a rerun found another result
+    └── TimeoutExpired          8   something outside this process did not answer in time
+
+A followed job ends with the job's own exit code; 75 means interrupted and durable, 76 fenced.
+Messages are lower case, literals in backticks, no full stop at the end.
+"""
+
+from __future__ import annotations
+
+
+class PerdureError(Exception):
+    """What failed, with the value in it, and a hint that names the next command."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(PerdureError):
+    """What the user wrote is not possible: an argument, a name, a key in a file."""
+
+    exit_code = 2
+
+
+class ConflictError(PerdureError):
+    """It is being done already, or something is in the way."""
+
+    exit_code = 3
+
+
+class EnvironmentFailed(PerdureError):
+    """The environment could not be locked or installed."""
+
+    exit_code = 4
+
+
+class StorageError(PerdureError):
+    """A folder cannot be written, or a disk is full."""
+
+    exit_code = 5
+
+
+class NewerFormatError(PerdureError):
+    """A file was written by a newer perdure than this one."""
+
+    exit_code = 6
+
+
+class DifferenceError(PerdureError):
+    """Two runs that should have ended alike did not."""
+
+    exit_code = 7
+
+
+class TimeoutExpired(PerdureError):
+    """Something outside this process did not answer within its time limit."""
+
+    exit_code = 8
