@@ -3,7 +3,8 @@
     PerdureError                1   anything below; what failed, the value, a hint
     ├── UsageError              2   an argument, a task, a job name, a key in a file
     ├── ConflictError           3   the job is running already, the folder exists already
-    ├── EnvironmentFailed       4   no uv, no resolution, no such variant
+    ├── EnvironmentFailed       4   no resolution, no such variant
+    │   └── MissingProgram      4   no uv, no git, no such command
     ├── StorageError            5   no space, an unwritable folder
     ├── NewerFormatError        6   a file written by a newer perdure
     ├── DifferenceError         7   a drill, a demo or a rerun found another result
@@ -43,6 +44,14 @@ class EnvironmentFailed(PerdureError):
     """The environment could not be locked or installed."""
 
     exit_code = 4
+
+
+class MissingProgram(EnvironmentFailed):
+    """A program that is needed is not on this machine."""
+
+    def __init__(self, message: str, *, program: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.program = program
 
 
 class StorageError(PerdureError):
