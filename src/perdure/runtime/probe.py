@@ -1,9 +1,10 @@
-"""What a drill does inside a training: interrupt it at named points, write down what it saw, leave items out.
+"""What a drill does inside a training: interrupts it at named points, and notes what it saw.
 
 A drill hands its orders over in PERDURE_DRILL, as JSON:
 
     {"trace": bool, "drop": [items], "save_every": steps or 0, "actions": [ACTION, ...]}
-    ACTION: {"point": name, "step": n or null, "nth": k, "do": "term|kill|file", "delay_s": 0.0, "after": bool}
+    ACTION: {"point": name, "step": n or null, "nth": k, "do": "term|kill|int|usr2|file",
+             "delay_s": 0.0, "after": bool}
 
 An action fires once: at the `nth` (1 when left out) time that its point is reached at step `step`
 or later. `do` may name two in a row, as `term-kill`; the second follows a few milliseconds later.
@@ -24,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Optional
+from typing import Final
 
 from perdure.runtime import names
 
@@ -143,7 +144,7 @@ class _Asked:
     """Whether the environment was asked already, and what it said."""
 
     done = False
-    drill: Optional[Drill] = None
+    drill: Drill | None = None
 
 
 def forget() -> None:
@@ -152,7 +153,7 @@ def forget() -> None:
     _Asked.drill = None
 
 
-def _current() -> Optional[Drill]:
+def _current() -> Drill | None:
     if not _Asked.done:
         _Asked.done = True
         text = os.environ.get(names.DRILL)
