@@ -1,0 +1,67 @@
+"""A project: its folder, its package, its tasks and what its environment needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+GRACE_S = 30.0
+RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A named command, with how long it may take to stop and how often it is tried again."""
+
+    name: str
+    command: tuple[str, ...]
+    grace_s: float = GRACE_S
+    retries: int = RETRIES
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the code needs: extras that exclude each other, a Python, Debian packages by stage.
+
+    No variants: the project has one environment only. `python` is a version such as `3.11`, None
+    where `requires-python` decides. `apt` maps `build`, `runtime` and `dev` to files that list
+    one package a line.
+    """
+
+    variants: tuple[str, ...] = ()
+    default_variant: str | None = None
+    python: str | None = None
+    apt: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder whose pyproject.toml has `[tool.perdure]`."""
+
+    root: Path
+    name: str
+    package: str
+    tasks: Mapping[str, Task]
+    environment: Environment = Environment()
+
+    @property
+    def results(self) -> Path:
+        """Return the folder of run folders."""
+        return self.root / "results"
+
+    @property
+    def state(self) -> Path:
+        """Return the folder of what perdure keeps for itself: never in git, always rebuildable."""
+        return self.root / ".perdure"
+
+    @property
+    def data(self) -> Path:
+        """Return the folder of data sets."""
+        return self.root / "data"
+
+    @property
+    def source(self) -> Path:
+        """Return the folder that has to be importable: the package is not installed for a job."""
+        return self.root / "src"

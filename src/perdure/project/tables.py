@@ -1,0 +1,82 @@
+"""The tables people write: `[tool.perdure]` in pyproject.toml, and a user's own settings.
+
+Decoded in `decode` and `settings`, published as a JSON schema by `schema`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+FORMAT = 1
+
+Name = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0, description="seconds")]
+Command = str | Annotated[list[str], Meta(min_length=1)]
+
+
+class TaskTable(Struct, forbid_unknown_fields=True):
+    """A task with more to say than its command."""
+
+    command: Annotated[Command, Meta(description="a line as in a terminal, or a list of words")]
+    grace_s: Annotated[
+        Seconds, Meta(description="how long it may take to stop before it is killed")
+    ] = 30.0
+    retries: Annotated[
+        int, Meta(ge=0, description="how often a crash is tried again without progress")
+    ] = 2
+
+
+class AptTable(Struct, forbid_unknown_fields=True):
+    """Files of Debian package names, one a line, by the stage that needs them."""
+
+    build: Name | UnsetType = UNSET
+    runtime: Name | UnsetType = UNSET
+    dev: Name | UnsetType = UNSET
+
+
+class EnvironmentTable(Struct, forbid_unknown_fields=True):
+    """What the code needs besides its dependencies."""
+
+    variants: Annotated[
+        list[Name], Meta(description="extras of which exactly one is installed, such as cpu, cuda")
+    ] = []
+    default_variant: Name | UnsetType = UNSET
+    python: Annotated[
+        str, Meta(pattern=r"^3\.\d+(\.\d+)?$", description="a version such as 3.11")
+    ] | UnsetType = UNSET
+    apt: AptTable | UnsetType = UNSET
+
+
+class TemplateTable(Struct, forbid_unknown_fields=True):
+    """Which template the project was made from; written by `perdure new`."""
+
+    version: int
+    base: str | UnsetType = UNSET
+
+
+class ProjectTable(Struct, forbid_unknown_fields=True):
+    """`[tool.perdure]` in pyproject.toml."""
+
+    format: Annotated[int, Meta(ge=1, description="the version of this table")]
+    package: Annotated[str, Meta(description="the package that src/ holds")]
+    tasks: dict[str, str | Annotated[list[str], Meta(min_length=1)] | TaskTable] = {}
+    environment: EnvironmentTable | UnsetType = UNSET
+    template: TemplateTable | UnsetType = UNSET
+
+
+class IndexTable(Struct, forbid_unknown_fields=True):
+    """Where an index that a project names is to be found from here."""
+
+    url: Annotated[Name, Meta(description="a URL or a folder")]
+    format: Literal["flat", "simple"] | UnsetType = UNSET
+
+
+class SettingsTable(Struct, forbid_unknown_fields=True):
+    """A user's settings: config.toml, and .perdure/local.toml for one project."""
+
+    format: Annotated[int, Meta(ge=1)] = 1
+    indexes: dict[str, Name | IndexTable] = {}
+    default_variant: Name | UnsetType = UNSET
+    editor: Name | UnsetType = UNSET
