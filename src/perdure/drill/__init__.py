@@ -1,1 +1,1 @@
-"""TODO"""
+"""Proof that a training carries on: interrupt it in every way, compare what comes out."""

@@ -4,14 +4,16 @@ A drill hands its orders over in PERDURE_DRILL, as JSON:
 
     {"trace": bool, "drop": [items], "save_every": steps or 0, "actions": [ACTION, ...]}
     ACTION: {"point": name, "step": n or null, "nth": k, "do": "term|kill|int|usr2|file",
-             "delay_s": 0.0, "after": bool}
+             "generation": g or null, "delay_s": 0.0, "after": bool}
 
 An action fires once: at the `nth` (1 when left out) time that its point is reached at step `step`
-or later. `do` may name two in a row, as `term-kill`; the second follows a few milliseconds later.
-`delay_s` lets it land in the middle of the step that follows. With `after` it only counts points
-once every action before it in the list has fired, so that a second interruption lands inside the
-save which the first one caused. Before anything is fired it is written to
-trace/<generation>.fired.jsonl, so that what is counted afterwards is what happened.
+or later, in that generation only, so that one text serves all attempts of a run. `do` may name two
+in a row, as `term-kill`; the second follows a few milliseconds later. `delay_s` lets it land in the
+middle of the step that follows. With `after` it only counts points once every action before it in
+the list has fired, so that a second interruption lands inside the save which the first one caused.
+Before anything is fired it is written to trace/<generation>.fired.jsonl, so that what is counted
+afterwards is what happened. A traced training that gets to its end leaves which points it reached
+in trace/<generation>.points.jsonl.
 
 Without PERDURE_DRILL everything here returns at once. Standard library only, Python 3.9 or newer.
 """
@@ -45,6 +47,7 @@ class Action:
 
     def __init__(self, order: Mapping[str, object]) -> None:
         self.point = str(order["point"])
+        self.generation = order.get("generation")
         self.first_step = _number(order.get("step"), 0)
         self.remaining = int(_number(order.get("nth"), 1))
         self.what = str(order["do"]).split("-")
@@ -73,7 +76,9 @@ class Drill:
         self.save_every = int(orders.get("save_every", 0))
         # Of several ranks only the first one is interrupted and traced.
         self.trace = bool(orders.get("trace", False)) and leader
-        self.actions = [Action(order) for order in orders.get("actions", ())] if leader else []
+        actions = [Action(order) for order in orders.get("actions", ())] if leader else []
+        self.actions = [one for one in actions if one.generation in (None, generation)]
+        self.points: dict[str, list[int]] = {}
         self.run_dir = run_dir
         self.generation = generation
         self.step = 0
@@ -84,12 +89,19 @@ class Drill:
         """Fire what is due here; points are reached by the training's and the writer's thread."""
         self.step = max(self.step, step)
         with self._lock:
+            self._note(point, step)
             due = [action for action in self._ready() if action.due(point, step)]
         for action in due:
             if action.delay_s > 0:
                 _later(action.delay_s, partial(self.fire, action, point))
             else:
                 self.fire(action, point)
+
+    def _note(self, point: str, step: int) -> None:
+        if self.trace:
+            self.points.setdefault(point, []).append(step)
+            if point == "finish":
+                self.append(".points.jsonl", self.points)
 
     def _ready(self) -> list[Action]:
         ready = []
