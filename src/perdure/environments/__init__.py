@@ -1,1 +1,1 @@
-"""TODO"""
+"""The locked environment of a project: resolved and installed by uv."""

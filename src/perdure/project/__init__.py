@@ -1,1 +1,1 @@
-"""TODO"""
+"""The project a folder holds: found, decoded, made from the template."""

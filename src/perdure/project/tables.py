@@ -43,17 +43,11 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
         list[Name], Meta(description="extras of which exactly one is installed, such as cpu, cuda")
     ] = []
     default_variant: Name | UnsetType = UNSET
-    python: Annotated[
-        str, Meta(pattern=r"^3\.\d+(\.\d+)?$", description="a version such as 3.11")
-    ] | UnsetType = UNSET
+    python: (
+        Annotated[str, Meta(pattern=r"^3\.\d+(\.\d+)?$", description="a version such as 3.11")]
+        | UnsetType
+    ) = UNSET
     apt: AptTable | UnsetType = UNSET
-
-
-class TemplateTable(Struct, forbid_unknown_fields=True):
-    """Which template the project was made from; written by `perdure new`."""
-
-    version: int
-    base: str | UnsetType = UNSET
 
 
 class ProjectTable(Struct, forbid_unknown_fields=True):
@@ -63,7 +57,6 @@ class ProjectTable(Struct, forbid_unknown_fields=True):
     package: Annotated[str, Meta(description="the package that src/ holds")]
     tasks: dict[str, str | Annotated[list[str], Meta(min_length=1)] | TaskTable] = {}
     environment: EnvironmentTable | UnsetType = UNSET
-    template: TemplateTable | UnsetType = UNSET
 
 
 class IndexTable(Struct, forbid_unknown_fields=True):
