@@ -6,7 +6,8 @@ numpy only where the training has imported them itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# As typing.TYPE_CHECKING: importing typing would be most of what importing perdure costs.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "start"]

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The command line: the only part that prints."""

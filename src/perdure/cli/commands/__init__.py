@@ -1,1 +1,1 @@
-"""TODO"""
+"""One module a verb: `add_arguments(parser)` and `execute(arguments, console)`."""

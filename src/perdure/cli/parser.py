@@ -1,0 +1,120 @@
+"""One verb's parser, and the cut between perdure's options and the task's.
+
+`perdure run [options] TASK ...` is read as `docker run` reads its own: the first word that is no
+option is the task, and nothing after it is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+from perdure.cli.nearest import did_you_mean
+from perdure.cli.verbs import COMMAND, TASK, Verb
+from perdure.errors import UsageError
+
+ActionT = TypeVar("ActionT", bound=argparse.Action)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises UsageError, and knows which of its options take a value."""
+
+    def __init__(self, verb: Verb) -> None:
+        self.takes_value: dict[str, bool] = {}
+        self.verb = verb
+        self.entries: list[argparse.Action] = []
+        super().__init__(
+            prog=f"perdure {verb.name}",
+            usage=f"perdure {verb.name} [options] {verb.usage}".rstrip(),
+            description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
+            epilog="examples:\n" + "\n".join(f"  {example}" for example in verb.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def _add_action(self, action: ActionT) -> ActionT:
+        """Return the action added, after noting it for the cut and for the reference."""
+        self.entries.append(action)
+        for option in action.option_strings:
+            self.takes_value[option] = action.nargs != 0
+        return super()._add_action(action)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would have printed.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(message, hint=f"see `perdure {self.verb.name} --help`")
+
+
+def build_parser(verb: Verb) -> Parser:
+    """Return the parser of a verb, with the options that all verbs have; imports its module."""
+    from importlib import import_module
+
+    parser = Parser(verb)
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell more")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    import_module(verb.module).add_arguments(parser)
+    return parser
+
+
+def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments of a verb; `rest` holds the words that belong to the task.
+
+    Raises:
+        UsageError: an unknown option (with the one that was meant), a value that does not fit.
+        SystemExit: `--help` was printed.
+    """
+    own, rest = cut(parser, words)
+    arguments, unknown = parser.parse_known_args(own)
+    if unknown:
+        raise unknown_word(parser, unknown[0])
+    arguments.rest = rest
+    return arguments
+
+
+def cut(parser: Parser, words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the words that are perdure's and those that are the task's, untouched."""
+    if parser.verb.rest == COMMAND:
+        end = words.index("--") if "--" in words else len(words)
+        return list(words[:end]), tuple(words[end + 1 :])
+    if parser.verb.rest != TASK:
+        return list(words), ()
+    end = first_plain_word(parser, words)
+    return list(words[:end]), tuple(words[end:])
+
+
+def first_plain_word(parser: Parser, words: Sequence[str]) -> int:
+    """Return the index of the first word that is neither an option nor an option's value."""
+    index = 0
+    while index < len(words) and words[index].startswith("-") and words[index] not in ("-", "--"):
+        option = words[index].partition("=")[0]
+        if option not in parser.takes_value and not is_short_group(parser, option):
+            raise unknown_word(parser, option)
+        takes_value = parser.takes_value.get(option, False)
+        index += 2 if takes_value and "=" not in words[index] else 1
+    return min(index, len(words))
+
+
+def is_short_group(parser: Parser, option: str) -> bool:
+    """Return whether the word is several one-letter flags in one, such as `-dv`."""
+    letters = option[1:]
+    return not option.startswith("--") and all(
+        parser.takes_value.get(f"-{letter}") is False for letter in letters
+    )
+
+
+def unknown_word(parser: Parser, word: str) -> UsageError:
+    """Return the error for a word that a verb does not know."""
+    name = parser.verb.name
+    if not word.startswith("-"):
+        return UsageError(f"unexpected argument `{word}`", hint=f"see `perdure {name} --help`")
+    option = word.partition("=")[0]
+    otherwise = {
+        TASK: f"a task's own options come after its name: `perdure {name} TASK {option} ...`",
+        COMMAND: f"what belongs to the task or command comes after `--`: `... -- {option}`",
+    }.get(parser.verb.rest, f"see `perdure {name} --help`")
+    hint = did_you_mean(option, parser.takes_value, otherwise)
+    return UsageError(f"`perdure {name}` has no option `{option}`", hint=hint)

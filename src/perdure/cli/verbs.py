@@ -1,0 +1,204 @@
+"""The verbs of the command line, as data: what `--help`, the parser and the reference come from.
+
+Plain classes and tuples: `perdure --help` imports this module, and `dataclasses` alone would double
+what it costs.
+"""
+
+from __future__ import annotations
+
+# What may follow a verb's own options. See perdure.cli.parser.
+NOTHING = "nothing"  # every word belongs to perdure
+TASK = "task"  # the first word is a task; all after it is the task's, untouched
+COMMAND = "command"  # all after `--` is a command's or a task's, untouched
+
+START, RUN, STOP, LOOK, PROVE, SETUP = (
+    "start a project",
+    "run",
+    "stop and go on",
+    "look",
+    "prove and compare",
+    "set up",
+)
+GROUPS = (START, RUN, STOP, LOOK, PROVE, SETUP)
+
+
+class Verb:
+    """A verb: its group, its one line in `--help`, its usage, examples, and what may follow it."""
+
+    __slots__ = ("examples", "group", "name", "rest", "summary", "usage")
+
+    def __init__(
+        self, name: str, group: str, summary: str, usage: str, examples: tuple[str, ...]
+    ) -> None:
+        self.name = name
+        self.group = group
+        self.summary = summary
+        self.usage = usage
+        self.examples = examples
+        self.rest = {"run": TASK, "attach": COMMAND, "drill": COMMAND}.get(name, NOTHING)
+
+    @property
+    def module(self) -> str:
+        """Return the dotted name of the module that carries the verb out."""
+        return f"perdure.cli.commands.{self.name}"
+
+
+VERBS = (
+    Verb(
+        "new",
+        START,
+        "make a project from the template",
+        "NAME",
+        ("perdure new cats", "perdure new cats --yes"),
+    ),
+    Verb(
+        "demo",
+        START,
+        "train, interrupt, resume and compare, in a project made for it",
+        "[DIR]",
+        ("perdure demo", "perdure demo /tmp/digits"),
+    ),
+    Verb(
+        "run",
+        RUN,
+        "run a task, or any command, as a job",
+        "TASK [the task's own arguments]",
+        (
+            "perdure run train --epochs 3",
+            "perdure run -d --seed 7 train",
+            "perdure run -- python -m cats.train --epochs 3",
+            "perdure run --explain train",
+        ),
+    ),
+    Verb(
+        "attach",
+        RUN,
+        "open a shell where a job runs",
+        "JOB [-- COMMAND...]",
+        ("perdure attach @last", "perdure attach @last -- nvidia-smi"),
+    ),
+    Verb(
+        "interrupt",
+        STOP,
+        "ask a job to save and stop; `resume` goes on from there",
+        "JOB...",
+        ("perdure interrupt @last",),
+    ),
+    Verb(
+        "resume",
+        STOP,
+        "go on with an interrupted job",
+        "JOB",
+        ("perdure resume @last", "perdure resume -d brave"),
+    ),
+    Verb(
+        "kill",
+        STOP,
+        "end jobs for good, without a save",
+        "JOB... | --all",
+        ("perdure kill brave", "perdure kill --all --yes"),
+    ),
+    Verb(
+        "recover",
+        STOP,
+        "resume the jobs that were running when the machine went down",
+        "[JOB...]",
+        ("perdure recover",),
+    ),
+    Verb(
+        "clean",
+        STOP,
+        "delete the run folders of jobs that have ended (asks first)",
+        "results [JOB...]",
+        ("perdure clean results", "perdure clean results --older-than 30d --yes"),
+    ),
+    Verb(
+        "ps",
+        LOOK,
+        "list jobs",
+        "",
+        ("perdure ps", "perdure ps -a", "perdure ps -w", "perdure ps --json"),
+    ),
+    Verb(
+        "show",
+        LOOK,
+        "tell everything that is known about a job",
+        "JOB",
+        ("perdure show @last", "perdure show --json @last"),
+    ),
+    Verb(
+        "logs",
+        LOOK,
+        "print what a job printed, in all its attempts",
+        "JOB",
+        ("perdure logs @last", "perdure logs -f brave"),
+    ),
+    Verb(
+        "drill",
+        PROVE,
+        "interrupt a task many times over, and prove that its result stays the same",
+        "TASK [-- the task's own arguments]",
+        ("perdure drill train -n 20 --self-test", "perdure drill train -n 5 -- --epochs 2"),
+    ),
+    Verb(
+        "rerun",
+        PROVE,
+        "run a job again from what was recorded, and compare the results",
+        "JOB",
+        ("perdure rerun @last",),
+    ),
+    Verb(
+        "why",
+        PROVE,
+        "name what differs between two jobs",
+        "A B",
+        ("perdure why brave calm", "perdure why --json brave @last"),
+    ),
+    Verb(
+        "lock",
+        SETUP,
+        "resolve the project's environment into its lock",
+        "",
+        ("perdure lock",),
+    ),
+    Verb(
+        "completion",
+        SETUP,
+        "print a completion script for a shell",
+        "bash|zsh|tcsh",
+        (
+            "perdure completion bash > ~/.local/share/bash-completion/completions/perdure",
+            "perdure completion zsh > ~/.zfunc/_perdure",
+        ),
+    ),
+)
+
+USAGE = "perdure [-v] [--debug] VERB [options] [TASK [the task's own arguments, untouched]]"
+
+GLOBAL_OPTIONS = (
+    ("-h, --help", "show this, or with a verb the verb's own help"),
+    ("-v, --verbose", "tell more"),
+    ("--debug", "show the traceback of an error (also: PERDURE_DEBUG=1)"),
+    ("--version", "show the version"),
+)
+
+
+def find_verb(name: str) -> Verb | None:
+    """Return the verb of that name, or None."""
+    return next((verb for verb in VERBS if verb.name == name), None)
+
+
+def help_text() -> str:
+    """Return the text of `perdure --help`: each verb on one line, by group."""
+    lines = [f"usage: {USAGE}", ""]
+    lines.append("Machine-learning runs that carry on after any interruption.")
+    for group in GROUPS:
+        lines += ["", f"{group}:"]
+        lines += [f"  {verb.name:<12}{verb.summary}" for verb in VERBS if verb.group == group]
+    lines += ["", "options:"]
+    lines += [f"  {option:<16}{meaning}" for option, meaning in GLOBAL_OPTIONS]
+    lines += [
+        "",
+        "`perdure VERB --help` tells a verb's options. Jobs go by name, prefix or `@last`.",
+    ]
+    return "\n".join(lines) + "\n"
