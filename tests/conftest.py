@@ -1,0 +1,46 @@
+"""What every test gets: a user without settings, a git identity, no variables of a job."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+#: Folders of a user's settings that a test's package installs still need: this machine's indexes.
+PACKAGE_SETTINGS = ("pip", "uv")
+
+GIT_CONFIG = """\
+[user]
+    name = Perdure's tests
+    email = tests@perdure.invalid
+[init]
+    defaultBranch = main
+[commit]
+    gpgSign = false
+"""
+
+
+@pytest.fixture(scope="session")
+def user_settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a configuration folder that holds nothing but this machine's package settings."""
+    folder = tmp_path_factory.mktemp("config")
+    real = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    for name in PACKAGE_SETTINGS:
+        if (real / name).is_dir():
+            (folder / name).symlink_to(real / name)
+    (folder / "gitconfig").write_text(GIT_CONFIG)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(user_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own settings, and the job that the tests may run in, out of the tests."""
+    for name in [*os.environ]:
+        if name.startswith(("PERDURE_", "GIT_")) and name != "GIT_SSL_CAINFO":
+            monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(user_settings))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(user_settings / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
