@@ -1,1 +1,1 @@
-"""TODO"""
+"""Jobs: submitted, started, followed, interrupted, recovered, compared, cleaned up."""

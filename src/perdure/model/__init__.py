@@ -1,1 +1,1 @@
-"""TODO"""
+"""Frozen values without input or output: projects, settings, jobs."""
