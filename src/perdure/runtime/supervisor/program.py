@@ -1,0 +1,60 @@
+"""The supervisor as a program: from its arguments to its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from perdure.runtime.supervisor import lock, options
+from perdure.runtime.supervisor.events import Complaint
+from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
+from perdure.runtime.supervisor.signals import Signals
+from perdure.runtime.supervisor.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# As in perdure.errors, which is not in the zipapp.
+EXIT_USAGE = 2
+EXIT_ALREADY_RUNNING = 3
+
+
+def main(argv: Sequence[str]) -> int:
+    """Supervise what `argv` asks for and return the exit code."""
+    try:
+        asked = options.parse(argv)
+    except options.BadOptions as error:
+        return _refuse(f"{error}\n{options.USAGE}", EXIT_USAGE)
+    if not os.path.isdir(asked.run_dir):
+        return _refuse(f"no run folder at `{asked.run_dir}`", EXIT_USAGE)
+    try:
+        held = lock.take(asked.run_dir)
+    except lock.AlreadyRunning as error:
+        return _refuse(str(error), EXIT_ALREADY_RUNNING)
+    except OSError as error:
+        return _refuse(f"cannot lock the run folder: {error}", EXIT_STORAGE)
+    try:
+        return _supervise(asked, held.problem)
+    except OSError as error:
+        return _refuse(f"cannot write to the run folder: {error}", EXIT_STORAGE)
+    finally:
+        held.release()
+
+
+def _supervise(asked: options.Options, problem: str | None) -> int:
+    signals = Signals()
+    try:
+        if problem is not None:
+            Complaint().say(problem)
+        return Loop(asked, Watch(asked, signals), Complaint()).run(problem)
+    finally:
+        signals.restore()
+
+
+def _refuse(text: str, code: int) -> int:
+    try:
+        sys.stderr.write(f"perdure: {text}\n")
+    except OSError:
+        pass
+    return code

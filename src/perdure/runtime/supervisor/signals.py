@@ -1,0 +1,66 @@
+"""The signals that reach the supervisor: a handler notes the number and wakes the loop, no more."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+# USR1 would otherwise end the supervisor, and Slurm's --signal sends it as often as USR2.
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+# A terminal that goes away is no reason to stop; a child that ends is one to look.
+WAKING = (signal.SIGHUP, signal.SIGCHLD)
+_DRAINED = 4096
+
+
+class Signals:
+    """The handlers and the pipe that wakes the loop. Usable from the main thread only."""
+
+    def __init__(self) -> None:
+        self.arrived: list[str] = []
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, self._note) for number in STOPPING + WAKING}
+        # Whoever started us may have blocked them, and a mask survives exec.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING + WAKING)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if number in STOPPING and name not in self.arrived:
+            self.arrived.append(name)
+
+    def take(self) -> str | None:
+        """Return the name of a signal that asks for a stop, first come first; None if none did."""
+        return self.arrived.pop(0) if self.arrived else None
+
+    def wake(self) -> None:
+        """Wake the loop, from any thread."""
+        try:
+            os.write(self._writer, b"\0")
+        except OSError:  # full (it wakes anyway), or closed at the end
+            pass
+
+    def wait(self, fds: Sequence[int], timeout_s: float) -> None:
+        """Return when a signal came, a descriptor is readable or the time is over."""
+        ready, _, _ = select.select([self._reader, *fds], [], [], max(0.0, timeout_s))
+        if self._reader in ready:
+            try:
+                os.read(self._reader, _DRAINED)
+            except BlockingIOError:  # another reader of the same byte: none today
+                pass
+
+    def restore(self) -> None:
+        """Put back what was there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._reader)
+        os.close(self._writer)
+        self._writer = -1  # a thread may still call wake()
