@@ -3,10 +3,10 @@
     python -m perdure.runtime.zygote < orders.json
 
 It plays the supervisor's part in a drill: importing torch anew for each attempt would cost more
-than the attempt itself. The orders name the command and the runs; each run is played to its end,
-attempt by attempt. `python -m MODULE` and `python SCRIPT` are forked, any other command is started
-as a process of its own. Standard output gets one JSON line for each run, standard error one for
-each attempt that ended. Standard library only, Python 3.9 or newer.
+than the attempt itself. The orders name the command, the runs and how many at a time; each run is
+played to its end, attempt by attempt. `python -m MODULE` and `python SCRIPT` are forked, any other
+command is started as a process of its own. Standard output gets one JSON line for each run,
+standard error one for each attempt that ended. Standard library only, Python 3.9 or newer.
 """
 
 from __future__ import annotations
@@ -72,30 +72,28 @@ class Command:
 class Attempt:
     """One attempt under way."""
 
-    def __init__(self, pid: int, run_dir: str, number: int) -> None:
+    def __init__(self, pid: int, run_dir: str, number: int, limit_s: float) -> None:
         self.pid = pid
         self.number = number
         self._preempt = os.path.join(run_dir, names.PREEMPT)
         self._started = time.monotonic()
+        self._limit_s = limit_s
+        self._hung = False
 
-    def wait(self, limit_s: float) -> dict[str, object]:
-        """Return how it ended; one that takes longer than `limit_s` is killed and called hung."""
-        hung = False
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() - self._started > limit_s:
-                hung = True
+    def poll(self) -> dict[str, object] | None:
+        """Return how it ended, None while it runs; past its time limit it is killed, and hung."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        self._forward_notice()
+        seconds = round(time.monotonic() - self._started, 3)
+        if not pid:
+            if seconds > self._limit_s:
+                self._hung = True
                 _kill(self.pid, signal.SIGKILL)
-            self._forward_notice()
-            time.sleep(_POLL_S)
+            return None
         # Loader workers that a killed training left behind.
         _kill(self.pid, signal.SIGKILL)
-        self._forward_notice()
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        seconds = round(time.monotonic() - self._started, 3)
-        return {"attempt": self.number, "code": code, "seconds": seconds, "hung": hung}
+        return {"attempt": self.number, "code": code, "seconds": seconds, "hung": self._hung}
 
     def _forward_notice(self) -> None:
         try:
@@ -112,18 +110,33 @@ def _kill(group: int, what: signal.Signals) -> None:
         pass
 
 
-def play(command: Command, run: Mapping[str, object]) -> dict[str, object]:
-    """Return how each attempt of one run ended; one that is not to go on ends the run."""
-    folder = str(run["folder"])
-    limit_s = float(str(run["limit_s"]))
-    ends: list[dict[str, object]] = []
-    for _ in range(int(str(run["attempts"]))):
-        attempt = start(command, run, generation.claim(folder))
-        ends.append(attempt.wait(limit_s))
-        print(json.dumps({"run": run["name"], **ends[-1]}), file=sys.stderr, flush=True)
-        if not _goes_on(ends[-1]):
-            break
-    return {"run": run["name"], "attempts": ends}
+class Played:
+    """One run under way: an attempt, and how those before it ended."""
+
+    def __init__(self, command: Command, run: Mapping[str, object]) -> None:
+        self.ends: list[dict[str, object]] = []
+        self._command = command
+        self._run = run
+        self._attempt = self._start()
+
+    def step(self) -> bool:
+        """Start the next attempt when one has ended; return whether the run is over by that."""
+        end = self._attempt.poll()
+        if end is None:
+            return False
+        self.ends.append(end)
+        print(json.dumps({"run": self._run["name"], **end}), file=sys.stderr, flush=True)
+        if not _goes_on(end) or len(self.ends) >= int(str(self._run["attempts"])):
+            return True
+        self._attempt = self._start()
+        return False
+
+    def told(self) -> str:
+        """Return how its attempts ended, as one JSON line."""
+        return json.dumps({"run": self._run["name"], "attempts": self.ends})
+
+    def _start(self) -> Attempt:
+        return start(self._command, self._run, generation.claim(str(self._run["folder"])))
 
 
 def _goes_on(end: Mapping[str, object]) -> bool:
@@ -150,7 +163,7 @@ def start(command: Command, run: Mapping[str, object], number: int) -> Attempt:
             pid = _spawn(command, environment, log)
     finally:
         os.close(log)
-    return Attempt(pid, folder, number)
+    return Attempt(pid, folder, number, float(str(run["limit_s"])))
 
 
 def _environment(run: Mapping[str, object], number: int) -> dict[str, str]:
@@ -266,9 +279,21 @@ def main() -> int:
     command = Command(orders["argv"], orders["cwd"])
     if command.forkable:
         preload(orders.get("modules", ()))
-    for run in orders["runs"]:
-        print(json.dumps(play(command, run)), flush=True)
+    play(command, orders["runs"], int(orders.get("lanes", 1)))
     return 0
+
+
+def play(command: Command, runs: Sequence[Mapping[str, object]], lanes: int) -> None:
+    """Play the runs, so many at a time as there are lanes; print how each ended when it does."""
+    waiting = list(reversed(runs))
+    active: list[Played] = []
+    while waiting or active:
+        while waiting and len(active) < lanes:
+            active.append(Played(command, waiting.pop()))
+        for played in [one for one in active if one.step()]:
+            active.remove(played)
+            print(played.told(), flush=True)
+        time.sleep(_POLL_S)
 
 
 if __name__ == "__main__":
