@@ -134,7 +134,7 @@ class Process:
         environment = self._inherited() | dict(plan.environment)
         return local.run_attached(argv, env=environment, cwd=plan.cwd)
 
-    def forward(self, handle: Handle, port: int) -> int:
+    def forward(self, handle: Handle, port: int) -> int:  # noqa: ARG002 - the protocol's
         """Return the port itself: it is this machine's."""
         return port
 

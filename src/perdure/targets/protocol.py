@@ -63,7 +63,7 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Word that an interruption is coming: why, and when (unix seconds, None: as soon as it can)."""
+    """Word that an interruption is coming: why, and by when (unix seconds, None: at once)."""
 
     reason: str
     deadline: float | None = None

@@ -1,0 +1,149 @@
+"""Where a job stands, as a function of what its run folder says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.errors import NewerFormatError, PerdureError
+from perdure.hosts.machine import boot_id
+from perdure.jobs import folder as folders
+from perdure.model.job import ENDED, TRANSITIONS, Event, JobHeading, JobStatus, State
+
+_STATES = {state.value: state for state in ENDED | {State.INTERRUPTED}}
+
+
+def can_become(state: State, following: State) -> bool:
+    """Return whether a job in `state` may come to stand in `following`."""
+    return following in TRANSITIONS[state]
+
+
+def status_of(
+    record: JobHeading, events: Sequence[Event], alive: bool, *, boot: str = ""
+) -> JobStatus:
+    """Return where a job stands. Pure.
+
+    `events` are those of all its attempts in order; `alive` says whether a supervisor holds the
+    run folder, `boot` which start of this machine it is ("": nobody can say).
+    """
+    if not events:
+        state = State.STARTING if alive else State.QUEUED
+        return JobStatus(record, state, "" if alive else "not started")
+    current = [event for event in events if event.attempt == events[-1].attempt]
+    found = _station(current, alive, boot)
+    first = next((event for event in events if event.name == "started"), None)
+    steps = _Progress.of(events)
+    return JobStatus(
+        record=record,
+        state=found.state,
+        reason=found.reason,
+        attempt=events[-1].attempt,
+        step=steps.step,
+        durable_step=steps.durable,
+        started=first.at if first else None,
+        ended=events[-1].at if found.state in ENDED else None,
+        pid=_pid(current) if alive else None,
+        began_again=_began_again(events),
+        last_event_at=events[-1].at,
+    )
+
+
+def read_status(folder: Path) -> JobStatus:
+    """Return where a job stands, from its run folder. Touches the disk.
+
+    A folder that this perdure cannot read is UNKNOWN, with the reason.
+    """
+    try:
+        return status_in(folder, folders.read_record(folder))
+    except NewerFormatError:
+        return unreadable(folder, "newer format")
+    except PerdureError as error:
+        return unreadable(folder, error.message)
+
+
+def status_in(folder: Path, heading: JobHeading) -> JobStatus:
+    """Return where the job of a known heading stands. Touches the disk."""
+    # Asked before its events are read: one that ends in between is then seen as ended, not LOST.
+    alive = folders.is_alive(folder)
+    return status_of(heading, folders.read_history(folder), alive, boot=boot_id())
+
+
+def unreadable(folder: Path, reason: str) -> JobStatus:
+    """Return the status of a run folder that cannot be read."""
+    return JobStatus(JobHeading(folder.parent, folder.name, "", (), ""), State.UNKNOWN, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Station:
+    state: State
+    reason: str
+
+
+def _station(current: Sequence[Event], alive: bool, boot: str) -> _Station:
+    last = current[-1]
+    if last.name == "ended":
+        return _Station(_STATES.get(last.text("state"), State.FAILED), last.text("reason"))
+    if not alive:
+        return _Station(State.LOST, _why_lost(current, boot))
+    if last.name == "waiting":
+        return _Station(State.STARTING, f"waits {last.text('seconds')} s: {last.text('reason')}")
+    notice = next((event for event in current if event.name == "notice"), None)
+    if notice is not None:
+        return _Station(State.STOPPING, notice.text("reason"))
+    started = any(event.name == "started" for event in current)
+    return _Station(State.RUNNING if started else State.STARTING, "")
+
+
+def _why_lost(current: Sequence[Event], boot: str) -> str:
+    before = next((event.text("boot") for event in current if event.name == "started"), "")
+    if boot and before and boot != before:
+        return "the machine restarted"
+    return "its supervisor is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    step: int | None
+    durable: int | None
+
+    @staticmethod
+    def of(events: Sequence[Event]) -> _Progress:
+        """Return the newest step and the newest durable one; a restored attempt goes back."""
+        step: int | None = None
+        durable: int | None = None
+        for event in events:
+            number = event.number("step")
+            if number is None:
+                continue
+            if event.name == "restored":
+                step = number
+                durable = number if event.fields.get("generation") is not None else None
+            elif event.name in ("step", "durable", "exiting"):
+                # A save is durable some steps after the one it holds.
+                step = max(step or 0, number)
+                durable = number if event.name == "durable" else durable
+        return _Progress(step, durable)
+
+
+def _pid(current: Sequence[Event]) -> int | None:
+    for event in reversed(current):
+        if event.name in ("exited", "ended"):
+            return None
+        if event.name == "started":
+            return event.number("pid")
+    return None
+
+
+def _began_again(events: Sequence[Event]) -> bool:
+    """Return whether an attempt after the first one began from nothing.
+
+    It said so; or no attempt ever said a word, so that it cannot have gone on.
+    """
+    first = events[0].attempt
+    later = [event for event in events if event.attempt > first]
+    if not any(event.name == "started" for event in later):
+        return False
+    if not any(event.name == "hello" for event in events):
+        return True
+    return any(e.name == "restored" and e.fields.get("generation") is None for e in later)

@@ -1,0 +1,105 @@
+"""Which files are a project's code: what git would see, or a walk where there is no git."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.errors import PerdureError
+from perdure.hosts.local import Completed, run
+
+# Never code, even where they are tracked: a job reads and writes the project's own.
+SHARED = ("data", "results")
+EXCLUDED = frozenset({*SHARED, ".perdure", ".git"})
+# What a walk passes over, where no .gitignore is obeyed.
+_CLUTTER = frozenset(
+    {
+        ".venv",
+        "venv",
+        "__pycache__",
+        "node_modules",
+        "build",
+        "dist",
+        ".tox",
+        ".nox",
+        ".eggs",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".hypothesis",
+    }
+)
+GIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Paths relative to the project, sorted; `warning` where they had to be found without git."""
+
+    paths: tuple[str, ...]
+    warning: str | None = None
+
+
+def list_code(root: Path) -> Listing:
+    """Return the paths of the project's files, links included. Reads the disk, may run git."""
+    why_not, answer = _ask_git(root)
+    if answer is None:
+        paths = tuple(sorted(_walk(root, "")))
+        return Listing(paths, f"{why_not}: files are taken without asking .gitignore")
+    return Listing(tuple(sorted(set(_from_git(root, answer.stdout)))))
+
+
+def git(root: Path, *arguments: str, env: dict[str, str] | None = None) -> Completed:
+    """Return how a git command ended in the folder `root`.
+
+    Raises:
+        MissingProgram: there is no git.
+    """
+    return run(["git", "-C", str(root), *arguments], env=env, timeout_s=GIT_S)
+
+
+def _ask_git(root: Path) -> tuple[str, Completed | None]:
+    if shutil.which("git") is None:
+        return "no git on this machine", None
+    try:
+        answer = git(root, "ls-files", "-c", "-o", "--exclude-standard", "-z")
+    except PerdureError as error:
+        return error.message, None
+    if answer.returncode == 0:
+        return "", answer
+    if b"not a git repository" in answer.stderr:
+        return "no git repository here", None
+    complaint = answer.complaint.splitlines()
+    return complaint[0] if complaint else "git gives no answer", None
+
+
+def _from_git(root: Path, answer: bytes) -> Iterator[str]:
+    for raw in filter(None, answer.split(b"\0")):
+        path = os.fsdecode(raw).rstrip("/")
+        if path.partition("/")[0] in EXCLUDED:
+            continue
+        folder = root / path
+        if folder.is_dir() and not folder.is_symlink():
+            # A repository inside this one: git names it, and says nothing of what is in it.
+            inner = list_code(folder)
+            yield from (f"{path}/{name}" for name in inner.paths)
+        else:
+            yield path
+
+
+def _walk(root: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(root / prefix) as entries:
+        for entry in entries:
+            path = prefix + entry.name
+            if entry.name in _CLUTTER or (entry.name if prefix else path) == ".git":
+                continue
+            if not prefix and path in EXCLUDED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(root, path + "/")
+            elif entry.is_symlink() or entry.is_file():
+                yield path
