@@ -257,6 +257,7 @@ class Run:
         rng.restore(states, lambda name: not probe.dropped(f"rng.{name}"))
 
     def _open_epoch(self) -> None:
+        probe.reach("epoch", step=self.step)
         if self.position.replaying:
             self._restore_generators(self._epoch_generators)
         else:
