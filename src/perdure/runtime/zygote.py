@@ -226,7 +226,7 @@ def _train(command: Command, modules_to: str) -> NoReturn:
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:  # noqa: BLE001 - what the interpreter does with it: show it, exit 1
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     if modules_to:
         with open(modules_to, "w", encoding="utf-8") as file:
             json.dump(list(sys.modules), file)
