@@ -150,12 +150,12 @@ def remove_tree(folder: Path) -> None:
     """Remove a folder, read-only folders inside included; none there is right too."""
     if not folder.is_dir():
         return
+    folder.chmod(0o700)
     for path, folders, _ in os.walk(folder):
-        os.chmod(path, 0o755)  # noqa: PTH101 - os.walk gives text
         for name in folders:
-            inner = os.path.join(path, name)  # noqa: PTH118
-            if not os.path.islink(inner):  # noqa: PTH114
-                os.chmod(inner, 0o755)  # noqa: PTH101
+            inner = Path(path, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
     shutil.rmtree(folder)
 
 
@@ -195,7 +195,7 @@ def _read(root: Path, path: str, objects: Path | None, report: Report) -> Entry 
 def _read_link(root: Path, path: str, report: Report) -> Entry | None:
     leads = os.readlink(root / path)  # noqa: PTH115 - as text, whatever it holds
     inside = os.path.normpath(os.path.join(os.path.dirname(path), leads))  # noqa: PTH118, PTH120
-    if os.path.isabs(leads) or inside.split(os.sep)[0] == os.pardir:  # noqa: PTH117
+    if inside.startswith(("/", "../")) or inside == os.pardir:
         report(f"warning: `{path}` is left out: a link that leads out of the project, to `{leads}`")
         return None
     return Entry("l", leads)
