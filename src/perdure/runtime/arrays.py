@@ -130,7 +130,7 @@ def copy_into(destination: object, array: Array) -> None:
 
 def rebuild(region: Region, traits: Mapping[str, object]) -> object:
     """Return the array of these traits over `region`; its memory is the region's where possible."""
-    shape = tuple(traits["shape"])  # type: ignore[arg-type]
+    shape: Tuple[int, ...] = tuple(traits["shape"])  # type: ignore[arg-type]
     kind, library = str(traits["dtype"]), str(traits["lib"])
     if library == "torch":
         return _rebuild_torch(region, kind, shape, traits)

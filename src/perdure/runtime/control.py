@@ -34,6 +34,11 @@ class Control:
         self._told_step = 0.0
 
     @property
+    def connected(self) -> bool:
+        """Whether notices can come over the line."""
+        return self._socket is not None
+
+    @property
     def supervised(self) -> bool:
         """Whether somebody listens."""
         return self._socket is not None or self._file is not None

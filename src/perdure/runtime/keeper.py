@@ -5,18 +5,25 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
-from perdure.runtime import control, device, libraries, probe, rng, state, writer
+import xxhash
+
+from perdure.runtime import control, device, libraries, names, probe, rng, state, writer
 from perdure.runtime.arrays import Array
 from perdure.runtime.faults import MismatchError, SaveError
 from perdure.runtime.generation import Fenced
 from perdure.runtime.interval import Interval
 from perdure.runtime.metrics import Segment
 from perdure.runtime.ranks import Ranks
+from perdure.runtime.staging import Layout, Staging
 from perdure.runtime.store import FORMAT, Loaded, Store
 from perdure.runtime.tracked import Item
 from perdure.runtime.writer import Outcome, Snapshot, Writer
+
+
+class FencedExit(SystemExit):
+    """Another attempt owns the run folder: ends the process with code 76."""
 
 
 class Keeper:
@@ -93,9 +100,7 @@ class Keeper:
         now = time.monotonic()
         self.interval.saved(now, now - began)
 
-    def _stage(
-        self, found: Mapping[str, Array]
-    ) -> "tuple[writer.staging.Layout, Optional[object]]":
+    def _stage(self, found: Mapping[str, Array]) -> "tuple[Layout, Optional[object]]":
         staging = self._writer.staging
         if not device.used(found):
             return staging.fill(found), None
@@ -110,11 +115,15 @@ class Keeper:
         """Say whether a save is under way."""
         return self._writer.busy()
 
+    def wait(self) -> None:
+        """Wait for the save under way, if any; `collect` then tells how it went."""
+        self._writer.join()
+
     def collect(self) -> None:
         """Take note of a periodic save that has ended; one that failed is only warned about.
 
         Raises:
-            Fenced: another attempt owns the run folder.
+            FencedExit: another attempt owns the run folder.
         """
         outcome = self._writer.finished()
         if outcome is not None:
@@ -130,7 +139,7 @@ class Keeper:
 
         Raises:
             SaveError: it did not reach the disk.
-            Fenced: another attempt owns the run folder.
+            FencedExit: another attempt owns the run folder.
         """
         outcome = self._writer.wait()
         if outcome is None:
@@ -144,11 +153,14 @@ class Keeper:
 
     def _note(self, outcome: Outcome) -> None:
         if isinstance(outcome.error, Fenced):
-            raise outcome.error
+            control.say(f"stopped: {outcome.error}")
+            raise FencedExit(names.EXIT_FENCED)
         if outcome.error is not None:
             return
         self.durable_step = outcome.step
         self.interval.written(outcome.seconds)
+        if self._ranks.rank != 0:
+            return
         self._control.send(
             "durable",
             step=outcome.step,
@@ -252,11 +264,11 @@ class Keeper:
 def digest(tree: object) -> str:
     """Return a digest of any tree of state; arrays by their bytes."""
     encoded = state.encode(tree, "")
-    buffer = writer.staging.Staging()
+    buffer = Staging()
     buffer.fill(encoded.arrays)
     hashes: List[str] = [str(h["hash"]) for h in writer.hashes(buffer, encoded.arrays).values()]
     text = repr((encoded.tree, hashes)).encode()
-    found: str = writer.xxhash.xxh3_64(text).hexdigest()
+    found: str = xxhash.xxh3_64(text).hexdigest()
     return found
 
 
@@ -284,6 +296,3 @@ def _mapping(value: object) -> "Mapping[str, state.Json]":
 
 def _listed(names: "set[str]") -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
-
-
-Decoder = Callable[[str], object]

@@ -34,7 +34,7 @@ class Keyed:
         together: Optional[Callable[[List[int]], List[object]]]
         together = getattr(self.dataset, "__getitems__", None)
         if together is not None:
-            return together(batch[1:])
+            return list(together(batch[1:]))
         return [self.dataset[index] for index in batch[1:]]
 
     def __getitem__(self, index: int) -> object:
@@ -94,8 +94,8 @@ class Loader:
         options = dict(self._options)
         workers = int(str(options.get("num_workers", 0)))
         if workers:
-            start = options.pop("worker_init_fn", None)
-            options["worker_init_fn"] = functools.partial(notice.ignore_in_worker, start)
+            then = options.pop("worker_init_fn", None)
+            options["worker_init_fn"] = functools.partial(notice.ignore_in_worker, then)
         # A generator of its own: else iter() draws from the training's.
         generator = torch.Generator()
         loader = torch.utils.data.DataLoader(
@@ -131,7 +131,7 @@ class Plan:
 
     def of(self, run: "Run", source: str, length: int, start: int) -> order.Batches:
         """Return the batches of the pass that begins now, from batch `start` on."""
-        number = run.position.passes.get(source, 0)
+        number = run.passes(source)
         epoch, ordinal = run.epoch, order.key(source, number)
         whole = (
             order.permutation(length, run.seed, epoch, ordinal)

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Callable, Optional
+from typing import Optional
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
@@ -71,9 +71,9 @@ class Notices:
                 pass  # the notice was another
 
 
-def ignore_in_worker(then: Optional[Callable[[int], None]], worker: int) -> None:
+def ignore_in_worker(then: object, worker: int) -> None:
     """Let a data loader's worker outlive the signals meant for its parent, then call `then`."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if then is not None:
+    if callable(then):
         then(worker)

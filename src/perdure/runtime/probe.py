@@ -12,8 +12,8 @@ in a row, as `term-kill`; the second follows a few milliseconds later. `delay_s`
 middle of the step that follows. With `after` it only counts points once every action before it in
 the list has fired, so that a second interruption lands inside the save which the first one caused.
 Before anything is fired it is written to trace/<generation>.fired.jsonl, so that what is counted
-afterwards is what happened. A traced training that gets to its end leaves which points it reached
-in trace/<generation>.points.jsonl.
+afterwards is what happened. A traced training that gets to its end leaves which points it reached, at
+which steps and within how many seconds, in trace/<generation>.points.jsonl.
 
 Without PERDURE_DRILL everything here returns at once. Standard library only, Python 3.9 or newer.
 """
@@ -79,6 +79,7 @@ class Drill:
         actions = [Action(order) for order in orders.get("actions", ())] if leader else []
         self.actions = [one for one in actions if one.generation in (None, generation)]
         self.points: dict[str, list[int]] = {}
+        self._began = time.monotonic()
         self.run_dir = run_dir
         self.generation = generation
         self.step = 0
@@ -101,7 +102,8 @@ class Drill:
         if self.trace:
             self.points.setdefault(point, []).append(step)
             if point == "finish":
-                self.append(".points.jsonl", self.points)
+                seconds = round(time.monotonic() - self._began, 3)
+                self.append(".points.jsonl", {**self.points, "seconds": seconds})
 
     def _ready(self) -> list[Action]:
         ready = []

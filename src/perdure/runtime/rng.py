@@ -57,14 +57,15 @@ def restore(states: Mapping[str, object], wanted: Callable[[str], bool]) -> None
 
 
 def _put_python(state: object) -> None:
-    version, words, gauss = state  # type: ignore[misc]
-    random.setstate((version, tuple(array.array("I", words)), gauss))
+    assert isinstance(state, list)
+    random.setstate((state[0], tuple(array.array("I", state[1])), state[2]))
 
 
 def _put_numpy(state: object) -> None:
     numpy = libraries.numpy()
     if numpy is not None:
-        numpy.random.set_state(tuple(state))  # type: ignore[call-overload]
+        assert isinstance(state, list)
+        numpy.random.set_state(tuple(state))
 
 
 def _put_torch(state: object) -> None:

@@ -10,83 +10,67 @@ import os
 import secrets
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Callable, Iterable, Iterator, Optional, Tuple, Type, TypeVar, Union
 
-from perdure.runtime import control, loader, metrics, names, order, probe, ranks, rng
-from perdure.runtime import keeper as keeping
+from perdure.runtime import control, keeper, loader, metrics, names, order, probe, ranks, rng
+from perdure.runtime.attempt import Attempt, Interrupted, Settings
 from perdure.runtime.faults import Fault, MisuseError
-from perdure.runtime.generation import Fenced
-from perdure.runtime.interval import Interval
-from perdure.runtime.notice import Notice, Notices
-from perdure.runtime.position import POLL, Position
-from perdure.runtime.store import Store
+from perdure.runtime.position import POLL
 from perdure.runtime.tracked import adapt
 
+__all__ = ["Interrupted", "Run", "start"]
+
 T = TypeVar("T")
-Begin = Callable[[int], Tuple[Iterator[object], int]]
-
-
-class Interrupted(SystemExit):
-    """The run has stopped at a boundary, and is durable; ends the process with code 75."""
 
 
 class Run:
     """One attempt at a training. Made by `start`."""
 
-    def __init__(self, folder: Path, settings: "Settings", group: ranks.Ranks) -> None:
-        environ = os.environ
-        self.folder = folder
-        self.outputs = folder / names.OUTPUTS
+    def __init__(self, attempt: Attempt) -> None:
+        self.outputs = attempt.folder / names.OUTPUTS
         self.outputs.mkdir(parents=True, exist_ok=True)
-        self._ranks = group
-        given = environ.get(names.GENERATION) if _is_told(folder) else None
-        self.generation = group.claim(str(folder), int(given) if given else None)
-        self.seed = settings.seed
-        self.position = Position(self._settle)
-        self._control = control.Control(environ if given else {}, str(folder), self.generation)
-        self._notices = Notices(
-            environ.get(names.PREEMPT_FILE, str(folder / names.PREEMPT)),
-            float(environ.get(names.GRACE_S, "30")),
-        )
-        store = Store(str(folder), self.generation, keep=settings.keep, rank=group.rank)
-        if group.rank == 0:
-            store.sweep()
-        self._keeper = keeping.Keeper(store, group, Interval(settings.save_every_s), self._control)
-        self._seeded: "set[str]" = set()
-        self._segment: Optional[metrics.Segment] = None
-        self._epoch_generators: Mapping[str, object] = {}
-        self._begun = self._complete = self._stopping = self._save_asked = False
-        self._in_epochs = self._log_warned = False
+        self._attempt = attempt
+        self._position = attempt.position
+        self._in_epochs = False
+        self._looped = False
+        self._log_warned = False
         self._loaders = 0
-        self._notices.install()
-        rng.seed_new(self.seed, self._seeded)
-        self._control.send("hello", **_hello(group.world))
-        probe.reach("startup", step=0)
 
-    # -- what a training sees -----------------------------------------------------------------
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._attempt.folder
+
+    @property
+    def seed(self) -> int:
+        """The seed of all generators, and of the order of the data."""
+        return self._attempt.seed
 
     @property
     def step(self) -> int:
         """Steps done so far."""
-        return self.position.step
+        return self._position.step
 
     @property
     def epoch(self) -> int:
         """The epoch under way, from 0."""
-        return self.position.epoch
+        return self._position.epoch
 
     @property
     def rank(self) -> int:
         """This process's number among those that train together, from 0."""
-        return self._ranks.rank
+        return self._attempt.ranks.rank
 
     @property
     def world(self) -> int:
         """How many processes train together."""
-        return self._ranks.world
+        return self._attempt.ranks.world
+
+    def passes(self, source: str) -> int:
+        """Return how many passes over a loader are over in this epoch."""
+        return self._position.passes.get(source, 0)
 
     def track(self, **items: object) -> None:
         """Make these part of every checkpoint: models, optimizers, schedules, dicts, (get, set).
@@ -95,12 +79,12 @@ class Run:
             StateError: one of them is of a kind that cannot be saved without loss.
             MisuseError: the run has begun already, or a name is taken.
         """
-        if self._begun:
+        if self._attempt.begun:
             raise MisuseError("track() after the run has begun", "track before the first epoch")
         for name, value in items.items():
-            if name in self._keeper.items:
+            if name in self._attempt.keeper.items:
                 raise MisuseError(f"`{name}` is tracked already")
-            self._keeper.items[name] = adapt(name, value)
+            self._attempt.keeper.items[name] = adapt(name, value)
 
     def loader(
         self,
@@ -115,6 +99,10 @@ class Run:
         """Return batches of a map-style data set, to be iterated inside `epochs`.
 
         Args:
+            dataset: items by index, and a length.
+            batch_size: items a batch, for each rank.
+            shuffle: another order in each epoch, else the data set's own.
+            drop_last: leave out a last batch that is smaller.
             accumulate: batches to an optimizer step; boundaries are passed at its multiples only.
             options: handed to torch's DataLoader (num_workers, collate_fn, pin_memory ...).
 
@@ -127,63 +115,86 @@ class Run:
         return loader.Loader(self, f"loader-{self._loaders}", dataset, plan, options)
 
     def epochs(self, count: int) -> Iterator[int]:
-        """Yield the epochs from the one the run is in; restores first, and saves at the end."""
-        self._begin()
+        """Yield the epochs from the one the run is in; restores first, and saves at the end.
+
+        Raises:
+            MisuseError: this or `steps` was the run's loop already.
+        """
+        self._begin_loop()
         self._in_epochs = True
-        while self.position.epoch < count and not self._complete:
+        while self._position.epoch < count and not self._attempt.complete:
             self._open_epoch()
-            before, epoch = self.step, self.position.epoch
+            before, epoch = self.step, self._position.epoch
             yield epoch
             self._close_epoch(before, last=epoch + 1 >= count)
         self._in_epochs = False
         self.finish()
 
     def steps(self, count: int) -> Iterator[int]:
-        """Yield step numbers below `count`, with a boundary after each: for loops without a loader."""
-        self._begin()
-        if not self._complete:
-            yield from self.walk("steps", lambda start: (iter(range(start, count)), count), 1)
+        """Yield step numbers below `count`, a boundary after each: for loops without a loader.
+
+        Raises:
+            MisuseError: outside of `epochs`, this or `epochs` was the run's loop already.
+        """
+        if not self._in_epochs:
+            self._begin_loop()
+        if self._in_epochs or not self._attempt.complete:
+
+            def begin(start: int) -> Tuple[Iterator[int], int]:
+                return iter(range(start, count)), count
+
+            yield from self.walk("steps", begin, 1)
         if not self._in_epochs:
             self.finish()
 
-    def poll(self, iterable: "Union[Iterator[T], loader.Loader]") -> Iterator[T]:
+    def poll(self, iterable: Iterable[T]) -> Iterator[T]:
         """Yield the items of a loop that trains nothing, such as validation, heeding notices.
 
         A notice that comes here is acted upon at once: the checkpoint says that this loop is next.
         Inside an open loader it waits for the step's end, unless the time left is too short.
         """
-        self._begin()
-        inner = bool(self.position.open)
-        if not inner:
-            self.position.enter(POLL)
-        before = self._generators() if not inner else {}
-        chain, rows = self._chain()
+        attempt, position = self._attempt, self._position
+        attempt.begin()
+        inside = bool(position.open)
+        if not inside and self._in_epochs:
+            position.enter(POLL)
+        place = None if inside else attempt.place()
         try:
             for item in iterable:
                 probe.reach("eval", step=self.step)
-                self._heed(inner, before, (chain, rows))
-                yield item  # type: ignore[misc]
+                if not inside and not self._in_epochs:
+                    self._heed_outside()
+                else:
+                    attempt.heed(place)
+                yield item
         finally:
-            if not inner:
-                self.position.leave(POLL)
+            if not inside and self._in_epochs:
+                position.leave(POLL)
+
+    def _heed_outside(self) -> None:
+        """Before the first epoch and after the last, everything is durable that ever will be."""
+        notice = self._attempt.pending()
+        if notice is not None:
+            self._attempt.leave(notice)
 
     def log(self, **values: object) -> None:
         """Append a row of metrics to the run folder: numbers, strings, 0-d arrays.
 
         Only rank 0 writes. A row that the disk does not take is kept and written later.
         """
-        self._begin()
-        if self.rank or self.position.replaying or self._segment is None:
+        attempt = self._attempt
+        attempt.begin()
+        if self._position.replaying or attempt.segment is None:
             return
         row = {name: metrics.plain(value) for name, value in values.items()}
-        problem = self._segment.log({"step": self.step, "epoch": self.epoch, **row})
+        problem = attempt.segment.log({"step": self.step, "epoch": self.epoch, **row})
         if problem is not None and not self._log_warned:
             self._log_warned = True
-            self._keeper.warn(f"metrics cannot be written ({problem}); they are kept in memory")
+            attempt.keeper.warn(f"metrics cannot be written ({problem}); they are kept in memory")
 
     def save(self) -> None:
         """Ask for a checkpoint at the next step boundary."""
-        self._save_asked = True
+        self._attempt.save_asked = True
 
     def finish(self) -> None:
         """Make the end of the run durable. `epochs` calls it; call it yourself after a `break`.
@@ -191,257 +202,80 @@ class Run:
         Raises:
             SaveError: it did not reach the disk.
         """
-        self._begin()
-        if self._complete:
-            return
-        self._ranks.finish()
-        self._save("final", complete=True)
-        self._keeper.finish()
-        self._complete = True
-        probe.reach("finish", step=self.step)
+        self._attempt.finish()
 
-    # -- the life of a run --------------------------------------------------------------------
+    # -- loops --------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Restore, once: everything is tracked by now."""
-        if self._begun:
-            return
-        self._begun = True
-        rng.seed_new(self.seed, self._seeded)
-        began = time.monotonic()
-        meta = self._keeper.restore()
-        chain: metrics.Chain = []
-        rows = 0
-        if meta is not None:
-            self._take_over(meta)
-            if not probe.dropped("metrics"):
-                chain, rows = meta["metrics"], int(str(meta["rows"]))  # type: ignore[assignment]
-        if self.rank == 0:
-            self._segment = metrics.Segment(str(self.folder), self.generation, chain, rows)
-            self._keeper.attach(self._segment)
-        self._keeper.interval.start(time.monotonic())
-        self._tell_restored(meta, time.monotonic() - began)
-        if not self.position.replaying:
-            self._settle()
-
-    def _take_over(self, meta: Mapping[str, object]) -> None:
-        self.seed = int(str(meta["seed"]))
-        self._complete = bool(meta["complete"])
-        if not probe.dropped("position"):
-            self.position.restore(meta["position"])  # type: ignore[arg-type]
-        history = meta.get("interval")
-        if isinstance(history, dict):
-            unannounced = meta["reason"] not in ("notice", "final")
-            self._keeper.interval.events = float(history["events"]) + unannounced
-            self._keeper.interval.observed_s = float(history["observed_s"])
-        self._epoch_generators = self._keeper.generators("epoch_rng") or {}
-
-    def _tell_restored(self, meta: Optional[Mapping[str, object]], seconds: float) -> None:
-        origin = None if meta is None else meta["generation"]
-        self._control.send("restored", step=self.step, generation=origin, seconds=round(seconds, 4))
-        if meta is not None:
-            control.say(
-                f"attempt {self.generation} goes on from step {self.step}, saved by attempt {origin}"
+    def _begin_loop(self) -> None:
+        if self._looped:
+            raise MisuseError(
+                "a run has one loop: `run.epochs` or `run.steps`, called once",
+                "put the phases of a training into one `for epoch in run.epochs(n)`",
             )
-        probe.reach("restored", step=self.step)
-
-    def _settle(self) -> None:
-        """Put back once more what a replay has touched, and the generators."""
-        if self._keeper.generators("rng") is not None:
-            self._keeper.settle()
-            self._restore_generators(self._keeper.generators("rng") or {})
-        self._trace("restored")
-        self._keeper.release()
-
-    def _restore_generators(self, states: Mapping[str, object]) -> None:
-        rng.restore(states, lambda name: not probe.dropped(f"rng.{name}"))
+        self._looped = True
+        self._attempt.begin()
 
     def _open_epoch(self) -> None:
-        probe.reach("epoch", step=self.step)
-        if self.position.replaying:
-            self._restore_generators(self._epoch_generators)
+        if self._position.replaying:
+            self._attempt.put_generators(self._attempt.epoch_generators)
         else:
-            self._epoch_generators = rng.capture()
+            self._attempt.epoch_generators = rng.capture()
 
     def _close_epoch(self, before: int, *, last: bool) -> None:
-        stepped = self.step > before or bool(self.position.passes)
-        self.position.begin_epoch(self.position.epoch + 1)
-        self._epoch_generators = rng.capture()
-        if not stepped:
-            self.position.step += 1
-        self._act(periodic=not last)
+        """End an epoch; one that took no step of its own is a step itself."""
+        looped = any(source != POLL for source in self._position.passes)
+        self._position.begin_epoch(self._position.epoch + 1)
+        self._attempt.epoch_generators = rng.capture()
+        if self.step == before and not looped:
+            self._attempt.step_done(end=True)
+        self._attempt.act(periodic=not last)
 
     def walk(
         self,
         source: str,
-        begin: Begin,
+        begin: Callable[[int], Tuple[Iterator[T], int]],
         accumulate: int,
         note: Optional[Callable[[int], None]] = None,
-    ) -> Iterator[object]:
-        """Yield a source's items with a boundary after each window: the engine of all loops."""
-        self._begin()
-        if source != "steps" and not self._in_epochs:
+    ) -> Iterator[T]:
+        """Yield a source's items with a boundary after each window: the engine of all loops.
+
+        Args:
+            source: a name for the position.
+            begin: gives the items from a number on, and how many there are in all.
+            accumulate: items to a step.
+            note: told before each item how many will have been used.
+
+        Raises:
+            MisuseError: a loader is iterated outside of `epochs`.
+        """
+        if not self._looped:
             raise MisuseError(
                 "a loader is iterated outside of `run.epochs`",
                 "write `for epoch in run.epochs(n):` around it",
             )
-        start = self.position.enter(source)
+        position = self._position
+        start = position.enter(source)
         if start is None:
             return
         try:
             items, count = begin(start)
-            outer, used = self.position.outermost(source), start
+            outer, used = position.outermost(source), start
             for item in items:
                 if outer:
                     self._hand_out(item)
                 if note is not None:
                     note(used + 1)
                 yield item
-                used = self.position.advance(source)
+                used = position.advance(source)
                 if outer and (used % accumulate == 0 or used == count):
-                    self._boundary(end=used == count)
+                    self._attempt.step_done(end=used == count)
         finally:
-            self.position.leave(source)
+            position.leave(source)
 
     def _hand_out(self, item: object) -> None:
         probe.reach("fetch", step=self.step)
         if probe.tracing():
             probe.record("batch", self.step, {"batch": _batch_digest(item)})
-
-    def _boundary(self, *, end: bool) -> None:
-        """A step is over. At the end of a pass nothing is saved: the next boundary is near."""
-        self.position.step += 1
-        probe.reach("boundary", step=self.step)
-        self._trace("boundary")
-        self._control.step(self.step)
-        if self.generation and self.step and not self._keeper.busy():
-            self._keeper.collect()
-        if not end:
-            self._act(periodic=True)
-
-    def _act(self, *, periodic: bool) -> None:
-        """Do at a boundary what all ranks agree on."""
-        if self._stopping:
-            raise Interrupted(names.EXIT_INTERRUPTED)
-        wanted: Optional[str] = None
-        if self._pending() is not None:
-            wanted = ranks.STOP
-        elif periodic and self._save_due():
-            wanted = ranks.SAVE
-        agreed = self._ranks.agree(self.step, wanted)
-        if agreed == ranks.STOP:
-            self._stop(self._pending() or Notice("another rank"))
-        elif agreed == ranks.SAVE:
-            self._save_asked = False
-            self._save("interval")
-
-    def _save_due(self) -> bool:
-        if self._keeper.busy():
-            return False
-        now = time.monotonic()
-        return self._save_asked or probe.save_due(self.step) or self._keeper.interval.due(now)
-
-    def _pending(self) -> Optional[Notice]:
-        notice = self._control.poll()
-        if notice is not None:
-            self._notices.give(notice)
-        return self._notices.pending()
-
-    def _heed(
-        self, inner: bool, generators: Mapping[str, object], logged: "tuple[metrics.Chain, int]"
-    ) -> None:
-        """Act on a notice inside a loop that trains nothing."""
-        notice = self._pending()
-        if notice is None or self.world > 1 or self.position.replaying:
-            return
-        if not inner:
-            self._stop(notice, generators, logged)
-        elif notice.deadline is not None:
-            left = notice.deadline - time.time()
-            if left < 2 * self._keeper.interval.write_s + 1:
-                self._leave(notice)
-
-    def _stop(
-        self,
-        notice: Notice,
-        generators: Optional[Mapping[str, object]] = None,
-        logged: "Optional[tuple[metrics.Chain, int]]" = None,
-    ) -> None:
-        """Make this place durable and end the process, or let the save under way be the last."""
-        self._stopping = True
-        told = self._control.poll(at_once=True) or notice
-        deadline = told.deadline if told.deadline is not None else notice.deadline
-        left = float("inf") if deadline is None else deadline - time.time()
-        if not (self._keeper.busy() and left < self._keeper.interval.write_s * 1.5):
-            self._save("notice", generators=generators, logged=logged)
-        self._leave(told)
-
-    def _leave(self, notice: Notice) -> None:
-        self._stopping = True
-        self._keeper.finish()
-        self._notices.acknowledge(self.generation)
-        durable = self._keeper.durable_step
-        self._control.send(
-            "exiting",
-            code=names.EXIT_INTERRUPTED,
-            step=self.step,
-            durable_step=durable,
-            reason=notice.reason,
-        )
-        where = "nothing is durable yet" if durable is None else f"step {durable} is durable"
-        control.say(f"interrupted ({notice.reason}) at step {self.step}; {where}")
-        raise Interrupted(names.EXIT_INTERRUPTED)
-
-    def _chain(self) -> "tuple[metrics.Chain, int]":
-        return ([], 0) if self._segment is None else (self._segment.chain(), self._segment.rows)
-
-    def _generators(self) -> Dict[str, object]:
-        return {"rng": rng.capture(), "epoch_rng": self._epoch_generators}
-
-    def _save(
-        self,
-        reason: str,
-        *,
-        complete: bool = False,
-        generators: Optional[Mapping[str, object]] = None,
-        logged: "Optional[tuple[metrics.Chain, int]]" = None,
-    ) -> None:
-        if self._keeper.busy():
-            self._keeper.finish()
-        self._keeper.collect()
-        chain, rows = logged if logged is not None else self._chain()
-        meta = {
-            "step": self.step,
-            "generation": self.generation,
-            "complete": complete,
-            "reason": reason,
-            "position": self.position.snapshot(),
-            "seed": self.seed,
-            "metrics": chain,
-            "rows": rows,
-            "interval": {
-                "events": self._keeper.interval.events,
-                "observed_s": self._keeper.interval.observed_s,
-            },
-            "versions": keeping.versions(self.world),
-        }
-        self._keeper.save(meta, generators if generators is not None else self._generators())
-
-    def _trace(self, kind: str) -> None:
-        if probe.tracing():
-            digests = self._keeper.digests()
-            digests["position"] = keeping.digest(self.position.snapshot())
-            digests["metrics"] = str(self._chain()[1])
-            probe.record(kind, self.step, digests)
-
-
-class Settings:
-    """What `start` was asked for."""
-
-    def __init__(self, seed: int, keep: int, save_every_s: float) -> None:
-        self.seed = seed
-        self.keep = keep
-        self.save_every_s = save_every_s
 
 
 def start(
@@ -474,21 +308,17 @@ def start(
     every = 0.0 if save_every == "auto" else float(save_every)
     where = Path(folder or os.environ.get(names.RUN_DIR) or _new_folder())
     where.mkdir(parents=True, exist_ok=True)
-    return Run(where, Settings(seed, keep, every), _ranks())
+    attempt = Attempt(where, Settings(seed, keep, every), _ranks())
+    attempt.open()
+    return Run(attempt)
 
 
 def _ranks() -> ranks.Ranks:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
         from perdure.runtime import group
 
         return group.join()
     return ranks.Solo()
-
-
-def _is_told(folder: Path) -> bool:
-    """Say whether the environment speaks of this very folder."""
-    told = os.environ.get(names.RUN_DIR)
-    return told is not None and Path(told) == folder
 
 
 def _new_folder() -> str:
@@ -498,25 +328,11 @@ def _new_folder() -> str:
     return path
 
 
-def _hello(world: int) -> Dict[str, object]:
-    return {"pid": os.getpid(), "api": names.FORMAT, **keeping.versions(world)}
-
-
 def _batch_digest(item: object) -> str:
     try:
-        return keeping.digest(item)
+        return keeper.digest(item)
     except Fault:
         return f"{order.key(repr(item)):016x}"
-
-
-@contextmanager
-def fenced_exit() -> Iterator[None]:
-    """End the process with code 76 when another attempt owns the run folder."""
-    try:
-        yield
-    except Fenced as fence:
-        control.say(str(fence))
-        raise SystemExit(names.EXIT_FENCED) from fence
 
 
 def _report_faults_plainly() -> None:

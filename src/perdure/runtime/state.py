@@ -149,7 +149,9 @@ class _Encoder:
                 name += "~"
             self._names[identity] = name
             self.arrays[name] = array
-        return {"a": name, **array.traits()}
+        node: Node = {"a": name}
+        node.update(array.traits())  # type: ignore[arg-type]
+        return node
 
 
 def _refusal(value: object, path: str) -> StateError:

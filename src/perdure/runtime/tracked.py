@@ -49,7 +49,7 @@ def _module(name: str, value: object) -> "Item | None":
         return None
 
     def put(saved: object) -> None:
-        _check_names(name, value.state_dict(), saved)  # type: ignore[arg-type]
+        _check_names(name, value.state_dict(), saved)
         value.load_state_dict(saved)
 
     return Item(name, value.state_dict, put, copies=True, weights=True)

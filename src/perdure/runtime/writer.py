@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
 import xxhash
 
@@ -60,6 +60,11 @@ class Writer:
     def busy(self) -> bool:
         """Say whether a save is under way."""
         return self._thread is not None and self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait for the save under way, if any."""
+        if self._thread is not None:
+            self._thread.join()
 
     def finished(self) -> Optional[Outcome]:
         """Return how the last save went, once; None while it is under way or where there is none."""
@@ -131,6 +136,3 @@ def weights_digest(tensors: Mapping[str, Mapping[str, object]], items: List[str]
     )
     digest: str = xxhash.xxh3_128(text.encode()).hexdigest()
     return digest
-
-
-WarnFunction = Callable[[str], None]

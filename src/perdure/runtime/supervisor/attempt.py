@@ -15,6 +15,7 @@ from perdure.runtime.supervisor.channel import Channel, Message, Tail, read_mess
 from perdure.runtime.supervisor.decision import Exit
 from perdure.runtime.supervisor.events import Steps
 from perdure.runtime.supervisor.notice import CANCEL_GRACE_S, Notice, grace_left
+from perdure.runtime.supervisor.watch import TICK_S
 
 if TYPE_CHECKING:
     from perdure.runtime.supervisor.events import Events
@@ -43,7 +44,7 @@ class Attempt:
         self._noticed = False
         self._cancelled = False
         self._killed = False
-        self._lingering = False
+        self._asked_to_follow = False
         self._nonsense = 0
         self.started_at = time.monotonic()
 
@@ -62,7 +63,8 @@ class Attempt:
         self._watch.start_clouds()
         try:
             while not self._over():
-                self._watch.wait(self._channel.fds(), self._kill_at - time.monotonic())
+                left = self._kill_at - time.monotonic()
+                self._watch.wait(self._channel.fds(), left if left > 0 else TICK_S)
                 self._hear()
                 self._heed()
             return self._end()
@@ -163,16 +165,16 @@ class Attempt:
         if left and late > GIVE_UP_S:
             self._events.write("warning", {"text": f"processes that cannot be killed: {left}"})
             return True
-        if left and not self._lingering:
+        if left:
             self._linger()
         return not left
 
     def _linger(self) -> None:
         """Give those whom the child left behind their time: it may have been only their shell."""
-        self._lingering = True
-        if not self._noticed:
+        if not (self._noticed or self._asked_to_follow):
+            self._asked_to_follow = True
             self._child.ask()
-        if self._conclusive() or not self._noticed:
+        if self._conclusive():
             self._kill_at = min(self._kill_at, time.monotonic() + LINGER_S)
 
     def _conclusive(self) -> bool:
