@@ -189,7 +189,7 @@ def _fill(stage: Path, project: Project, manifest: str) -> None:
         (stage / PROJECT_FILE).write_text(manifest, encoding="utf-8")
         for entry in project.root.iterdir():
             if entry.name not in _UNNEEDED:
-                (stage / entry.name).symlink_to(entry)
+                (stage / entry.name).symlink_to(entry.absolute())
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(project.root / LOCK_FILE, stage / LOCK_FILE)
     except OSError as error:

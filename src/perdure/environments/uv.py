@@ -92,7 +92,7 @@ def run_uv(
 
     def tell(line: str) -> None:
         if not _CHATTER.match(line):
-            report(masked(line))
+            report(masked(line.strip()))
 
     argv = [find_uv(environ), *words, *(["--no-index"] if environ.get("UV_NO_INDEX") else [])]
     completed = local.run(argv, env=environ, cwd=cwd, timeout_s=timeout_s, on_line=tell)

@@ -58,11 +58,11 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
     refuse(file, problems)
     decoded = msgspec.convert(table, tables.ProjectTable)
     return Project(
-        root=root,
+        root=root.absolute(),
         name=_name(document) or root.name,
         package=decoded.package,
         tasks=MappingProxyType({name: _task(name, task) for name, task in decoded.tasks.items()}),
-        environment=_environment(decoded.environment, root),
+        environment=_environment(decoded.environment, root.absolute()),
     )
 
 
