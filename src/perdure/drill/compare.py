@@ -38,13 +38,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first thing that differs: at which step, what, and in which attempt it was seen."""
+    """The first thing that differs: at which step, what, and in which attempt it was seen.
+
+    `also`: what else differs at that very step, which is likely to be its effect.
+    """
 
     what: str
     step: int | None
     expected: str
     found: str
     attempt: int | None = None
+    also: tuple[str, ...] = ()
 
 
 def first_difference(baseline: Evidence, other: Evidence) -> Difference | None:
@@ -109,18 +113,18 @@ def _row_differs(
     items = [
         item for item in {**wanted, **row.digests} if wanted.get(item) != row.digests.get(item)
     ]
-    item = min(items, key=_cause)
-    return Difference(
-        item, row.step, wanted.get(item, "nothing"), row.digests.get(item, "nothing"), attempt
-    )
+    # Those of one rank stay in the order in which they were tracked.
+    first, *others = sorted(items, key=_cause)
+    values = (wanted.get(first, "nothing"), row.digests.get(first, "nothing"))
+    return Difference(first, row.step, *values, attempt, tuple(others))
 
 
-def _cause(item: str) -> tuple[int, str]:
+def _cause(item: str) -> int:
     known = (number for number, cause in enumerate(_CAUSES) if item.startswith(cause))
-    return next(known, len(_CAUSES)), item
+    return next(known, len(_CAUSES))
 
 
-def _when(difference: Difference) -> tuple[int, tuple[int, str]]:
+def _when(difference: Difference) -> tuple[int, int]:
     return difference.step or 0, _cause(difference.what)
 
 

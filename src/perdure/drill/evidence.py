@@ -77,7 +77,7 @@ def read_fired(folder: Path) -> tuple[Fired, ...]:
     )
 
 
-def read_course(folder: Path, seconds: float) -> Course | None:
+def read_course(folder: Path) -> Course | None:
     """Return what an uninterrupted traced run passed, None where perdure took no part in it."""
     paths = sorted((folder / names.TRACE).glob(f"*{_POINTS}"))
     notes = _rows(paths[-1]) if paths else []
@@ -89,7 +89,8 @@ def read_course(folder: Path, seconds: float) -> Course | None:
         if isinstance(steps, list)
     }
     steps = max((step for at in points.values() for step in at), default=0)
-    return Course(steps, _epoch_starts(points, read_rows(os.fspath(folder))), points, seconds)
+    starts = _epoch_starts(points, read_rows(os.fspath(folder)))
+    return Course(steps, starts, points, float(str(notes[-1]["seconds"])))
 
 
 def count(course: Course, fired: Sequence[Fired], ends: Sequence[AttemptEnd]) -> Coverage:

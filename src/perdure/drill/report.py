@@ -121,7 +121,7 @@ def describe(difference: Difference) -> str:
     values = ""
     if difference.expected or difference.found:
         values = f": {_short(difference.expected)} in the baseline, {_short(difference.found)} here"
-    return f"{difference.what} differs {where}{attempt}{values}"
+    return f"{_named(difference)} differs {where}{attempt}{values}"
 
 
 def self_test_lines(items: Sequence[ItemOutcome]) -> list[str]:
@@ -146,11 +146,18 @@ def self_test_lines(items: Sequence[ItemOutcome]) -> list[str]:
     return ["", *table, verdict, *unseen]
 
 
+def _named(difference: Difference) -> str:
+    """Return what differed first, and with it."""
+    others = len(difference.also)
+    shown = difference.also if others <= 2 else (*difference.also[:1], f"{others - 1} more")
+    return difference.what + (f" (with {', '.join(shown)})" if shown else "")
+
+
 def _item_row(item: ItemOutcome) -> tuple[str, str, str, str]:
     if item.difference is None:
         return (item.item, "-", item.reason, "same")
     step = "end" if item.difference.step is None else str(item.difference.step)
-    return (item.item, step, item.difference.what, "differs" if item.in_result else "same")
+    return (item.item, step, _named(item.difference), "differs" if item.in_result else "same")
 
 
 def _nondeterminism(report: DrillReport) -> list[str]:

@@ -12,8 +12,8 @@ in a row, as `term-kill`; the second follows a few milliseconds later. `delay_s`
 middle of the step that follows. With `after` it only counts points once every action before it in
 the list has fired, so that a second interruption lands inside the save which the first one caused.
 Before anything is fired it is written to trace/<generation>.fired.jsonl, so that what is counted
-afterwards is what happened. A traced training that gets to its end leaves which points it reached, at
-which steps and within how many seconds, in trace/<generation>.points.jsonl.
+afterwards is what happened. A traced training that gets to its end leaves which points it reached,
+at which steps and within how many seconds, in trace/<generation>.points.jsonl.
 
 Without PERDURE_DRILL everything here returns at once. Standard library only, Python 3.9 or newer.
 """
