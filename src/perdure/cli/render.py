@@ -27,6 +27,7 @@ STATE_STYLES = {
     "FAILED": "bold red",
     "CANCELLED": "dim",
     "LOST": "bold magenta",
+    "UNKNOWN": "magenta",
 }
 
 
@@ -41,6 +42,7 @@ class Console:
         self._out = out
         self._err = err
         self._line = ProgressLine(err)
+        self._mid_line = False
         self._teller = Teller(self.say)
 
     def __call__(self, message: str, *, done: int | None = None, total: int | None = None) -> None:
@@ -55,7 +57,9 @@ class Console:
         """Write a message to stderr."""
         with self._line.lock:
             self._line.clear()
-            self._put(self._err, message + "\n")
+            # What a job prints and what perdure says share a terminal, but never a line of it.
+            self._put(self._err, ("\n" if self._mid_line else "") + message + "\n")
+            self._mid_line = False
 
     def detail(self, message: str) -> None:
         """Write a message to stderr if the user asked for more."""
@@ -68,6 +72,8 @@ class Console:
             self._line.clear()
             self._put(self._out, text)
             self._out.flush()
+            if self.out_is_terminal and self.err_is_terminal and text:
+                self._mid_line = not text.endswith("\n")
 
     def lines(self, lines: Sequence[str]) -> None:
         """Write lines of data to stdout, none of which can write to the terminal itself."""
@@ -90,8 +96,13 @@ class Console:
 
     def status(self, text: str) -> None:
         """Show a line at the foot of the terminal; nowhere else."""
-        if self.err_is_terminal:
+        if self.err_is_terminal and not self._mid_line:
             self._line.hold(text)
+
+    @property
+    def can_ask(self) -> bool:
+        """Return whether there is somebody to answer a question."""
+        return sys.stdin is not None and sys.stdin.isatty() and self.err_is_terminal
 
     def confirm(self, question: str, *, unasked: str) -> bool:
         """Return what the user answers, no being the default.
@@ -107,7 +118,7 @@ class Console:
         Raises:
             UsageError: there is nobody to ask; the hint is `unasked`.
         """
-        if not (sys.stdin and sys.stdin.isatty() and self.err_is_terminal):
+        if not self.can_ask:
             raise UsageError(f"nobody is here to answer: {question}", hint=unasked)
         self._line.clear()
         self._put(self._err, f"{question} ")

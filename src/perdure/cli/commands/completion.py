@@ -1,0 +1,56 @@
+"""`perdure completion`: a script that teaches a shell the verbs, options, tasks and jobs."""
+
+from __future__ import annotations
+
+import argparse
+
+from perdure.cli.render import Console
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+# Jobs and tasks are asked of perdure whenever they are completed, so they are never out of date.
+NAMES = {
+    "job": "perdure ps --names jobs",
+    "jobs": "perdure ps --names jobs",
+    "task": "perdure ps --names tasks",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `completion` takes."""
+    parser.add_argument("shell", choices=SHELLS, help="the shell to write the script for")
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 after writing the script to standard output."""
+    import shtab
+
+    console.write(shtab.complete(every_verb(), shell=arguments.shell).rstrip() + "\n")
+    return 0
+
+
+def every_verb() -> argparse.ArgumentParser:
+    """Return one parser that has every verb; imports all their modules."""
+    from importlib import import_module
+
+    from perdure.cli.verbs import VERBS
+
+    parser = argparse.ArgumentParser(prog="perdure")
+    parser.add_argument("--version", action="store_true", help="show the version")
+    parser.add_argument("-v", "--verbose", action="store_true", help="tell more")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers()
+    for verb in VERBS:
+        child = verbs.add_parser(verb.name, help=verb.summary)
+        import_module(verb.module).add_arguments(child)
+        complete_names(child)
+    return parser
+
+
+def complete_names(parser: argparse.ArgumentParser) -> None:
+    """Let the words that name jobs and tasks be completed."""
+    import shtab
+
+    for action in parser._actions:  # noqa: SLF001 - argparse shows its actions nowhere else
+        if action.dest in NAMES:
+            action.complete = shtab.cmd(NAMES[action.dest])  # type: ignore[attr-defined]

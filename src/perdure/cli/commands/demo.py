@@ -1,0 +1,26 @@
+"""`perdure demo`: a training interrupted, resumed, killed, resumed again, and compared."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from perdure.cli.render import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `demo` takes."""
+    parser.add_argument(
+        "folder", metavar="DIR", nargs="?", default="perdure-demo", help="where to make the project"
+    )
+    parser.add_argument(
+        "--in", dest="target", default="local", metavar="TARGET", help="where to run (local)"
+    )
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 if the interrupted training came to what the uninterrupted one came to."""
+    from perdure.drill.demo import run_demo
+
+    run_demo(Path(arguments.folder), target=arguments.target, report=console, tell=console.say)
+    return 0

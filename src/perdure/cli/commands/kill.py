@@ -1,0 +1,69 @@
+"""`perdure kill`: end jobs for good."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.cli.arguments import add_jobs, add_yes
+from perdure.cli.render import Console
+from perdure.cli.words import counted
+from perdure.errors import TimeoutExpired, UsageError
+
+if TYPE_CHECKING:
+    from perdure.jobs.workspace import Workspace
+    from perdure.model.job import JobHeading
+
+TIMEOUT_S = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `kill` takes."""
+    add_jobs(parser, at_least_one=False)
+    parser.add_argument("--all", action="store_true", help="every job that runs")
+    add_yes(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 once the jobs are seen to be gone."""
+    from perdure.jobs.control import kill
+    from perdure.jobs.workspace import open_workspace
+
+    jobs = chosen(open_workspace(Path.cwd()), arguments)
+    if arguments.all and not arguments.yes and jobs:
+        unasked = "perdure kill --all --yes"
+        if not console.confirm(f"kill {counted(len(jobs), 'job')}?", unasked=unasked):
+            return 0
+    remaining = []
+    for heading in jobs:
+        console(f"killing `{heading.job}`")
+        if kill(heading.folder, timeout_s=TIMEOUT_S) == "unconfirmed":
+            remaining.append(heading.job)
+        else:
+            console.say(f"killed `{heading.job}`")
+    if not jobs:
+        console.say("no job runs")
+    if remaining:
+        raise TimeoutExpired(
+            f"not seen to end within {TIMEOUT_S:g} s: {', '.join(remaining)}",
+            hint=f"perdure kill {' '.join(remaining)}",
+        )
+    return 0
+
+
+def chosen(workspace: Workspace, arguments: argparse.Namespace) -> list[JobHeading]:
+    """Return the jobs to kill: all are found before the first one is touched.
+
+    Raises:
+        UsageError: neither jobs nor `--all`, or both.
+    """
+    from perdure.jobs.find import find_job
+    from perdure.jobs.ledger import statuses
+    from perdure.model.job import ALIVE
+
+    if arguments.all == bool(arguments.jobs):
+        raise UsageError("name the jobs to kill, or say `--all`", hint="perdure ps")
+    if arguments.all:
+        return [each.record for each in statuses(workspace, all=True) if each.state in ALIVE]
+    return [find_job(workspace, job) for job in arguments.jobs]

@@ -1,0 +1,28 @@
+"""`perdure lock`: the project's environment, resolved."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from perdure.cli.arguments import add_json
+from perdure.cli.render import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `lock` takes."""
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 once the lock is there and fits pyproject.toml."""
+    from perdure.environments.lock import ensure_lock
+    from perdure.jobs.workspace import open_workspace
+
+    workspace = open_workspace(Path.cwd())
+    lock = ensure_lock(workspace.project, workspace.settings, report=console)
+    if arguments.json:
+        console.json({"path": str(lock.path), "digest": lock.digest})
+    else:
+        console.lines([f"{lock.path}  {lock.digest}"])
+    return 0

@@ -1,0 +1,63 @@
+"""`perdure ps`: jobs and where they stand."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from perdure.cli.arguments import add_json
+from perdure.cli.render import Console
+from perdure.cli.words import counted
+from perdure.errors import PerdureError
+
+EVERY_S = 2.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `ps` takes."""
+    parser.add_argument("-a", "--all", action="store_true", help="list all jobs, however old")
+    parser.add_argument("-w", "--watch", action="store_true", help="refresh until Ctrl-C")
+    add_json(parser)
+    parser.add_argument("--names", choices=("jobs", "tasks"), help=argparse.SUPPRESS)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 after listing the jobs."""
+    from perdure.cli import listing
+    from perdure.jobs.ledger import statuses
+    from perdure.jobs.workspace import open_workspace
+
+    if arguments.names:
+        return write_names(arguments.names, console)
+    workspace = open_workspace(Path.cwd())
+    if arguments.watch:
+        console.watch(
+            lambda: listing.job_table(statuses(workspace, all=arguments.all), time.time()), EVERY_S
+        )
+        return 0
+    found = statuses(workspace, all=arguments.all)
+    if arguments.json:
+        console.json([listing.job_json(status) for status in found])
+        return 0
+    console.table(listing.job_table(found, time.time()))
+    lost = listing.lost(found)
+    if lost:
+        console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
+    return 0
+
+
+def write_names(kind: str, console: Console) -> int:
+    """Return 0 after writing names for a shell's completion, none where there is no project."""
+    from perdure.jobs.ledger import statuses
+    from perdure.jobs.workspace import open_workspace
+
+    try:
+        workspace = open_workspace(Path.cwd())
+        if kind == "tasks":
+            console.lines(sorted(workspace.project.tasks))
+        else:
+            console.lines([each.record.job for each in statuses(workspace, all=True)])
+    except PerdureError:
+        pass  # an error in the middle of a command line would help nobody
+    return 0

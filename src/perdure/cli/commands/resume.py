@@ -1,0 +1,28 @@
+"""`perdure resume`: go on with a job from its last save."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from perdure.cli.arguments import add_detach, add_job
+from perdure.cli.render import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `resume` takes."""
+    add_job(parser)
+    add_detach(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return the job's own exit code, or 0 once it runs detached."""
+    from perdure.cli.starting import follow_started
+    from perdure.jobs.find import find_job
+    from perdure.jobs.launch import resume
+    from perdure.jobs.workspace import open_workspace
+
+    workspace = open_workspace(Path.cwd())
+    record = find_job(workspace, arguments.job)
+    resume(workspace, record)
+    return follow_started(record, console, detach=arguments.detach)

@@ -1,0 +1,100 @@
+"""Jobs as a table and as JSON. Reads no disk, but for how old the last checkpoint is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from perdure.cli.table import Column, Table, make_table, shorten
+from perdure.cli.words import duration
+from perdure.model.job import ALIVE, JobStatus, State
+from perdure.runtime import names
+
+COLUMNS = (
+    Column("job"),
+    Column("task", give_way=3),
+    Column("state", paint=True),
+    Column("attempt", right=True, give_way=4),
+    Column("step", right=True, give_way=1),
+    Column("saved", right=True, give_way=2),
+    Column("elapsed", right=True, give_way=5),
+)
+REASON_PLACES = 40
+
+
+def job_table(statuses: Sequence[JobStatus], now: float) -> Table:
+    """Return a row for each job; `now` in unix seconds."""
+    return make_table(COLUMNS, [job_row(status, now) for status in statuses])
+
+
+def job_row(status: JobStatus, now: float) -> tuple[str, ...]:
+    """Return the cells of one job."""
+    return (
+        status.record.job,
+        status.record.task,
+        state_cell(status),
+        str(status.attempt) if status.attempt else "-",
+        "-" if status.step is None else str(status.step),
+        saved_cell(status, now),
+        elapsed_cell(status, now),
+    )
+
+
+def state_cell(status: JobStatus) -> str:
+    """Return the state, with its reason where that says more."""
+    reason = shorten(status.reason, REASON_PLACES)
+    return f"{status.state.value} ({reason})" if reason else status.state.value
+
+
+def saved_cell(status: JobStatus, now: float) -> str:
+    """Return the step that was saved last and how long ago, the age only where the job goes on."""
+    if status.durable_step is None:
+        return "-"
+    saved_at = last_save(status.record.folder) if status.state in ALIVE else None
+    if saved_at is None:
+        return str(status.durable_step)
+    return f"{status.durable_step}, {duration(now - saved_at)} ago"
+
+
+def last_save(folder: Path) -> float | None:
+    """Return when the newest checkpoint got its name (unix seconds), None where there is none."""
+    try:
+        with os.scandir(folder / names.CHECKPOINTS) as entries:
+            return max((entry.stat().st_mtime for entry in entries), default=None)
+    except OSError:
+        return None
+
+
+def elapsed_cell(status: JobStatus, now: float) -> str:
+    """Return how long the job has run, or ran."""
+    if status.started is None:
+        return "-"
+    end = now if status.state in ALIVE else (status.ended or status.last_event_at or now)
+    return duration(end - status.started)
+
+
+def job_json(status: JobStatus) -> dict[str, object]:
+    """Return what a program wants to know of a job; times are unix seconds."""
+    return {
+        "job": status.record.job,
+        "task": status.record.task,
+        "arguments": list(status.record.arguments),
+        "submitted": status.record.submitted,
+        "state": status.state.value,
+        "reason": status.reason,
+        "attempt": status.attempt,
+        "step": status.step,
+        "durable_step": status.durable_step,
+        "started": status.started,
+        "ended": status.ended,
+        "last_event_at": status.last_event_at,
+        "pid": status.pid,
+        "began_again": status.began_again,
+        "folder": str(status.record.folder),
+    }
+
+
+def lost(statuses: Sequence[JobStatus]) -> list[JobStatus]:
+    """Return the jobs that were running when their machine or supervisor went down."""
+    return [status for status in statuses if status.state is State.LOST]

@@ -1,0 +1,20 @@
+"""What follows once a job has been started: its name and nothing more, or all that it says."""
+
+from __future__ import annotations
+
+from perdure.cli.following import Follower, after_words
+from perdure.cli.render import Console
+from perdure.model.job import JobRecord
+
+
+def follow_started(record: JobRecord, console: Console, *, detach: bool) -> int:
+    """Return the job's own exit code after following it, or 0 at once where it is detached."""
+    if detach:
+        console.write(f"{record.job}\n")
+        return 0
+    console.say(f"job `{record.job}`: {record.task}; Ctrl-C saves and stops it")
+    code = Follower(record.folder, console).run()
+    words = after_words(record.job, code)
+    if words:
+        console.say(words)
+    return code
