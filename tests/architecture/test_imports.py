@@ -65,7 +65,7 @@ def test_the_runtime_brings_in_neither_torch_nor_numpy() -> None:
     code = f"sys.path += {site!r}\nimport perdure.runtime.run"
     loaded = loaded_by(code)
     assert outside_standard_library(loaded) <= {"xxhash"}
-    assert not loaded & {"torch", "numpy", "multiprocessing", "asyncio", "tempfile", "inspect"}
+    assert not loaded & {"torch", "numpy", "multiprocessing", "asyncio"}
 
 
 def test_shared_modules_of_the_runtime_need_little() -> None:
