@@ -111,7 +111,7 @@ def _baselines(stage: Stage, tell: Report) -> _Ground:
         )
     if course.steps < 2:
         raise UsageError(
-            f"the training is over after {course.steps} steps: nothing can be interrupted",
+            f"the training is over after {course.steps} step(s): nothing can be interrupted",
             hint="drill it with more data or more epochs",
         )
     limit_s = max(30.0, 10 * seconds)

@@ -1,0 +1,55 @@
+"""Small real trainings: the runtime in its own process, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from perdure.drill.play import Stage, thread_settings
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+
+#: Thirty steps in three epochs; FAULT is what a test plants into it.
+TRAINING = """
+import random
+import perdure
+
+run = perdure.start()
+weights = {"w": 1.0}
+run.track(weights=weights)
+loader = run.loader(list(range(40)), batch_size=4, shuffle=True)
+lost = 0.0
+own = random.Random(1)
+for epoch in run.epochs(3):
+    for batch in loader:
+        weights["w"] += 0.01 * random.random() * sum(batch)
+        FAULT
+        run.log(loss=weights["w"])
+    for item in run.poll(range(5)):
+        pass
+    run.log(score=weights["w"] / 2)
+"""
+
+SetStage = Callable[[str], Stage]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> SetStage:
+    """Return a function that sets the stage for a training's code."""
+
+    def set_stage(code: str) -> Stage:
+        cwd = tmp_path / "a project"
+        cwd.mkdir()
+        (cwd / "train.py").write_text(code)
+        folder = tmp_path / "drill $(x)"
+        folder.mkdir()
+        environment = {**os.environ, **thread_settings(2), "PYTHONPATH": os.fspath(SRC)}
+        return Stage(
+            sys.executable, ("python", "train.py"), cwd, environment, folder, seed=3, lanes=2
+        )
+
+    return set_stage
