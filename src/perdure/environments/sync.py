@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.environments.exclusive import alone
@@ -63,6 +63,29 @@ def ensure_environment(
         with alone(held, "installing this environment", report):
             if not is_complete(handle):
                 _install(project, settings, handle, lock, report)
+    return handle
+
+
+def restore_environment(
+    project: Project,
+    settings: Settings,
+    lock: LockInfo,
+    source: Path,
+    *,
+    report: Report = silent,
+) -> EnvironmentHandle:
+    """Return the environment of an earlier lock than the project's, installed if it is gone.
+
+    `source` is a folder with the pyproject.toml that the lock was made for, and its uv.lock with
+    paths that are right from there. Raises as `ensure_environment`.
+    """
+    handle = handle_of(project, lock.digest, lock.variant)
+    if not is_complete(handle):
+        prepare_state(handle.prefix.parent)
+        held = handle.prefix.with_name(f"{handle.prefix.name}.lock")
+        with alone(held, "installing this environment", report):
+            if not is_complete(handle):
+                _install(replace(project, root=source), settings, handle, lock, report)
     return handle
 
 

@@ -34,6 +34,18 @@ _CLUTTER = frozenset(
     }
 )
 GIT_S = 60.0
+_ELSEWHERE = frozenset(
+    {
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_PREFIX",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,17 @@ def git(root: Path, *arguments: str, env: dict[str, str] | None = None) -> Compl
     Raises:
         MissingProgram: there is no git.
     """
-    return run(["git", "-C", str(root), *arguments], env=env, timeout_s=GIT_S)
+    environment = git_environment() if env is None else env
+    return run(["git", "-C", str(root), *arguments], env=environment, timeout_s=GIT_S)
+
+
+def git_environment() -> dict[str, str]:
+    """Return this process's environment without what points git to another repository.
+
+    Inside a hook git sets such variables. Its messages are asked for in English: one is read.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+    return kept | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def _ask_git(root: Path) -> tuple[str, Completed | None]:

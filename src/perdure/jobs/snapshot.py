@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from perdure.errors import StorageError, UsageError
 from perdure.jobs.listing import SHARED, list_code
@@ -83,6 +84,7 @@ def snapshot_folder(project: Project, digest: str) -> Path:
 def read_tree(project: Project, report: Report, *, store: bool) -> Tree:
     """Return the working tree by contents, stored in `.perdure/objects` if `store`.
 
+    Not stored, files too large for code are left out instead of refused.
     A file that changes while it is read is read again, one that vanishes is left out, and so is,
     with a warning, a link that leads out of the project.
 
@@ -93,10 +95,14 @@ def read_tree(project: Project, report: Report, *, store: bool) -> Tree:
     listing = list_code(project.root)
     if listing.warning:
         report(listing.warning)
-    _refuse_large(project.root, listing.paths)
+    large = _large(project.root, listing.paths)
+    if large and store:
+        _refuse(large)
     objects = project.state / "objects" if store else None
     entries: dict[str, Entry] = {}
     for path in listing.paths:
+        if path in large:
+            continue
         entry = _read(project.root, path, objects, report)
         if entry is not None:
             entries[path] = entry
@@ -159,19 +165,24 @@ def remove_tree(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _refuse_large(root: Path, paths: Iterable[str]) -> None:
-    large: list[str] = []
+def _large(root: Path, paths: Iterable[str]) -> Mapping[str, int]:
+    """Return the sizes, in bytes, of the files that are too large for code."""
+    large: dict[str, int] = {}
     for path in paths:
         with contextlib.suppress(OSError):
             found = (root / path).lstat()
             if stat.S_ISREG(found.st_mode) and found.st_size > LARGEST_MIB << 20:
-                large.append(f"`{path}` ({found.st_size / 2**20:.0f} MiB)")
-    if large:
-        raise UsageError(
-            f"too large for code, of which every job keeps a copy: {', '.join(large)}",
-            hint=f"put what is over {LARGEST_MIB} MiB under data/, or name it in .gitignore; "
-            "--live runs the working tree as it is",
-        )
+                large[path] = found.st_size
+    return large
+
+
+def _refuse(large: Mapping[str, int]) -> NoReturn:
+    listed = ", ".join(f"`{path}` ({size / 2**20:.0f} MiB)" for path, size in large.items())
+    raise UsageError(
+        f"too large for code, of which every job keeps a copy: {listed}",
+        hint=f"put what is over {LARGEST_MIB} MiB under data/, or name it in .gitignore; "
+        "--live runs the working tree as it is",
+    )
 
 
 def _read(root: Path, path: str, objects: Path | None, report: Report) -> Entry | None:

@@ -1,0 +1,113 @@
+"""The environment of a job: the project's for a new one, the recorded one for one that exists."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from perdure.errors import EnvironmentFailed
+from perdure.jobs import provenance
+from perdure.jobs.folder import ENVIRONMENT_LOCK
+from perdure.jobs.request import needs_environment
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import EnvironmentUsed, JobRecord
+from perdure.model.report import Report
+
+_LOCK = "uv.lock"
+_PROJECT = "pyproject.toml"
+
+
+def environment_for(workspace: Workspace, variant: str | None, report: Report) -> EnvironmentUsed:
+    """Return the project's environment, locked and installed if need be.
+
+    Raises:
+        EnvironmentFailed: it cannot be had.
+    """
+    if not needs_environment(workspace.project):
+        if variant is not None:
+            raise EnvironmentFailed(
+                f"project `{workspace.project.name}` has no variant `{variant}`",
+                hint="leave out --variant",
+            )
+        return provenance.own_python()
+    from perdure.environments.sync import ensure_environment
+
+    handle = ensure_environment(workspace.project, workspace.settings, variant, report=report)
+    return provenance.read_environment(handle.prefix, handle.lock_digest, handle.variant)
+
+
+def planned_environment(workspace: Workspace, variant: str | None) -> EnvironmentUsed:
+    """Return the environment that `environment_for` would give; installs nothing."""
+    if not needs_environment(workspace.project):
+        return provenance.own_python()
+    from perdure.environments.lock import lock_digest
+    from perdure.environments.sync import choose_variant, handle_of
+
+    project = workspace.project
+    chosen = choose_variant(project, workspace.settings, variant)
+    digest = lock_digest(project) or "not-locked-yet"
+    handle = handle_of(project, digest, chosen)
+    return provenance.read_environment(handle.prefix, digest, chosen)
+
+
+def keep_lock(workspace: Workspace, used: EnvironmentUsed, folder: Path) -> None:
+    """Copy the lock of an environment into a run folder: it says which packages there were."""
+    if used.lock is None or used.prefix is None:
+        return
+    # The environment has its own copy; the project's may be a newer one by now.
+    for source in (Path(used.prefix) / _LOCK, workspace.project.root / _LOCK):
+        if _digest(source) == used.lock:
+            shutil.copyfile(source, folder / ENVIRONMENT_LOCK)
+            return
+
+
+def restore_environment(workspace: Workspace, record: JobRecord, report: Report) -> None:
+    """Return once the environment of a recorded job is there, made again from its lock if need be.
+
+    Raises:
+        EnvironmentFailed: it is gone, and so is its lock; or it cannot be installed.
+    """
+    used = record.environment
+    if used.prefix is None or used.lock is None or (Path(used.prefix) / "bin/python").exists():
+        return
+    from perdure.environments.lock import LockInfo
+    from perdure.environments.sync import ensure_environment
+    from perdure.environments.sync import restore_environment as install_again
+
+    report(f"the environment of `{record.job}` is gone; installing it again from its lock")
+    project, settings = workspace.project, workspace.settings
+    if _digest(project.root / _LOCK) == used.lock:
+        ensure_environment(project, settings, used.variant, report=report)
+        return
+    lock = LockInfo(used.lock, record.folder / ENVIRONMENT_LOCK, used.variant)
+    with _source_of(workspace, record) as source:
+        install_again(project, settings, lock, source, report=report)
+
+
+@contextlib.contextmanager
+def _source_of(workspace: Workspace, record: JobRecord) -> Iterator[Path]:
+    """Yield a folder with the pyproject.toml and the uv.lock that a job was submitted with."""
+    lock = record.folder / ENVIRONMENT_LOCK
+    if _digest(lock) != record.environment.lock:
+        raise EnvironmentFailed(
+            f"the environment of `{record.job}` is gone, and so is the copy of its lock",
+            hint="perdure run: the project's present environment",
+        )
+    state, snapshot = workspace.project.state, record.code.snapshot
+    code = state / "snapshots" / snapshot if snapshot else workspace.project.root
+    with tempfile.TemporaryDirectory(prefix="restore-", dir=state) as folder:
+        shutil.copyfile(code / _PROJECT, Path(folder, _PROJECT))
+        # Paths in a lock begin at the project, two folders up from here.
+        Path(folder, _LOCK).write_bytes(lock.read_bytes().replace(b'"../', b'"../../../'))
+        yield Path(folder)
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
