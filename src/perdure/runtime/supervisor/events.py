@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Union
 
@@ -17,26 +16,10 @@ from perdure.runtime import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from perdure.runtime.supervisor.complaint import Complaint
+
 Value = Union[None, bool, int, float, str, "list[str]"]
 STEP_EVERY_S = 1.0
-
-
-class Complaint:
-    """Says something on standard error once, and only once."""
-
-    def __init__(self) -> None:
-        self.said = False
-
-    def say(self, text: str) -> None:
-        """Write `text` the first time; a standard error that is gone is no reason to stop."""
-        if self.said:
-            return
-        self.said = True
-        try:
-            sys.stderr.write(f"perdure: {text}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass
 
 
 class Events:

@@ -15,7 +15,7 @@ from perdure.runtime.supervisor.events import Events
 from perdure.runtime.supervisor.progress import Progress
 
 if TYPE_CHECKING:
-    from perdure.runtime.supervisor.events import Complaint
+    from perdure.runtime.supervisor.complaint import Complaint
     from perdure.runtime.supervisor.options import Options
     from perdure.runtime.supervisor.watch import Watch
 
@@ -56,7 +56,10 @@ class Loop:
                 return self._finish(verdict, events)
             before = events
             try:
+                generations.check(self._options.run_dir, generation)
                 generation, events = self._claim()
+            except generations.Fenced:
+                return self._finish(_FENCED, before)
             except OSError as error:
                 why = f"cannot claim another attempt: {error}"
                 self._complaint.say(why)
@@ -94,7 +97,7 @@ class Loop:
         return verdict
 
     def _pause(self, verdict: Verdict, generation: int, events: Events) -> Verdict:
-        """Wait for the back-off; return what came of it: the same, a stop, or a newer owner."""
+        """Wait for the back-off; return what came of it: the same, or a stop."""
         events.write("waiting", {"seconds": verdict.wait_s, "reason": verdict.why})
         until = time.monotonic() + verdict.wait_s
         while True:
@@ -103,10 +106,8 @@ class Loop:
                 return stopped
             left = until - time.monotonic()
             if left <= 0:
-                break
+                return verdict
             self._watch.wait((), left)
-        newer = generations.newest(self._options.run_dir) > generation
-        return _FENCED if newer else verdict
 
     def _asked(self, generation: int, events: Events) -> Verdict | None:
         """Return the verdict if a stop was asked while no training runs."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from perdure.runtime.supervisor import lock, options
-from perdure.runtime.supervisor.events import Complaint
+from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
 from perdure.runtime.supervisor.signals import Signals
 from perdure.runtime.supervisor.watch import Watch
@@ -22,6 +21,7 @@ EXIT_ALREADY_RUNNING = 3
 
 def main(argv: Sequence[str]) -> int:
     """Supervise what `argv` asks for and return the exit code."""
+    _fill_standard_descriptors()
     try:
         asked = options.parse(argv)
     except options.BadOptions as error:
@@ -46,15 +46,20 @@ def _supervise(asked: options.Options, problem: str | None) -> int:
     signals = Signals()
     try:
         if problem is not None:
-            Complaint().say(problem)
+            tell(problem)
         return Loop(asked, Watch(asked, signals), Complaint()).run(problem)
     finally:
         signals.restore()
 
 
 def _refuse(text: str, code: int) -> int:
-    try:
-        sys.stderr.write(f"perdure: {text}\n")
-    except OSError:
-        pass
+    tell(text)
     return code
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what the caller had closed of 0, 1 and 2, so that none of our files is taken for it."""
+    fd = os.open(os.devnull, os.O_RDWR)
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
