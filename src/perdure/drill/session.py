@@ -1,235 +1,203 @@
-"""One drill from beginning to end: baselines, interrupted runs, the self-test, the report."""
+"""A drill of a project's task: its code snapshot, its folder, its run under the real supervisor."""
 
 from __future__ import annotations
 
-import dataclasses
+import os
+import secrets
+import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perdure.drill import compare, evidence, report
-from perdure.drill.compare import Difference, Evidence
 from perdure.drill.evidence import AttemptEnd
-from perdure.drill.plan import Course, Kind, RunPlan, plan_runs, plan_self_test, possible_kinds
-from perdure.drill.play import Ends, Stage, play
-from perdure.drill.report import DrillReport, Finding, ItemOutcome, RunOutcome
-from perdure.errors import DifferenceError, UsageError
+from perdure.drill.plan import Kind, RunPlan
+from perdure.drill.play import Stage, lanes, thread_settings
+from perdure.drill.report import DrillReport
+from perdure.drill.rounds import Drill, drill
+from perdure.errors import UsageError
+from perdure.jobs import folder as folders
+from perdure.jobs import launch
+from perdure.jobs.control import kill
+from perdure.jobs.request import JobRequest
+from perdure.jobs.workspace import Workspace, make_state_folder, submitting
+from perdure.model.job import Event, JobRecord
 from perdure.model.report import Report
 from perdure.runtime import names
 
-# Plays one run under the real supervisor and returns how its attempts ended.
-Supervised = Callable[[RunPlan, float], tuple[AttemptEnd, ...]]
-
-BASELINES = (RunPlan("baseline-1"), RunPlan("baseline-2"))
-BASELINE_LIMIT_S = 6 * 3600.0
-LONG_S = 600.0
+_POLL_S = 0.02
+_KILL_S = 20.0
+# What a supervised run may take over the sum of its attempts: starts, back-off.
+_SLACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Drill:
-    """What is drilled, how often, and with what."""
+class DrillOptions:
+    """What `perdure drill` was asked for; `kinds` as `--kinds` names them, () for all.
+
+    `seed` is the training's and the interruptions'. The drill's folders stay with `keep`, and
+    whenever something was found.
+    """
 
     task: str
-    runs: int
-    kinds: tuple[Kind, ...]
-    self_test: bool
-    tolerance: float
-    seed: int
+    arguments: tuple[str, ...] = ()
+    runs: int = 20
+    kinds: tuple[str, ...] = ()
+    self_test: bool = False
+    tolerance: float = 1e-5
+    seed: int = 0
+    keep: bool = False
+
+
+def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> DrillReport:
+    """Return what the drill of a task found. Starts processes; writes under `.perdure/drills`.
+
+    Raises:
+        UsageError: no such task, or a training that cannot be drilled.
+        DifferenceError: the training fails even when nobody interrupts it.
+    """
+    _check(options)
+    with submitting(workspace.project), _folder(workspace) as folder:
+        at_a_time = lanes()
+        record = _submit(workspace, options, folder, thread_settings(at_a_time), report)
+        stage = _stage(workspace, record, folder, at_a_time)
+        order = Drill(
+            task=options.task,
+            runs=options.runs,
+            kinds=tuple(map(Kind, options.kinds)) or tuple(Kind),
+            self_test=options.self_test,
+            tolerance=options.tolerance,
+            seed=options.seed,
+        )
+        found = drill(order, stage, _Supervised(workspace, record), report)
+        if options.keep or not found.passed:
+            return replace(found, folder=folder)
+        shutil.rmtree(folder)
+        return replace(found, folder=None)
+
+
+def _check(options: DrillOptions) -> None:
+    if options.runs < 1:
+        raise UsageError("a drill has at least one run", hint=f"perdure drill {options.task} -n 20")
+    if options.tolerance < 0:
+        raise UsageError("a tolerance is 0 or more", hint="perdure drill --tolerance 1e-5")
+    unknown = [kind for kind in options.kinds if kind not in {one.value for one in Kind}]
+    if unknown:
+        listed = ",".join(kind.value for kind in Kind)
+        raise UsageError(f"`{unknown[0]}` is no kind of interruption", hint=f"--kinds {listed}")
+
+
+@contextmanager
+def _folder(workspace: Workspace) -> Iterator[Path]:
+    """Yield the drill's folder; one that broke off before it found anything is removed."""
+    drills = make_state_folder(workspace.project) / "drills"
+    folder = drills / f"drill-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _submit(
+    workspace: Workspace,
+    options: DrillOptions,
+    folder: Path,
+    threads: dict[str, str],
+    report: Report,
+) -> JobRecord:
+    """Return the one job whose record, snapshot and environment all runs share.
+
+    Its run folder is the drill's: it is no job of the user's.
+    """
+    request = JobRequest(
+        task=options.task,
+        arguments=options.arguments,
+        seed=options.seed,
+        name=folder.name,
+        environment=threads,
+    )
+    record = launch.submit(workspace, request, report=report)
+    return folders.read_record(Path(shutil.move(record.folder, folder / folder.name)))
+
+
+def _stage(workspace: Workspace, record: JobRecord, folder: Path, at_a_time: int) -> Stage:
+    plan = launch.plan_of(workspace, record)
+    argv = plan.argv[plan.argv.index("--") + 1 :]
+    around = {key: value for key, value in os.environ.items() if not key.startswith("PERDURE_")}
+    return Stage(
+        python=_python(record, argv),
+        argv=argv,
+        cwd=plan.cwd,
+        environment={**around, **plan.environment},
+        folder=folder,
+        seed=record.seed,
+        lanes=at_a_time,
+    )
+
+
+def _python(record: JobRecord, argv: tuple[str, ...]) -> str:
+    """Return the interpreter that plays the attempts: the training's own."""
+    if Path(argv[0]).name.startswith("python"):
+        return argv[0]
+    prefix = record.environment.prefix
+    return sys.executable if prefix is None else f"{prefix}/bin/python"
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
-    """What the baselines showed."""
+class _Supervised:
+    """Plays a run as a job: supervisor, control channel, back-off, and `resume` after code 75."""
 
-    baseline: Evidence
-    course: Course
-    nondeterministic: Difference | None
-    limit_s: float
+    workspace: Workspace
+    record: JobRecord
 
+    def __call__(self, plan: RunPlan, limit_s: float) -> tuple[AttemptEnd, ...]:
+        """Return how its attempts ended; its run folder is the plan's afterwards."""
+        environment = {names.DRILL: plan.orders()}
+        deadline = time.monotonic() + _SLACK_S + limit_s * (len(plan.interruptions) + 1)
+        try:
+            launch.start(self.workspace, self.record, environment=environment)
+            hung = not self._ended(deadline)
+            while not hung and self._was_interrupted():
+                launch.resume(self.workspace, self.record, environment=environment)
+                hung = not self._ended(deadline) or time.monotonic() > deadline
+        finally:
+            kill(self.record.folder, timeout_s=_KILL_S)
+        self.record.folder.rename(self.record.folder.with_name(plan.name))
+        return attempt_ends(self.record.folder.with_name(plan.name), hung=hung)
 
-def drill(order: Drill, stage: Stage, supervised: Supervised, tell: Report) -> DrillReport:
-    """Return what the drill found. Starts processes; writes under `stage.folder`.
+    def _ended(self, deadline: float) -> bool:
+        while folders.is_alive(self.record.folder):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
-    Raises:
-        UsageError: the training does not use perdure, or is over before it can be interrupted.
-        DifferenceError: it fails even when nobody interrupts it.
-    """
-    began = time.monotonic()
-    ground = _baselines(stage, tell)
-    plans = plan_runs(ground.course, order.runs, order.kinds, order.seed)
-    items = _items(ground) if order.self_test and ground.nondeterministic is None else {}
-    dropped = plan_self_test(ground.course, [item for item, used in items.items() if used])
-    _tell_length(ground.course, len(plans) + len(dropped), stage.lanes, tell)
-    by_supervisor = _for_the_supervisor(plans)
-    others = [plan for plan in plans if plan is not by_supervisor]
-    ends: dict[str, tuple[AttemptEnd, ...]] = dict(
-        play(stage, [*others, *dropped], ground.limit_s, tell, message="interrupted runs")
-        if others or dropped
-        else {}
-    )
-    if by_supervisor is not None:
-        tell("one run under the supervisor itself")
-        ends[by_supervisor.name] = supervised(by_supervisor, ground.limit_s)
-    runs = tuple(_run_outcome(stage, ground, plan, ends, order.tolerance) for plan in plans)
-    if by_supervisor is not None:
-        runs = tuple(
-            dataclasses.replace(run, supervised=run.name == by_supervisor.name) for run in runs
-        )
-    return DrillReport(
-        task=order.task,
-        steps=ground.course.steps,
-        weights=ground.baseline.weights,
-        metric_rows=len(ground.baseline.metrics),
-        runs=runs,
-        items=_item_outcomes(stage, ground, items, dropped, ends),
-        nondeterministic=ground.nondeterministic,
-        tolerance=order.tolerance if ground.nondeterministic else None,
-        notes=_notes(order, ground),
-        folder=stage.folder,
-        seconds=time.monotonic() - began,
-    )
+    def _was_interrupted(self) -> bool:
+        history = folders.read_history(self.record.folder)
+        return bool(history) and history[-1].fields.get("code") == names.EXIT_INTERRUPTED
 
 
-def _baselines(stage: Stage, tell: Report) -> _Ground:
-    ends = play(stage, BASELINES, BASELINE_LIMIT_S, tell, message="two uninterrupted runs")
-    for plan in BASELINES:
-        last = ends[plan.name][-1]
-        if last.code != names.EXIT_DONE:
-            raise DifferenceError(
-                f"the training fails when nobody interrupts it: {_ended(last)}",
-                hint=last_words(stage.folder / plan.name, last.attempt),
-            )
-    first, second = (stage.folder / plan.name for plan in BASELINES)
-    seconds = ends[BASELINES[0].name][-1].seconds
-    course = evidence.read_course(first)
-    found, again = evidence.read_evidence(first), evidence.read_evidence(second)
-    if course is None or found is None or again is None:
-        raise UsageError(
-            "the training does not use perdure, so it cannot carry on after an interruption",
-            hint="docs/tutorial.md shows the five calls that make a training resumable",
-        )
-    if course.steps < 2:
-        raise UsageError(
-            f"the training is over after {course.steps} step(s): nothing can be interrupted",
-            hint="drill it with more data or more epochs",
-        )
-    limit_s = max(30.0, 10 * seconds)
-    return _Ground(found, course, compare.first_difference(found, again), limit_s)
-
-
-def _items(ground: _Ground) -> Mapping[str, bool]:
-    """Return every item the runtime restores, and whether it changes at all in this training."""
-    return compare.changing_items(ground.baseline)
-
-
-def _tell_length(course: Course, runs: int, lanes: int, tell: Report) -> None:
-    # What is done again after a kill, and a start each attempt.
-    seconds = 1.5 * course.seconds * runs / lanes
-    tell(f"{runs} runs of {course.steps} steps, about {_duration(seconds)}")
-    if seconds > LONG_S:
-        tell("a drill needs no long training: give it fewer epochs (after `--`), or less data")
-
-
-def _for_the_supervisor(plans: Sequence[RunPlan]) -> RunPlan | None:
-    """Return the run with the most different kinds of interruption."""
-    return max(plans, key=lambda plan: len({one.kind for one in plan.interruptions}), default=None)
-
-
-def _run_outcome(
-    stage: Stage, ground: _Ground, plan: RunPlan, ends: Ends, tolerance: float
-) -> RunOutcome:
-    folder = stage.folder / plan.name
-    mine = ends[plan.name]
-    kinds = tuple(one.kind.value for one in plan.interruptions)
-    coverage = evidence.count(ground.course, evidence.read_fired(folder), mine)
-    failure = _failure(folder, mine)
-    found = None if failure else evidence.read_evidence(folder)
-    if found is None:
-        failure = failure or "it ended well, but left no finished checkpoint"
-        return RunOutcome(plan.name, kinds, coverage, failure=failure)
-    return RunOutcome(plan.name, kinds, coverage, _compared(ground, found, tolerance))
-
-
-def _compared(ground: _Ground, found: Evidence, tolerance: float) -> Difference | None:
-    if ground.nondeterministic is None:
-        return compare.first_difference(ground.baseline, found)
-    return compare.metric_difference(ground.baseline.metrics, found.metrics, tolerance)
-
-
-def _failure(folder: Path, ends: Sequence[AttemptEnd]) -> str | None:
-    last = ends[-1]
-    if last.code == names.EXIT_DONE:
-        return None
-    return f"attempt {last.attempt} {_ended(last)}: {last_words(folder, last.attempt) or 'silent'}"
-
-
-def _ended(end: AttemptEnd) -> str:
-    if end.hung:
-        return f"was still busy after {_duration(end.seconds)} and was killed"
-    if end.code < 0:
-        return f"was killed by signal {-end.code}"
-    return f"ended with exit code {end.code}"
-
-
-def last_words(folder: Path, attempt: int) -> str | None:
-    """Return the last line of an attempt's log, None where it wrote nothing."""
-    log = folder / names.LOGS / names.numbered(attempt, ".log")
-    lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), None)
-
-
-def _item_outcomes(
-    stage: Stage,
-    ground: _Ground,
-    items: Mapping[str, bool],
-    plans: Sequence[RunPlan],
-    ends: Ends,
-) -> tuple[ItemOutcome, ...]:
-    played = {plan.drop[0]: plan for plan in plans}
+def attempt_ends(folder: Path, *, hung: bool = False) -> tuple[AttemptEnd, ...]:
+    """Return how each attempt of a supervised run ended, from its events; `hung`: the last one."""
+    events = [event for event in folders.read_history(folder) if event.name == "exited"]
+    last = events[-1].attempt if events else 0
     return tuple(
-        _item_outcome(stage, ground, played[item], ends)
-        if used
-        else ItemOutcome(item, Finding.UNUSED, reason=_why_unused(item))
-        for item, used in items.items()
+        AttemptEnd(
+            event.attempt, _code(event), _seconds(event), hung=hung and event.attempt == last
+        )
+        for event in events
     )
 
 
-def _why_unused(item: str) -> str:
-    return "never drawn from" if item.startswith("rng.") else "never changes"
+def _code(event: Event) -> int:
+    signalled = event.number("signal")
+    return -signalled if signalled else event.number("code") or 0
 
 
-def _item_outcome(stage: Stage, ground: _Ground, plan: RunPlan, ends: Ends) -> ItemOutcome:
-    item = plan.drop[0]
-    folder = stage.folder / plan.name
-    mine = ends[plan.name]
-    if _failure(folder, mine) is not None:
-        fails = Difference("the training fails", None, "", "", mine[-1].attempt)
-        return ItemOutcome(item, Finding.SEEN, fails, in_result=True)
-    if len(mine) < 2:
-        return ItemOutcome(item, Finding.UNSEEN, reason="its run ended before it was interrupted")
-    found = evidence.read_evidence(folder)
-    difference = compare.first_difference(ground.baseline, found) if found else None
-    if found is None or difference is None:
-        reason = "it makes no difference, or is restored by something else"
-        return ItemOutcome(item, Finding.UNSEEN, reason=reason)
-    in_result = compare.differs_in_result(ground.baseline, found)
-    return ItemOutcome(item, Finding.SEEN, difference, in_result=in_result)
-
-
-def _notes(order: Drill, ground: _Ground) -> tuple[str, ...]:
-    notes = []
-    if len(possible_kinds(ground.course, order.kinds)) < len(order.kinds):
-        notes.append("nothing goes through run.poll(): no interruption in an evaluation")
-    if ground.nondeterministic is not None and order.self_test:
-        notes.append("no self-test: it needs a training that ends alike each time")
-    return tuple(notes)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-__all__ = ["Drill", "Supervised", "drill", "last_words", "report"]
+def _seconds(event: Event) -> float:
+    elapsed = event.fields.get("elapsed_s")
+    return float(elapsed) if isinstance(elapsed, int | float) else 0.0

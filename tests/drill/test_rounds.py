@@ -1,4 +1,4 @@
-"""Whole drills of small real trainings: good ones pass, planted faults are caught and named."""
+"""The rounds of small real trainings: good ones pass, planted faults are caught and named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perdure.drill.evidence import AttemptEnd
 from perdure.drill.plan import Kind, RunPlan
 from perdure.drill.play import Stage, play
 from perdure.drill.report import DrillReport, Finding, lines
-from perdure.drill.session import Drill, drill
+from perdure.drill.rounds import Drill, drill
 from perdure.errors import DifferenceError, UsageError
 from perdure.model.report import silent
 from tests.drill.conftest import TRAINING, SetStage

@@ -1,0 +1,289 @@
+"""The demonstration: a training interrupted, resumed, killed, resumed again, and compared.
+
+Everything is real: a project from the template, its locked environment, the supervisor, a touched
+file, SIGKILL. What is compared are the bytes of the final weights and every metric row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perdure.drill import compare
+from perdure.drill.evidence import read_evidence
+from perdure.drill.report import describe
+from perdure.drill.watch import Progress, read_progress
+from perdure.errors import ConflictError, DifferenceError, TimeoutExpired, UsageError
+from perdure.jobs import folder as folders
+from perdure.jobs import launch
+from perdure.jobs.control import kill
+from perdure.jobs.request import JobRequest
+from perdure.jobs.workspace import Workspace, make_state_folder, open_workspace
+from perdure.model.job import Event, JobRecord
+from perdure.model.report import Report
+from perdure.runtime import names
+
+Tell = Callable[[str], None]
+
+TASK = "train"
+EPOCHS = 10
+SEED = 7
+# In which epoch it is interrupted, and in which the next attempt is killed.
+INTERRUPT_IN, KILL_IN = 3, 6
+_MARK = "demo.json"
+_POLL_S = 0.01
+_LIMIT_S = 900.0
+_KILL_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demonstration showed: both jobs, and what they have in common."""
+
+    folder: Path
+    interrupted: str
+    uninterrupted: str
+    weights: str
+    metric_rows: int
+    seconds: float
+
+
+def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoResult:
+    """Return what came of it. Makes a project in `folder`, installs, starts processes.
+
+    Raises:
+        UsageError: the target is not `local`.
+        ConflictError: `folder` holds something that is no demonstration.
+        DifferenceError: the two trainings do not end alike.
+    """
+    if target != "local":
+        raise UsageError(f"the demo runs on `local`, not on `{target}`", hint="perdure demo")
+    folder = folder.absolute()
+    prepare(folder, report, tell)
+    workspace = open_workspace(folder)
+    began = time.monotonic()
+    broken = _submit(workspace, report)
+    tell(f"job `{broken.job}`: a CNN learns to read handwritten digits, {EPOCHS} epochs")
+    _interrupted_training(workspace, broken, report, tell)
+    whole = _submit(workspace, report)
+    tell(f"job `{whole.job}`: the same training with the same seed, left alone")
+    _uninterrupted_training(workspace, whole, report)
+    result = _compare(folder, broken, whole, time.monotonic() - began)
+    for line in (*_table(broken, whole), "", *_closing(result)):
+        tell(line)
+    return result
+
+
+def prepare(folder: Path, report: Report, tell: Tell) -> None:
+    """Make the demonstration's project, or take the one that an earlier demonstration made.
+
+    Raises:
+        ConflictError: `folder` holds something else, or an older demonstration with changes in it.
+    """
+    from perdure.project.template import answers_for, create_project
+    from perdure.project.wheel import build_wheel
+
+    made_of = build_wheel().name + " " + _digest(build_wheel().content)
+    mark = folder / ".perdure" / _MARK
+    if mark.is_file() and json.loads(mark.read_text())["made_of"] == made_of:
+        tell(f"project `{folder.name}` is there already")
+        return
+    if mark.is_file():
+        _clear(folder)
+    tell(f"making project `{folder.name}` in `{folder}`")
+    create_project(folder, answers_for("digits", description="Perdure's demonstration"))
+    make_state_folder(open_workspace(folder).project)
+    mark.write_text(json.dumps({"made_of": made_of}))
+    report("the project is made")
+
+
+def _digest(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _clear(folder: Path) -> None:
+    """Remove a demonstration of another perdure, unless somebody worked in it."""
+    from perdure.jobs.listing import git
+
+    changed = git(folder, "status", "--porcelain", "--", "src", "tests", "pyproject.toml")
+    if changed.returncode != 0 or changed.stdout.strip():
+        raise ConflictError(
+            f"`{folder}` holds a demo of another perdure, and changes to it",
+            hint="perdure demo ANOTHER-FOLDER",
+        )
+    shutil.rmtree(folder)
+
+
+def _submit(workspace: Workspace, report: Report) -> JobRecord:
+    request = JobRequest(task=TASK, arguments=("--epochs", str(EPOCHS)), seed=SEED)
+    return launch.submit(workspace, request, report=report)
+
+
+def _interrupted_training(
+    workspace: Workspace, record: JobRecord, report: Report, tell: Tell
+) -> None:
+    """Interrupt the first attempt by a touched file, kill the second, let the third finish."""
+    with _killed_at_the_end(record):
+        launch.start(workspace, record)
+        at = _wait_for_epoch(record, INTERRUPT_IN, report)
+        (record.folder / names.PREEMPT).touch()
+        tell(f"touched PREEMPT at step {at.step}, in the middle of epoch {at.epoch + 1}")
+        ended = _wait_for_end(record, report)
+        _expect_code(record, ended, names.EXIT_INTERRUPTED)
+        for line in _told_of_interruption(folders.read_history(record.folder)):
+            tell(line)
+        launch.resume(workspace, record)
+        tell("resumed")
+        at = _wait_for_epoch(record, KILL_IN, report)
+        os.kill(_training_pid(record), signal.SIGKILL)
+        tell(
+            f"killed the training with SIGKILL at step {at.step}, in the middle of epoch "
+            f"{at.epoch + 1}"
+        )
+        _expect_code(record, _wait_for_end(record, report), names.EXIT_DONE)
+        tell(_told_of_restart(folders.read_history(record.folder)))
+
+
+def _uninterrupted_training(workspace: Workspace, record: JobRecord, report: Report) -> None:
+    with _killed_at_the_end(record):
+        launch.start(workspace, record)
+        _expect_code(record, _wait_for_end(record, report), names.EXIT_DONE)
+
+
+@contextlib.contextmanager
+def _killed_at_the_end(record: JobRecord) -> Iterator[None]:
+    """Leave nothing running behind, whatever happens: Ctrl-C ends the demonstration too."""
+    try:
+        yield
+    finally:
+        if folders.is_alive(record.folder):
+            kill(record.folder, timeout_s=_KILL_S)
+
+
+def _wait_for_epoch(record: JobRecord, epoch: int, report: Report) -> Progress:
+    """Return where the training is once it is in the middle of that epoch, or of a later one."""
+    for progress in _watch(record, report):
+        if progress is not None and progress.epoch >= epoch and progress.mid_epoch:
+            return progress
+    raise DifferenceError(
+        f"job `{record.job}` ended before it could be interrupted",
+        hint=f"perdure logs {record.job}",
+    )
+
+
+def _wait_for_end(record: JobRecord, report: Report) -> Event | None:
+    """Return the last event once the supervisor has ended."""
+    for _ in _watch(record, report):
+        pass
+    history = folders.read_history(record.folder)
+    return history[-1] if history else None
+
+
+def _watch(record: JobRecord, report: Report) -> Iterator[Progress | None]:
+    """Yield where the training is, again and again, until its supervisor has ended."""
+    deadline = time.monotonic() + _LIMIT_S
+    shown = -1
+    while folders.is_alive(record.folder):
+        progress = read_progress(record.folder)
+        if progress is not None and progress.step != shown:
+            shown = progress.step
+            report(f"training `{record.job}`", done=progress.step, total=progress.total(EPOCHS))
+        yield progress
+        if time.monotonic() > deadline:
+            raise TimeoutExpired(
+                f"job `{record.job}` was not over within {_LIMIT_S:g} s",
+                hint=f"perdure logs {record.job}",
+            )
+        time.sleep(_POLL_S)
+
+
+def _expect_code(record: JobRecord, ended: Event | None, code: int) -> None:
+    found = ended.number("code") if ended else None
+    if found != code:
+        raise DifferenceError(
+            f"job `{record.job}` ended with exit code {found}, not {code}",
+            hint=f"perdure logs {record.job}",
+        )
+
+
+def _training_pid(record: JobRecord) -> int:
+    started = [event for event in folders.read_history(record.folder) if event.name == "started"]
+    pid = started[-1].number("pid")
+    assert pid is not None
+    return pid
+
+
+def _told_of_interruption(history: Sequence[Event]) -> list[str]:
+    """Return what the events of the first attempt say of its end."""
+    tellers: dict[str, Callable[[Event], str]] = {
+        "notice": lambda event: f"notice: {event.text('reason')}",
+        "durable": lambda event: f"checkpoint of step {event.text('step')} is durable",
+        "exited": lambda event: f"exit code {event.text('code')}: interrupted, run it again",
+    }
+    last = {event.name: event for event in history if event.name in tellers}
+    return [tell(last[name]) for name, tell in tellers.items() if name in last]
+
+
+def _told_of_restart(history: Sequence[Event]) -> str:
+    restored = [event for event in history if event.name == "restored"][-1]
+    return (
+        f"attempt {restored.attempt} was started by the supervisor, went on from step "
+        f"{restored.text('step')}, and finished"
+    )
+
+
+def _compare(folder: Path, broken: JobRecord, whole: JobRecord, seconds: float) -> DemoResult:
+    expected, found = read_evidence(whole.folder), read_evidence(broken.folder)
+    if expected is None or found is None:
+        missing = whole if expected is None else broken
+        raise DifferenceError(
+            f"job `{missing.job}` left no finished checkpoint", hint=f"perdure logs {missing.job}"
+        )
+    difference = compare.first_difference(expected, found)
+    if difference is not None:
+        raise DifferenceError(
+            f"the interrupted training ended otherwise: {describe(difference)}",
+            hint=f"perdure why {broken.job} {whole.job}",
+        )
+    rows = len(expected.metrics)
+    return DemoResult(folder, broken.job, whole.job, expected.weights, rows, seconds)
+
+
+def _table(broken: JobRecord, whole: JobRecord) -> list[str]:
+    """Return what became of both jobs, side by side."""
+    columns = [["", "attempts", "steps", "accuracy", "metric rows", "weights"]]
+    for title, record in (("interrupted", broken), ("uninterrupted", whole)):
+        evidence = read_evidence(record.folder)
+        assert evidence is not None
+        scores = [row["accuracy"] for row in evidence.metrics if "accuracy" in row]
+        score = f"{float(str(scores[-1])):.1%}" if scores else "-"
+        attempts = str(len(folders.attempts(record.folder)))
+        rows = str(len(evidence.metrics))
+        columns.append([title, attempts, str(evidence.step), score, rows, evidence.weights[:16]])
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _closing(result: DemoResult) -> list[str]:
+    here = shlex.quote(os.path.relpath(result.folder))
+    return [
+        f"identical: weights {result.weights[:16]}, {result.metric_rows} metric rows",
+        "",
+        "what to try next:",
+        f"  cd {here}",
+        f"  perdure show {result.interrupted}",
+        "  perdure drill train -n 5 --self-test",
+    ]
