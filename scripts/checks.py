@@ -103,7 +103,8 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     """End a check and what it started, as far as that stayed in its process group."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+        process.wait(timeout=5)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
 
 
@@ -142,12 +143,13 @@ def perform(check: Check) -> Outcome:
 def show(process: subprocess.Popen[str], closing: list[str]) -> None:
     """Copy a check's output to ours, and keep the lines that look like pytest's last."""
     assert process.stdout is not None
-    for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        match = CLOSING.match(ESCAPE.sub("", line.rstrip()))
-        if match:
-            closing.append(match.group(1))
+    with process.stdout as lines:
+        for line in lines:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            match = CLOSING.match(ESCAPE.sub("", line.rstrip()))
+            if match:
+                closing.append(match.group(1))
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
@@ -159,15 +161,25 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     failed = sum(outcome.code != 0 for outcome in outcomes)
     elapsed_s = sum(outcome.elapsed_s for outcome in outcomes)
     lines.append(f"{len(outcomes) - failed} of {len(outcomes)} checks passed in {elapsed_s:.0f} s")
-    closing = [
-        outcome.closing for outcome in outcomes if outcome.check.name == PYTEST and outcome.closing
-    ]
-    others = sum(outcome.code != 0 and outcome.check.name != PYTEST for outcome in outcomes)
-    if closing and not others:
-        lines.append(closing[-1])
-    else:
-        lines.append(f"{len(outcomes) - failed} passed, {failed} failed")
+    lines.append(last_line(outcomes))
     return "\n".join(lines)
+
+
+def last_line(outcomes: Sequence[Outcome]) -> str:
+    """Return pytest's closing line if all else passed, else the tests and failed checks counted.
+
+    Where pytest did not come to its end, its check counts as one that failed.
+    """
+    closing = "".join(o.closing or "" for o in outcomes if o.check.name == PYTEST)
+    failed = sum(o.code != 0 for o in outcomes if o.check.name != PYTEST or not closing)
+    if closing and not failed:
+        return closing
+    counts = {
+        word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", closing)
+    }
+    failed += counts.get("failed", 0) + counts.get("error", 0)
+    passed = counts.get("passed", 0) + (0 if closing else sum(o.code == 0 for o in outcomes))
+    return f"{passed} passed, {failed} failed"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
