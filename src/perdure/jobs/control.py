@@ -1,0 +1,84 @@
+"""Jobs asked to stop, and jobs ended for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from perdure.errors import ConflictError
+from perdure.jobs import folder as folders
+from perdure.jobs.lifecycle import can_become, read_status
+from perdure.jobs.strays import stop_strays
+from perdure.jobs.workspace import storing
+from perdure.model.job import State
+from perdure.model.project import Project
+from perdure.runtime import generation
+from perdure.targets import presence
+from perdure.targets.protocol import Confirmation, Handle, Notice, Target
+from perdure.targets.registry import LOCAL, open_target
+
+EXIT_CANCELLED = 130
+
+
+def interrupt(folder: Path, *, reason: str, deadline: float | None = None) -> None:
+    """Ask a running job to save and stop; return at once. Touches the disk.
+
+    Raises:
+        ConflictError: it is not running.
+    """
+    if not folders.is_alive(folder):
+        status = read_status(folder)
+        raise ConflictError(
+            f"job `{folder.name}` is not running: {status.state.value.lower()}",
+            hint=f"perdure show {folder.name}",
+        )
+    with storing("the notice"):
+        _target(folder).interrupt(_handle(folder), Notice(reason, deadline))
+
+
+def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.time) -> Confirmation:
+    """Return `confirmed` once nothing of the job runs and it is recorded as ended.
+
+    A job that has ended already is left as it is. `unconfirmed`: its supervisor still lives after
+    `timeout_s`. Signals processes, touches the disk.
+    """
+    if folders.is_alive(folder):
+        answer = _target(folder).cancel(_handle(folder), timeout_s)
+        if answer == "unconfirmed":
+            return answer
+    if not can_become(read_status(folder).state, State.CANCELLED):
+        return "confirmed"
+    # Its supervisor is gone, or there never was one: what it would have done is done in its place.
+    with storing("the run folder"), presence.held(folder):
+        stop_strays(folder, folders.read_history(folder))
+        _write_ended(folder, clock())
+    return "confirmed"
+
+
+def _write_ended(folder: Path, now: float) -> None:
+    numbers = folders.attempts(folder)
+    number = numbers[-1] if numbers else generation.claim(folder)
+    path = folders.events_path(folder, number)
+    path.parent.mkdir(exist_ok=True)
+    ended = {"t": now, "event": "ended", "state": State.CANCELLED.value}
+    line = json.dumps(ended | {"reason": "killed", "code": EXIT_CANCELLED})
+    with path.open("a+b") as file:
+        # A crash may have torn the last line: this one begins on its own.
+        torn = file.tell() > 0 and not path.read_bytes().endswith(b"\n")
+        file.write(b"\n" * torn + line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    # The folder's own time tells the ledger that something happened.
+    os.utime(folder)
+
+
+def _target(folder: Path) -> Target:
+    # What stops a job needs nothing of its project but where that is.
+    return open_target(LOCAL, Project(folder.parent.parent, "", "", {}))
+
+
+def _handle(folder: Path) -> Handle:
+    return Handle(LOCAL, folder.name, folder)

@@ -1,0 +1,56 @@
+"""One job by what a person types: its name, the beginning of it, or `@last`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from perdure.errors import UsageError
+from perdure.jobs import folder as folders
+from perdure.jobs.ledger import statuses
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import JobRecord
+
+LAST = "@last"
+_MOST_LISTED = 8
+
+
+def find_job(workspace: Workspace, text: str) -> JobRecord:
+    """Return the job that `text` names. Touches the disk.
+
+    Raises:
+        UsageError: no job is meant by it, or several are; they are listed.
+        NewerFormatError: its run folder was written by a newer perdure.
+    """
+    results = workspace.project.results
+    if text == LAST:
+        return folders.read_record(results / _last(workspace))
+    found = [job for job in _jobs(results) if text and job.startswith(text)]
+    if text in found:
+        found = [text]
+    found = [job for job in found if folders.is_job(results / job)]
+    if len(found) == 1:
+        return folders.read_record(results / found[0])
+    if found:
+        listed = ", ".join(found[:_MOST_LISTED]) + (", ..." if len(found) > _MOST_LISTED else "")
+        raise UsageError(
+            f"`{text}` means {len(found)} jobs: {listed}", hint="type more of its name"
+        )
+    near = difflib.get_close_matches(text, _jobs(results), 1)
+    hint = f"did you mean `{near[0]}`?" if near else "perdure ps -a"
+    raise UsageError(f"there is no job `{text}`", hint=hint)
+
+
+def _last(workspace: Workspace) -> str:
+    readable = [status for status in statuses(workspace, all=True) if status.record.submitted]
+    if not readable:
+        raise UsageError("there is no job yet", hint="perdure run TASK")
+    return readable[-1].record.job
+
+
+def _jobs(results: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(results) if name[0] != ".")  # noqa: PTH208
+    except OSError:
+        return []

@@ -1,0 +1,253 @@
+"""The ledger: an index over run folders, so that ten thousand jobs are listed at once.
+
+It knows nothing that the run folders do not say, and may be lost at any time. What has ended is
+taken from it; what has not is read from its folder each time. A run folder tells by its inode that
+it is another one, and by its own time that a new attempt began or somebody ended it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from perdure.errors import PerdureError
+from perdure.jobs import folder as folders
+from perdure.jobs.lifecycle import status_in, unreadable
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import ALIVE, ENDED, JobHeading, JobStatus, State
+
+LEDGER = "ledger.db"
+RECENT = 10
+
+_VERSION = 1
+_BUSY_S = 1.0
+_STATES = {state.value: state for state in State}
+_COLUMNS = (
+    "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
+    "durable_step, started, ended, began_again, last_event_at"
+)
+_TABLE = f"CREATE TABLE jobs ({_COLUMNS.replace('job,', 'job PRIMARY KEY,', 1)}) WITHOUT ROWID"
+_PUT = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"  # noqa: S608
+_SELECT = f"SELECT {_COLUMNS} FROM jobs"  # noqa: S608
+
+# A row of the table: its columns in their order.
+Row = tuple[
+    str,
+    int,
+    int,
+    int,
+    str,
+    str | None,
+    str,
+    str,
+    str,
+    int,
+    int | None,
+    int | None,
+    float | None,
+    float | None,
+    int,
+    float | None,
+]
+
+# How far a row may be believed: not at all, while its folder's time stands still, for good.
+_LIVE, _RESTING, _FINAL = range(3)
+_FINAL_STATES = frozenset({State.SUCCEEDED})
+_SETTLED = ENDED | {State.INTERRUPTED}
+
+
+def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A002 - as `ps --all`
+    """Return where the project's jobs stand, in the order of their submission. Touches the disk.
+
+    Not `all`: those that have not ended, and the ten that were submitted last of those that have.
+    """
+    project = workspace.project
+    found = _read(project.results, project.state / LEDGER)
+    found.sort(key=lambda status: (status.record.submitted, status.record.job))
+    if all:
+        return found
+    ended = [status.record.job for status in found if status.state in ENDED]
+    old = frozenset(ended[:-RECENT])
+    return [status for status in found if status.record.job not in old]
+
+
+def live(workspace: Workspace) -> list[JobStatus]:
+    """Return the jobs that a supervisor looks after now. Touches the disk."""
+    return [status for status in statuses(workspace, all=True) if status.state in ALIVE]
+
+
+def _read(results: Path, file: Path) -> list[JobStatus]:
+    with _opened(file) as database:
+        known = _rows(database)
+        fresh: list[Row] = []
+        found: list[JobStatus] = []
+        seen = 0
+        base = os.fspath(results)
+        for job, inode in _folders(results):
+            row = known.get(job)
+            if row is not None and row[1] == inode:
+                seen += 1
+                if row[3] == _FINAL or (row[3] == _RESTING and _changed(base, job) == row[2]):
+                    found.append(_status(results, row))
+                    continue
+            status = _look(results, job, inode, row, fresh)
+            if status is not None:
+                found.append(status)
+        if fresh or seen < len(known):
+            _store(database, fresh, set(known) - {status.record.job for status in found})
+    return found
+
+
+def _folders(results: Path) -> Iterator[tuple[str, int]]:
+    try:
+        with os.scandir(results) as entries:
+            for entry in entries:
+                if entry.name[0] != "." and entry.is_dir(follow_symlinks=False):
+                    yield entry.name, entry.inode()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise PerdureError(
+            f"cannot read `{results}`: {(error.strerror or str(error)).lower()}"
+        ) from error
+
+
+def _changed(base: str, job: str) -> int:
+    try:
+        return os.stat(f"{base}/{job}").st_mtime_ns  # noqa: PTH116 - for thousands of them
+    except OSError:
+        return -1
+
+
+def _look(
+    results: Path, job: str, inode: int, row: Row | None, fresh: list[Row]
+) -> JobStatus | None:
+    """Return where a job stands by its folder, None where that holds no job."""
+    folder = results / job
+    # Taken before the events are read: what changes meanwhile is then looked at once more.
+    changed = _changed(os.fspath(results), job)
+    same = row is not None and row[1] == inode
+    if not same and not folders.is_job(folder):
+        return None
+    try:
+        heading = _status(results, row).record if same and row else folders.read_record(folder)
+    except PerdureError as error:
+        return unreadable(folder, error.message)
+    status = status_in(folder, heading)
+    trust = _LIVE
+    if status.state in _SETTLED and not folders.is_alive(folder):
+        trust = _FINAL if status.state in _FINAL_STATES else _RESTING
+    if trust != _LIVE or not same:
+        fresh.append(_row(status, inode, changed, trust))
+    return status
+
+
+def _row(status: JobStatus, inode: int, changed: int, trust: int) -> Row:
+    heading = status.record
+    return (
+        heading.job,
+        inode,
+        changed,
+        trust,
+        heading.task,
+        "\0".join(heading.arguments) if heading.arguments else None,
+        heading.submitted,
+        status.state.value,
+        status.reason,
+        status.attempt,
+        status.step,
+        status.durable_step,
+        status.started,
+        status.ended,
+        int(status.began_again),
+        status.last_event_at,
+    )
+
+
+def _status(results: Path, row: Row) -> JobStatus:
+    words = () if row[5] is None else tuple(row[5].split("\0"))
+    return JobStatus(
+        JobHeading(results, row[0], row[4], words, row[6]),
+        _STATES[row[7]],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        row[12],
+        row[13],
+        None,
+        row[14] == 1,
+        row[15],
+    )
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection | None]:
+    """Yield the ledger, made anew where it is missing, broken or of another form; None without."""
+    database = _open(file) or _open(file)
+    try:
+        yield database
+    finally:
+        if database is not None:
+            database.close()
+
+
+def _open(file: Path) -> sqlite3.Connection | None:
+    try:
+        database = sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None)
+    except sqlite3.Error:
+        return None
+    try:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version != _VERSION:
+            _make(database)
+    except sqlite3.OperationalError:
+        # Locked, full or read-only: the folders say the same, only slower.
+        database.close()
+        return None
+    except sqlite3.DatabaseError:
+        database.close()
+        _discard(file)
+        return None
+    return database
+
+
+def _make(database: sqlite3.Connection) -> None:
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        # Asked again: another process may have made it while this one waited.
+        if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            database.execute("DROP TABLE IF EXISTS jobs")
+            database.execute(_TABLE)
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _discard(file: Path) -> None:
+    for path in (file, file.with_name(f"{file.name}-journal")):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _rows(database: sqlite3.Connection | None) -> Mapping[str, Row]:
+    if database is None:
+        return {}
+    try:
+        return {row[0]: row for row in database.execute(_SELECT)}
+    except sqlite3.DatabaseError:
+        return {}
+
+
+def _store(database: sqlite3.Connection | None, fresh: Iterable[Row], gone: Iterable[str]) -> None:
+    if database is None:
+        return
+    try:
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("DELETE FROM jobs WHERE job = ?", [(job,) for job in gone])
+            database.executemany(_PUT, fresh)
+    except sqlite3.DatabaseError:
+        # It is an index only: the next one who looks stores it.
+        return
