@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared machine is slow at times; an example that takes long is no finding.
+settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+settings.load_profile("checks")
 
 #: Folders of a user's settings that a test's package installs still need: this machine's indexes.
 PACKAGE_SETTINGS = ("pip", "uv")
