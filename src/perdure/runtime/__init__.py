@@ -1,1 +1,4 @@
-"""What runs beside the user's training: standard library and xxhash; numpy and torch only if the user has them."""
+"""What runs beside the user's training.
+
+Standard library and xxhash; numpy and torch only if the user has them; Python 3.9 or newer.
+"""

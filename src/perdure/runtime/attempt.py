@@ -12,7 +12,6 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from perdure.runtime import control, metrics, names, probe, ranks, rng
 from perdure.runtime import keeper as keeping
-from perdure.runtime.faults import MismatchError
 from perdure.runtime.interval import Interval
 from perdure.runtime.metrics import Segment
 from perdure.runtime.notice import Notice, Notices
@@ -55,7 +54,11 @@ class Attempt:
         self.generation = group.claim(str(folder), int(given) if given else None)
         self.seed = settings.seed
         self.position = Position(self.settle)
-        self.line = control.Control(environ if given else {}, str(folder), self.generation)
+        # One rank speaks and listens for all: they would take each other's words off the line.
+        heard = environ if given and group.rank == 0 else {}
+        # The supervisor's number: torchrun may start the ranks again within one attempt.
+        number = int(environ.get(names.ATTEMPT) or self.generation)
+        self.line = control.Control(heard, str(folder), number)
         # A supervisor that is connected watches the touched file itself, and sends a signal.
         touched = environ.get(names.PREEMPT_FILE) or str(folder / names.PREEMPT)
         self.notices = Notices(
@@ -106,13 +109,6 @@ class Attempt:
             self.settle()
 
     def _take_over(self, meta: Mapping[str, object]) -> None:
-        versions = meta["versions"]
-        world = versions.get("world") if isinstance(versions, dict) else None
-        if world != self.ranks.world:
-            raise MismatchError(
-                f"the checkpoint was written by {world} ranks, now there are {self.ranks.world}",
-                "resume with the same number of processes",
-            )
         self.seed = int(str(meta["seed"]))
         self.complete = bool(meta["complete"])
         place = meta["position"]
@@ -209,15 +205,13 @@ class Attempt:
             return
         if place is not None:
             self.stop(notice, place)
-        elif notice.deadline is not None:
-            if notice.deadline - time.time() < 2 * self.keeper.interval.write_s + 1:
-                self.leave(notice)
+        elif _seconds_left(notice) < 2 * self.keeper.interval.write_s + 1:
+            self.leave(notice)
 
     def stop(self, notice: Notice, place: Optional[Place] = None) -> None:
         """Make this place durable and end the process, or let the save under way be the last."""
         told = self.line.poll(at_once=True) or notice
-        deadline = told.deadline if told.deadline is not None else notice.deadline
-        left = float("inf") if deadline is None else deadline - time.time()
+        left = _seconds_left(notice if told.deadline is None else told)
         hurried = left < 1.5 * self.keeper.interval.write_s
         if not (hurried and self.keeper.busy() and self.ranks.world == 1):
             self.save("notice", place=place)
@@ -288,6 +282,10 @@ class Attempt:
             digests["position"] = keeping.digest(self.position.snapshot())
             digests["metrics"] = str(self.place().logged[1])
             probe.record(kind, self.position.step, digests)
+
+
+def _seconds_left(notice: Notice) -> float:
+    return float("inf") if notice.deadline is None else notice.deadline - time.time()
 
 
 def _logged(meta: Mapping[str, object]) -> Logged:

@@ -74,10 +74,16 @@ class Control:
         except OSError:
             data = b""
         if not data:
-            self._socket = None
+            self.close()
             return Notice("supervisor-gone")
         self._received += data
         return self._take_notice()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _take_notice(self) -> Optional[Notice]:
         *lines, self._received = self._received.split(b"\n")

@@ -6,6 +6,7 @@ Fault
 ├── CorruptError         a checkpoint's bytes are not what was written; resume falls back
 ├── NewerFormatError     a checkpoint was written by a newer perdure
 ├── SaveError            the last save of a run did not reach the disk
+├── GroupError           the ranks of a run have lost each other, or one of them failed
 └── MisuseError          the runtime was called in a way that cannot be exact
 """
 
@@ -41,6 +42,10 @@ class NewerFormatError(Fault):
 
 class SaveError(Fault):
     """The last save of the run did not reach the disk; older checkpoints are untouched."""
+
+
+class GroupError(Fault):
+    """Another rank does not answer, or could not do its part."""
 
 
 class MisuseError(Fault):

@@ -147,7 +147,8 @@ class Keeper:
         self._note(outcome)
         if outcome.error is not None:
             raise SaveError(
-                f"the last checkpoint, of step {outcome.step}, could not be written: {outcome.error}",
+                f"the last checkpoint, of step {outcome.step}, could not be written: "
+                f"{outcome.error}",
                 "older checkpoints are untouched; make room, then `perdure resume`",
             ) from outcome.error
 
@@ -182,7 +183,7 @@ class Keeper:
         Raises:
             MismatchError: it is of a training that tracked something else.
         """
-        self._restored = self.store.latest(self.warn)
+        self._restored = self._ranks.latest(self.store, self.warn)
         if self._restored is None:
             return None
         meta = self._restored.meta

@@ -39,7 +39,7 @@ class Notices:
             for number in SIGNALS:
                 signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int, frame: Optional[FrameType]) -> None:
+    def _on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
         if self._flag is not None and number == signal.SIGINT:
             # Asked a second time at the keyboard: stop at once, as Python does.
             signal.signal(signal.SIGINT, signal.default_int_handler)

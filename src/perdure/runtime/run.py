@@ -259,14 +259,15 @@ class Run:
             return
         try:
             items, count = begin(start)
-            outer, used = position.outermost(source), start
+            outer = position.outermost(source)
             for item in items:
                 if outer:
                     self._hand_out(item)
-                if note is not None:
-                    note(used + 1)
-                yield item
+                # Counted before it is used: a loader beside this one passes the boundary.
                 used = position.advance(source)
+                if note is not None:
+                    note(used)
+                yield item
                 if outer and (used % accumulate == 0 or used == count):
                     self._attempt.step_done(end=used == count)
         finally:
@@ -306,9 +307,12 @@ def start(
         told = os.environ.get(names.SEED)
         seed = int(told) if told else secrets.randbits(31)
     every = 0.0 if save_every == "auto" else float(save_every)
-    where = Path(folder or os.environ.get(names.RUN_DIR) or _new_folder())
+    group = _ranks()
+    chosen = folder or os.environ.get(names.RUN_DIR) or (_new_folder() if group.rank == 0 else "")
+    where = Path(group.share(str(chosen)))
     where.mkdir(parents=True, exist_ok=True)
-    attempt = Attempt(where, Settings(seed, keep, every), _ranks())
+    settings = Settings(int(group.share(str(seed))), keep, every)
+    attempt = Attempt(where, settings, group)
     attempt.open()
     return Run(attempt)
 

@@ -190,7 +190,8 @@ class _Decoder:
     def ordered(self, node: Node) -> object:
         ordered = OrderedDict(self.pairs(node["o"]))
         if "m" in node:
-            ordered._metadata = self.value(node["m"])  # type: ignore[attr-defined]
+            # Versions of the modules: torch.nn.Module.load_state_dict reads them.
+            ordered._metadata = self.value(node["m"])  # type: ignore[attr-defined] # noqa: SLF001
         return ordered
 
     def named_tuple(self, node: Node) -> object:

@@ -31,6 +31,9 @@ from perdure.runtime.staging import Layout
 
 FORMAT = 1
 
+# What reading a checkpoint raises when it is not as it was written.
+UNUSABLE = (CorruptError, OSError, ValueError, KeyError, TypeError)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -170,11 +173,11 @@ class Store:
         for name in self.candidates():
             try:
                 return self.load(name)
-            except (CorruptError, OSError, ValueError, KeyError, TypeError) as error:
+            except UNUSABLE as error:
                 warn(
                     f"checkpoint `{name}` cannot be used ({error}); falling back to the one before"
                 )
-                self._quarantine(name)
+                self.set_aside(name)
         return None
 
     def load(self, name: str) -> Loaded:
@@ -207,7 +210,8 @@ class Store:
             raise CorruptError(f"`{path}` holds another shard of rank {self.rank} than it says")
         return own
 
-    def _quarantine(self, name: str) -> None:
+    def set_aside(self, name: str) -> None:
+        """Rename a bad checkpoint to `bad-...`, as far as the disk allows."""
         aside = os.path.join(self.root, f"bad-{name}-{uuid.uuid4().hex[:6]}")
         try:
             os.rename(os.path.join(self.root, name), aside)

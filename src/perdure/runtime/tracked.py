@@ -125,11 +125,22 @@ def _estimator(name: str, value: object) -> "Item | None":
         return None
     attributes: MutableMapping[str, object] = vars(value)
 
+    def get() -> object:
+        return {key: item for key, item in attributes.items() if not _is_compiled(item)}
+
     def put(saved: object) -> None:
         attributes.clear()
         attributes.update(saved)  # type: ignore[call-overload]
 
-    return Item(name, lambda: dict(attributes), put)
+    return Item(name, get, put)
+
+
+def _is_compiled(value: object) -> bool:
+    """Say whether this is one of scikit-learn's compiled loss functions.
+
+    They follow from the parameters, and every partial_fit makes them again.
+    """
+    return type(value).__module__.startswith("sklearn.") and not hasattr(value, "__dict__")
 
 
 def _tree(name: str, value: object) -> "Item | None":
