@@ -47,7 +47,7 @@ def python(program: str, *words: str) -> Ended:
 
 
 def is_one_error(ended: Ended, code: int, *words: str) -> bool:
-    """Return whether it ended with one error line and a hint, and with that code, saying `words`."""
+    """Return whether it ended with one error line, a hint and that code, and said `words`."""
     lines = ended.err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     hints = [line for line in lines if line.startswith("hint: ")]

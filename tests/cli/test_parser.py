@@ -76,7 +76,7 @@ def test_what_follows_two_dashes_is_the_commands() -> None:
         (("run", "--seed", "-1", "train"), "`-1` is no whole number", None),
         (("run", "--seed", "x", "train"), "`x` is no whole number", None),
         (("run", "--seed", str(2**63), "train"), "is no whole number", None),
-        (("run", "--seed", "١", "train"), "is no whole number", None),
+        (("run", "--seed", "\u0661", "train"), "is no whole number", None),
         (("run", "--grace", "soon", "train"), "`soon` is no duration", None),
         (("run", "--grace", "inf", "train"), "`inf` is no duration", None),
         (("completion", "fish"), "invalid choice", None),

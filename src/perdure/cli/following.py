@@ -11,7 +11,7 @@ from types import FrameType
 
 from perdure.cli.render import Console
 from perdure.cli.words import duration
-from perdure.errors import PerdureError, TimeoutExpired
+from perdure.errors import ConflictError, PerdureError, TimeoutExpired
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.follow import follow
 from perdure.model.job import Event, LogText
@@ -42,15 +42,24 @@ class Signals:
 
 
 class Follower:
-    """Shows one job as it runs; knows of it what its events told."""
+    """Shows one job as it runs; knows of it what its events told.
+
+    Attempts up to `after` were shown before, and are passed over.
+    """
 
     def __init__(
-        self, folder: Path, console: Console, *, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        console: Console,
+        *,
+        after: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
         self.job = folder.name
         self.exit_code: int | None = None
         self._console = console
+        self._after = after
         self._clock = clock
         self._signals = Signals()
         self._answered = 0
@@ -69,6 +78,8 @@ class Follower:
         """
         with self._signals.caught():
             for item in follow(self.folder, stop=self.tick):
+                if item.attempt <= self._after:
+                    continue
                 if isinstance(item, LogText):
                     self._console.write(item.text)
                 else:
@@ -93,7 +104,8 @@ class Follower:
             self._console.say(
                 f"interrupting `{self.job}`: it saves and stops; Ctrl-C again kills it"
             )
-            interrupt(self.folder, reason="ctrl-c")
+            with contextlib.suppress(ConflictError):  # it has ended just now
+                interrupt(self.folder, reason="ctrl-c")
         elif self._answered == 2:
             self._console.say(f"killing `{self.job}`: what it did since its last save is lost")
             if kill(self.folder, timeout_s=KILL_S) == "unconfirmed":
@@ -131,6 +143,8 @@ class Follower:
             self._step = step
         elif event.name == "durable" and step is not None:
             self._saved = (step, event.at)
+            # Steps are told once a second, saves at once.
+            self._step = max(step, self._step or 0)
         self._state = NEXT_STATE.get(event.name, self._state)
         if event.name == "ended":
             self._state = event.text("state")

@@ -21,6 +21,9 @@ COLUMNS = (
     Column("elapsed", right=True, give_way=5),
 )
 REASON_PLACES = 40
+RECENT_S = 86400.0
+MOST = 20
+URGENT = ALIVE | {State.LOST}
 
 
 def job_table(statuses: Sequence[JobStatus], now: float) -> Table:
@@ -72,6 +75,24 @@ def elapsed_cell(status: JobStatus, now: float) -> str:
         return "-"
     end = now if status.state in ALIVE else (status.ended or status.last_event_at or now)
     return duration(end - status.started)
+
+
+def recent(statuses: Sequence[JobStatus], now: float) -> list[JobStatus]:
+    """Return what `ps` lists unasked: jobs that have not ended, or ended within a day; 20 at most.
+
+    Those that run or are lost come before all others, then the newest; the order stays.
+    """
+    fresh = [each for each in statuses if each.ended is None or now - each.ended <= RECENT_S]
+    urgent = [each for each in fresh if each.state in URGENT]
+    others = [each for each in fresh if each.state not in URGENT]
+    shown = {each.record.job for each in newest(urgent, MOST)}
+    shown |= {each.record.job for each in newest(others, MOST - len(shown))}
+    return [each for each in fresh if each.record.job in shown]
+
+
+def newest(statuses: Sequence[JobStatus], count: int) -> Sequence[JobStatus]:
+    """Return the last `count` of them; none for a count below 1."""
+    return statuses[-count:] if count > 0 else ()
 
 
 def job_json(status: JobStatus) -> dict[str, object]:

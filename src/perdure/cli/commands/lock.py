@@ -11,16 +11,20 @@ from perdure.cli.render import Console
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `lock` takes."""
+    parser.add_argument(
+        "--again", action="store_true", help="resolve even where the lock fits pyproject.toml"
+    )
     add_json(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the lock is there and fits pyproject.toml."""
-    from perdure.environments.lock import ensure_lock
+    from perdure.environments.lock import ensure_lock, relock
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
-    lock = ensure_lock(workspace.project, workspace.settings, report=console)
+    resolve = relock if arguments.again else ensure_lock
+    lock = resolve(workspace.project, workspace.settings, report=console)
     if arguments.json:
         console.json({"path": str(lock.path), "digest": lock.digest})
     else:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_json
 from perdure.cli.render import Console
 from perdure.cli.words import counted
 from perdure.errors import PerdureError
 
+if TYPE_CHECKING:
+    from perdure.cli.table import Table
+    from perdure.jobs.workspace import Workspace
+
 EVERY_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `ps` takes."""
-    parser.add_argument("-a", "--all", action="store_true", help="list all jobs, however old")
+    parser.add_argument(
+        "-a", "--all", action="store_true", help="list all jobs, however old and however many"
+    )
     parser.add_argument("-w", "--watch", action="store_true", help="refresh until Ctrl-C")
     add_json(parser)
     parser.add_argument("--names", choices=("jobs", "tasks"), help=argparse.SUPPRESS)
@@ -32,19 +39,31 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return write_names(arguments.names, console)
     workspace = open_workspace(Path.cwd())
     if arguments.watch:
-        console.watch(
-            lambda: listing.job_table(statuses(workspace, all=arguments.all), time.time()), EVERY_S
-        )
+        console.watch(lambda: current(workspace, every=arguments.all), EVERY_S)
         return 0
-    found = statuses(workspace, all=arguments.all)
+    now = time.time()
+    found = statuses(workspace, all=True)
+    shown = found if arguments.all else listing.recent(found, now)
     if arguments.json:
-        console.json([listing.job_json(status) for status in found])
+        console.json([listing.job_json(status) for status in shown])
         return 0
-    console.table(listing.job_table(found, time.time()))
+    console.table(listing.job_table(shown, now))
+    if len(shown) < len(found):
+        console.say(f"{counted(len(found) - len(shown), 'job')} more: perdure ps -a")
     lost = listing.lost(found)
     if lost:
         console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
     return 0
+
+
+def current(workspace: Workspace, *, every: bool) -> Table:
+    """Return the table as it is now."""
+    from perdure.cli import listing
+    from perdure.jobs.ledger import statuses
+
+    now = time.time()
+    found = statuses(workspace, all=True)
+    return listing.job_table(found if every else listing.recent(found, now), now)
 
 
 def write_names(kind: str, console: Console) -> int:

@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         if job not in lost:
             raise UsageError(f"job `{job}` was not lost", hint=f"perdure resume {job}")
     for job in wanted:
-        recover(workspace, lost[job])
+        recover(workspace, lost[job], report=console)
         console.say(f"`{job}` runs again: perdure logs -f {job}")
     if not wanted:
         console.say("no job was lost")

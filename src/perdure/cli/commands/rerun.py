@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     workspace = open_workspace(Path.cwd())
     before = find_job(workspace, arguments.job)
     again = rerun(workspace, before, report=console)
-    start(workspace, again)
+    start(workspace, again, report=console)
     code = follow_started(again, console, detach=arguments.detach)
     if code or arguments.detach:
         return code

@@ -19,10 +19,12 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return the job's own exit code, or 0 once it runs detached."""
     from perdure.cli.starting import follow_started
     from perdure.jobs.find import find_job
+    from perdure.jobs.folder import attempts
     from perdure.jobs.launch import resume
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
     record = find_job(workspace, arguments.job)
-    resume(workspace, record)
-    return follow_started(record, console, detach=arguments.detach)
+    before = max(attempts(record.folder), default=0)
+    resume(workspace, record, report=console)
+    return follow_started(record, console, detach=arguments.detach, after=before)

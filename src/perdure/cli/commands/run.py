@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from perdure.jobs.launch import JobRequest
+
+
+CLOUDS = ("aws", "gcp", "azure")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY[=VALUE]",
         help="a variable for the task; KEY alone passes yours on, and is how to pass a secret",
     )
+    parser.add_argument(
+        "--watch",
+        action="append",
+        default=[],
+        choices=CLOUDS,
+        help="ask this cloud's metadata service for notices of interruption",
+    )
     parser.add_argument("--on", default="local", metavar="TARGET", help="where to run (local)")
     parser.add_argument(
         "--explain", action="store_true", help="print what would be executed; execute nothing"
@@ -49,14 +60,17 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.starting import follow_started
     from perdure.jobs.launch import explain, start, submit
     from perdure.jobs.workspace import open_workspace
+    from perdure.targets.registry import open_target
 
     workspace = open_workspace(Path.cwd())
+    open_target(arguments.on, workspace.project)
     request = make_request(arguments)
     if arguments.explain:
         console.lines(explain(workspace, request).splitlines())
         return 0
+    passed_on = chosen_variables(arguments.env, os.environ).passed_on
     record = submit(workspace, request, report=console)
-    start(workspace, record)
+    start(workspace, record, environment=passed_on, report=console)
     return follow_started(record, console, detach=arguments.detach)
 
 
@@ -81,24 +95,35 @@ def make_request(arguments: argparse.Namespace) -> JobRequest:
         variant=arguments.variant,
         grace_s=arguments.grace,
         retries=arguments.retries,
-        rerun_of=None,
-        environment=chosen_variables(arguments.env, os.environ),
+        environment=chosen_variables(arguments.env, os.environ).recorded,
         name=arguments.name,
+        watch=tuple(arguments.watch),
     )
 
 
-def chosen_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What `--env` asks for: `KEY=VALUE` is recorded with the job, the value of `KEY` never is."""
+
+    recorded: Mapping[str, str]
+    passed_on: Mapping[str, str]
+
+
+def chosen_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> Variables:
     """Return the variables of `--env`.
 
     Raises:
         UsageError: one is not set here, or cannot be a variable.
     """
-    variables = {}
+    recorded, passed_on = {}, {}
     for item in wanted:
         key, given, value = item.partition("=")
-        if not key or "\0" in item:
+        if not key:
             raise UsageError(f"`--env {item}` names no variable", hint="--env KEY or KEY=VALUE")
-        if not given and key not in environ:
+        if given:
+            recorded[key] = value
+        elif key in environ:
+            passed_on[key] = environ[key]
+        else:
             raise UsageError(f"`--env {key}`: the variable is not set here", hint=f"export {key}=")
-        variables[key] = value if given else environ[key]
-    return variables
+    return Variables(recorded, passed_on)
