@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from perdure.runtime.supervisor import attempt, program
+from perdure.runtime.supervisor.child import Child
 from tests.runtime.supervisor.harness import (
     alive,
     ended,
@@ -143,10 +145,9 @@ def test_a_stopped_training_is_woken_to_hear_it(run_dir: Path) -> None:
 
 
 def test_a_shell_that_dies_at_once_does_not_cost_its_training_the_grace(run_dir: Path) -> None:
-    inner = " ".join(f"'{part}'" for part in training("late"))
-    command = training(AWARE + "heed ready wait step:2 durable:2 exiting:75 exit:75")
+    command = training(AWARE + "heed ready wait alone step:2 durable:2 exiting:75 exit:75")
     script = 'trap - TERM; "$@" & wait'
-    supervisor = start(run_dir, ["sh", "-c", script, inner, *command])
+    supervisor = start(run_dir, ["sh", "-c", script, "sh", *command])
     until((run_dir / "ready").exists)
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait() == 75
@@ -216,3 +217,14 @@ def test_the_log_is_the_output_as_it_came(run_dir: Path) -> None:
     command = ["sh", "-c", "printf 'out\\377\\n'; echo err >&2"]
     assert supervise(run_dir, command).returncode == 0
     assert (run_dir / "logs" / "000001.log").read_bytes() == b"out\xff\nerr\n"
+
+
+def test_what_cannot_be_killed_is_left_and_told(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "LINGER_S", 0.01)
+    monkeypatch.setattr(attempt, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(Child, "belonging", lambda child: [2**22 + 1])  # beyond the largest id
+    assert program.main(["--run-dir", str(run_dir), "--", "true"]) == 0
+    assert only(run_dir, "warning")[0]["text"] == "processes that cannot be killed: [4194305]"
+    assert ended(run_dir) == ("SUCCEEDED", "done")

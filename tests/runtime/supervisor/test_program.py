@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -195,6 +196,14 @@ def test_the_supervisor_brings_in_little(run_dir: Path) -> None:
         "perdure.runtime.names",
         "perdure.runtime.generation",
     }
+
+
+def test_as_a_module_it_is_the_same_program(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "argv", ["x", "--run-dir", str(run_dir), "--", "sh", "-c", "exit 76"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("perdure.runtime.supervisor", run_name="__main__")
+    assert end.value.code == 76
 
 
 def test_nothing_shadows_the_standard_library(tmp_path: Path, run_dir: Path) -> None:

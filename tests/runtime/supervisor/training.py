@@ -53,6 +53,14 @@ def wait(_: str) -> None:
         signal.pause()
 
 
+def alone(_: str) -> None:
+    """Wait until the shell around this is gone, and a little more: the supervisor is to see it."""
+    shell = os.getppid()
+    while os.getppid() == shell:
+        time.sleep(0.01)
+    time.sleep(0.2)
+
+
 def storm(count: str) -> None:
     for turn in range(int(count)):
         number = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)[turn % 4]
@@ -75,6 +83,7 @@ ACTIONS: dict[str, Callable[[str], object]] = {
     "write": (RUN_DIR / "PREEMPT").write_text,
     "parent": lambda number: os.kill(os.getppid(), int(number)),
     "storm": storm,
+    "alone": alone,
     "wait": wait,
     "hang": lambda _: time.sleep(99),
     "listen": lambda _: print(os.read(CHANNEL, 4096).decode(), end="", flush=True),

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from perdure.runtime.supervisor.notice import Notice
 
 LONGEST_LINE = 65536
-_CHUNK = 65536
+_CHUNK = 16384
 # One look reads this much at most, so that a child that floods the channel cannot hold the loop.
-_CHUNKS_A_LOOK = 16
+_CHUNKS_A_LOOK = 8
 _NEEDED = {"restored": "step", "step": "step", "durable": "step", "exiting": "code"}
 _KNOWN = ("hello", "restored", "step", "durable", "warning", "exiting")
 

@@ -51,10 +51,7 @@ class Signals:
         """Return when a signal came, a descriptor is readable or the time is over."""
         ready, _, _ = select.select([self._reader, *fds], [], [], max(0.0, timeout_s))
         if self._reader in ready:
-            try:
-                os.read(self._reader, _DRAINED)
-            except BlockingIOError:  # another reader of the same byte: none today
-                pass
+            os.read(self._reader, _DRAINED)
 
     def restore(self) -> None:
         """Put back what was there before."""
