@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from perdure.cli.listing import job_json, state_cell
@@ -144,6 +144,6 @@ def event_json(event: Event) -> dict[str, object]:
 
 def plain(value: object) -> object:
     """Return a value of the record as JSON knows it: no read-only mappings."""
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {key: plain(each) for key, each in dict(value).items()}
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
     return list(value) if isinstance(value, tuple) else value

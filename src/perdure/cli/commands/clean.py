@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import JOB_HELP, add_yes, seconds
 from perdure.cli.render import Console
+from perdure.cli.words import counted, size
+
+if TYPE_CHECKING:
+    from perdure.jobs.clean import Deletable
+
+MOST_NAMED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `clean` takes."""
     parser.add_argument("what", choices=("results",), help="what to clean")
     parser.add_argument(
-        "jobs", metavar="JOB", nargs="*", help=f"{JOB_HELP}; all that ended if none"
+        "jobs", metavar="JOB", nargs="*", help=f"{JOB_HELP}; without any, all that have ended"
     )
     parser.add_argument(
         "--older-than", type=seconds, metavar="TIME", help="only jobs that ended so long ago"
@@ -21,5 +32,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Return 0."""
-    raise NotImplementedError
+    """Return 0 once what was chosen is deleted, or the user said no."""
+    from perdure.jobs.clean import deletable, delete
+    from perdure.jobs.find import find_job
+    from perdure.jobs.workspace import open_workspace
+
+    workspace = open_workspace(Path.cwd())
+    named = [find_job(workspace, job).job for job in arguments.jobs]
+    before = time.time() - (arguments.older_than or 0)
+    chosen = [each for each in deletable(workspace, named) if ended_at(each) <= before]
+    if chosen and not arguments.yes:
+        unasked = shlex.join(["perdure", "clean", "results", *named, "--yes"])
+        if not console.confirm(question(chosen), unasked=unasked):
+            return 0
+    cleaned = delete(workspace, chosen, report=console)
+    if not chosen:
+        console.say("no job to delete: those that could go on are deleted only when named")
+    parts = [(len(cleaned.jobs), "job"), (len(cleaned.snapshots), "snapshot")]
+    parts.append((len(cleaned.environments), "environment"))
+    told = [counted(number, noun) for number, noun in parts if number]
+    if told:
+        console.say(f"deleted {', '.join(told)}: {size(cleaned.bytes)}")
+    return 0
+
+
+def ended_at(item: Deletable) -> float:
+    """Return when a job ended or was last heard of (unix seconds)."""
+    status = item.status
+    return status.ended or status.last_event_at or 0.0
+
+
+def question(chosen: Sequence[Deletable]) -> str:
+    """Return what is asked before anything is deleted."""
+    names = [each.status.record.job for each in chosen[:MOST_NAMED]]
+    more = [f"and {len(chosen) - MOST_NAMED} more"] if len(chosen) > MOST_NAMED else []
+    total = size(sum(each.bytes for each in chosen))
+    jobs = ", ".join([*names, *more])
+    return f"delete {counted(len(chosen), 'job')} with their checkpoints ({total}): {jobs}?"

@@ -22,5 +22,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 if the interrupted training came to what the uninterrupted one came to."""
     from perdure.drill.demo import run_demo
 
-    run_demo(Path(arguments.folder), target=arguments.target, report=console, tell=console.say)
+    run_demo(
+        Path(arguments.folder),
+        target=arguments.target,
+        report=console,
+        tell=lambda line: console.lines([line]),
+    )
     return 0

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import whole_number
 from perdure.cli.nearest import did_you_mean
 from perdure.cli.render import Console
+from perdure.errors import DifferenceError
+
+if TYPE_CHECKING:
+    from perdure.drill.report import DrillReport
 
 KINDS = ("term", "kill", "file", "mid-save", "startup", "eval", "double")
 RUNS = 20
@@ -39,12 +44,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"how far metrics may differ where the baselines do ({TOLERANCE:g})",
     )
-    parser.add_argument("--seed", type=whole_number, metavar="N", help="of the interruptions")
+    parser.add_argument(
+        "--seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="of the training and of the interruptions (0)",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the run folders")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Return 0 if every run came to the same."""
-    raise NotImplementedError
+    """Return 0 if every run came to the same.
+
+    Raises:
+        DifferenceError: one did not, or an item can be lost unseen; the report says which.
+    """
+    from perdure.drill.report import lines, summary
+    from perdure.drill.session import DrillOptions, run_drill
+    from perdure.jobs.workspace import open_workspace
+
+    task: str = arguments.task
+    options = DrillOptions(
+        task=task,
+        arguments=arguments.rest,
+        runs=arguments.runs,
+        kinds=arguments.kinds,
+        self_test=arguments.self_test,
+        tolerance=arguments.tolerance,
+        seed=arguments.seed,
+        keep=arguments.keep,
+    )
+    report = run_drill(open_workspace(Path.cwd()), options, console)
+    console.lines(lines(report))
+    if report.passed:
+        return 0
+    raise DifferenceError(f"the drill of `{task}` failed: {summary(report)}", hint=hint(report))
+
+
+def hint(report: DrillReport) -> str:
+    """Return where to look after a drill that failed."""
+    folder = report.folder
+    return f"the run folders are kept in `{folder}`" if folder else "perdure drill --keep"
 
 
 def kinds(text: str) -> tuple[str, ...]:

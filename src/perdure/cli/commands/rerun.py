@@ -7,6 +7,7 @@ from pathlib import Path
 
 from perdure.cli.arguments import add_detach, add_job
 from perdure.cli.render import Console
+from perdure.errors import DifferenceError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         DifferenceError: they are not the same.
     """
     from perdure.cli.starting import follow_started
+    from perdure.jobs.compare import same_result
     from perdure.jobs.find import find_job
     from perdure.jobs.launch import rerun, start
     from perdure.jobs.workspace import open_workspace
@@ -33,28 +35,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     code = follow_started(again, console, detach=arguments.detach)
     if code or arguments.detach:
         return code
-    console.lines([verdict(before.folder, again.folder)])
+    result = same_result(before, again)
+    if not result.same:
+        raise DifferenceError(
+            f"`{again.job}` did not come to what `{before.job}` came to: {result.reason}",
+            hint=f"perdure why {before.job} {again.job}",
+        )
+    console.lines([f"identical: weights {result.weights[:16]}, {result.rows} metric rows"])
     return 0
-
-
-def verdict(before: Path, again: Path) -> str:
-    """Return the line that says that both came to the same.
-
-    Raises:
-        DifferenceError: they did not, or there is nothing to compare.
-    """
-    from perdure.errors import DifferenceError
-    from perdure.runtime.result import read_result
-
-    first, second = read_result(str(before)), read_result(str(again))
-    hint = f"perdure why {before.name} {again.name}"
-    if first is None or second is None:
-        missing = before.name if first is None else again.name
-        raise DifferenceError(f"nothing to compare: `{missing}` saved no result", hint=hint)
-    if (first.weights, first.metrics, first.step) == (second.weights, second.metrics, second.step):
-        return f"identical: weights {first.weights[:16]}, {first.rows} metric rows"
-    raise DifferenceError(
-        f"`{again.name}` came to weights {second.weights[:16]} at step {second.step}, "
-        f"`{before.name}` to {first.weights[:16]} at step {first.step}",
-        hint=hint,
-    )
