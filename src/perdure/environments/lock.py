@@ -42,7 +42,7 @@ _TIMEOUT_S = 900.0
 # From the folder that is a copy of the project for uv back to the project.
 _UP = "../../"
 # What a copy of the project for uv has no use for; all else is linked into it.
-_UNNEEDED = frozenset((PROJECT_FILE, LOCK_FILE, ".git", ".perdure", ".venv", "data", "results"))
+UNNEEDED = frozenset((PROJECT_FILE, LOCK_FILE, ".git", ".perdure", ".venv", "data", "results"))
 _LOCAL_REGISTRY = re.compile(r'registry = "(?![a-z]+s?://)([^"]+)"')
 
 
@@ -188,7 +188,7 @@ def _fill(stage: Path, project: Project, manifest: str) -> None:
     try:
         (stage / PROJECT_FILE).write_text(manifest, encoding="utf-8")
         for entry in project.root.iterdir():
-            if entry.name not in _UNNEEDED:
+            if entry.name not in UNNEEDED:
                 (stage / entry.name).symlink_to(entry.absolute())
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(project.root / LOCK_FILE, stage / LOCK_FILE)

@@ -21,6 +21,7 @@ _TEXTS = frozenset(
         *("license", "license-files", "maintainers", "readme", "scripts", "urls"),
     )
 )
+_NAME = re.compile(r"\s*([A-Za-z0-9._-]+)")
 _PIN = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*==\s*([^\s,;*]+)\s*(?:;|$)")
 
 
@@ -77,6 +78,18 @@ class Manifest:
         """Return the versions that requirements ask for with `==`."""
         found = (_PIN.match(text) for text in self._requirements())
         return frozenset(pin[2] for pin in found if pin and normalised(pin[1]) == package)
+
+    def direct(self, variant: str | None) -> frozenset[str]:
+        """Return the packages that the project asks for itself, those of a variant with them."""
+        project = _table(self.tables, "project")
+        extra = _table(project, "optional-dependencies").get(variant or "")
+        names = (
+            _NAME.match(text)
+            for group in (project.get("dependencies"), extra)
+            for text in (group if isinstance(group, list) else ())
+            if isinstance(text, str)
+        )
+        return frozenset(normalised(name[1]) for name in names if name)
 
     def path_files(self, root: Path) -> Iterator[Path]:
         """Return the files, wheels mostly, that sources name by their path."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.environments.exclusive import alone
-from perdure.environments.lock import LOCK_FILE, LockInfo, ensure_lock, read_manifest
+from perdure.environments.lock import LOCK_FILE, UNNEEDED, LockInfo, ensure_lock, read_manifest
+from perdure.environments.manifest import Manifest
 from perdure.environments.uv import (
     prepare_state,
     python_words,
@@ -19,7 +22,8 @@ from perdure.environments.uv import (
     unwritable,
     with_cache,
 )
-from perdure.errors import ConflictError, EnvironmentFailed
+from perdure.errors import ConflictError, EnvironmentFailed, TimeoutExpired
+from perdure.hosts import local
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
@@ -29,6 +33,7 @@ MARKER = "perdure-environment.json"
 _FOLDER = "environments"
 _DIGITS = 16
 _TIMEOUT_S = 3600.0
+_WARM_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,7 @@ def ensure_environment(
     """
     chosen = choose_variant(project, settings, variant)
     lock = ensure_lock(project, settings, report=report)
-    handle = handle_of(project, lock.digest, chosen)
-    if not is_complete(handle):
-        prepare_state(handle.prefix.parent)
-        held = handle.prefix.with_name(f"{handle.prefix.name}.lock")
-        with alone(held, "installing this environment", report):
-            if not is_complete(handle):
-                _install(project, settings, handle, lock, report)
-    return handle
+    return _ensure_installed(project, settings, replace(lock, variant=chosen), project.root, report)
 
 
 def restore_environment(
@@ -79,14 +77,11 @@ def restore_environment(
     `source` is a folder with the pyproject.toml that the lock was made for, and its uv.lock with
     paths that are right from there. Raises as `ensure_environment`.
     """
-    handle = handle_of(project, lock.digest, lock.variant)
-    if not is_complete(handle):
-        prepare_state(handle.prefix.parent)
-        held = handle.prefix.with_name(f"{handle.prefix.name}.lock")
-        with alone(held, "installing this environment", report):
-            if not is_complete(handle):
-                _install(replace(project, root=source), settings, handle, lock, report)
-    return handle
+    for entry in project.root.iterdir():
+        # What the lock names by its path, such as a wheel in vendor/.
+        if entry.name not in UNNEEDED and not (source / entry.name).exists():
+            (source / entry.name).symlink_to(entry)
+    return _ensure_installed(project, settings, lock, source, report)
 
 
 def choose_variant(project: Project, settings: Settings, variant: str | None) -> str | None:
@@ -117,17 +112,31 @@ def is_complete(handle: EnvironmentHandle) -> bool:
     return (handle.prefix / MARKER).is_file() and handle.python.exists()
 
 
+def _ensure_installed(
+    project: Project, settings: Settings, lock: LockInfo, source: Path, report: Report
+) -> EnvironmentHandle:
+    handle = handle_of(project, lock.digest, lock.variant)
+    if not is_complete(handle):
+        prepare_state(project.state)
+        handle.prefix.parent.mkdir(exist_ok=True)
+        held = handle.prefix.with_name(f"{handle.prefix.name}.lock")
+        with alone(held, "installing this environment", report):
+            if not is_complete(handle):
+                _clear(handle.prefix)
+                _install(replace(project, root=source), settings, handle, report)
+                _check_unchanged(lock)
+                _leave_command_out(handle.prefix)
+                _warm(handle, read_manifest(project), report)
+                _mark(handle, lock)
+    return handle
+
+
 def _install(
-    project: Project,
-    settings: Settings,
-    handle: EnvironmentHandle,
-    lock: LockInfo,
-    report: Report,
+    project: Project, settings: Settings, handle: EnvironmentHandle, report: Report
 ) -> None:
-    """Install it in place (its scripts hold its path), and mark it when it is complete."""
+    """Install it in place: its scripts hold its path."""
     report(f"installing the environment ({handle.variant or 'default'}) with uv")
-    machine = this_machine()
-    environ = with_cache(machine.environ, project.state)
+    environ = with_cache(this_machine().environ, handle.prefix.parent.parent)
     environ["UV_PROJECT_ENVIRONMENT"] = str(handle.prefix)
     logins = [each.url for each in settings.indexes.values() if "@" in each.url]
     if logins:
@@ -136,23 +145,36 @@ def _install(
     extra = ("--extra", handle.variant) if handle.variant else ()
     python = python_words(project, read_manifest(project))
     words = ("sync", "--frozen", "--no-install-project", *extra, *python)
-    _clear(handle.prefix)
     run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=report)
-    content = lock.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != lock.digest:
+
+
+def _check_unchanged(lock: LockInfo) -> None:
+    if hashlib.sha256(lock.path.read_bytes()).hexdigest() != lock.digest:
         raise ConflictError(
             f"`{lock.path}` was changed while it was being installed", hint="run it again"
         )
-    _mark(handle, content)
 
 
-def _mark(handle: EnvironmentHandle, lock: bytes) -> None:
+def _warm(handle: EnvironmentHandle, manifest: Manifest, report: Report) -> None:
+    """Compile what the project imports: else each job does, where Python may not keep bytecode.
+
+    Compiling all that is installed would take several times as long.
+    """
+    report("compiling the packages that the project imports")
+    script = str(Path(__file__).with_name("warm.py"))
+    argv = [str(handle.python), "-E", "-s", script, *sorted(manifest.direct(handle.variant))]
+    with contextlib.suppress(TimeoutExpired):
+        # One thread: there is nothing to compute. -E: PYTHONDONTWRITEBYTECODE is not heeded.
+        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+        local.run(argv, env=environ, cwd=handle.prefix, timeout_s=_WARM_S)
+
+
+def _mark(handle: EnvironmentHandle, lock: LockInfo) -> None:
     """Write the marker, last: without it the folder counts for nothing."""
     marker = {"format": 1, "lock": handle.lock_digest, "variant": handle.variant}
     fresh = handle.prefix / f".{MARKER}"
     try:
-        _leave_command_out(handle.prefix)
-        (handle.prefix / LOCK_FILE).write_bytes(lock)
+        (handle.prefix / LOCK_FILE).write_bytes(lock.path.read_bytes())
         fresh.write_text(json.dumps(marker) + "\n")
         fresh.replace(handle.prefix / MARKER)
     except OSError as error:
