@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import socket
 from pathlib import Path
 
 from perdure.errors import PerdureError
-from perdure.hosts.local import run
 from perdure.model.job import Machine
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -19,6 +16,9 @@ _ASK_S = 5.0
 
 def this_machine() -> Machine:
     """Return what this machine is. Asks `nvidia-smi`, where there is one, for up to 5 s."""
+    import platform
+    import socket
+
     system = platform.uname()
     return Machine(
         host=socket.gethostname(),
@@ -69,6 +69,9 @@ def _gpus() -> tuple[str, ...]:
 
 def _ask(program: str, *arguments: str) -> str:
     """Return what a program says of the machine, "" where it is missing, fails or hangs."""
+    # Here, not above: the start of this boot is asked for at each `ps`, from a file.
+    from perdure.hosts.local import run
+
     path = shutil.which(program)
     if path is None:
         return ""

@@ -14,7 +14,7 @@ from perdure.jobs import folder as folders
 from perdure.jobs.ledger import statuses
 from perdure.jobs.snapshot import remove_tree
 from perdure.jobs.workspace import Workspace, storing, submitting
-from perdure.model.job import ALIVE, ENDED, JobRecord, JobStatus
+from perdure.model.job import ALIVE, ENDED, JobStatus
 from perdure.model.report import Report, silent
 from perdure.runtime import names
 from perdure.targets import presence

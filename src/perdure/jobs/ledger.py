@@ -8,6 +8,7 @@ it is another one, and by its own time that a new attempt began or somebody ende
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,9 +30,18 @@ _COLUMNS = (
     "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
     "durable_step, started, ended, began_again, last_event_at"
 )
-_TABLE = f"CREATE TABLE jobs ({_COLUMNS.replace('job,', 'job PRIMARY KEY,', 1)}) WITHOUT ROWID"
+# In the order in which they are wanted, so that reading them sorts nothing.
+_TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT ROWID"
+_BY_NAME = "CREATE UNIQUE INDEX jobs_by_name ON jobs (job, inode)"
 _PUT = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"  # noqa: S608
-_SELECT = f"SELECT {_COLUMNS} FROM jobs"  # noqa: S608
+_SELECT = f"SELECT {_COLUMNS} FROM jobs ORDER BY submitted, job"  # noqa: S608
+_SELECT_OPEN = f"SELECT {_COLUMNS} FROM jobs WHERE settled < 2"  # noqa: S608
+_ENDED = ", ".join(repr(state.value) for state in sorted(ENDED, key=str))
+_SELECT_FEW = (
+    f"SELECT {_COLUMNS} FROM jobs WHERE state NOT IN ({_ENDED}) OR job IN "  # noqa: S608
+    f"(SELECT job FROM jobs WHERE state IN ({_ENDED}) ORDER BY submitted DESC LIMIT {RECENT}) "
+    "ORDER BY submitted, job"
+)
 
 # A row of the table: its columns in their order.
 Row = tuple[
@@ -65,7 +75,8 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
     Not `all`: those that have not ended, and the ten that were submitted last of those that have.
     """
     project = workspace.project
-    found = _read(project.results, project.state / LEDGER)
+    with _uncollected(), _opened(project.state / LEDGER) as database:
+        found = _read(database, project.results, _SELECT if all else _SELECT_FEW)
     found.sort(key=lambda status: (status.record.submitted, status.record.job))
     if all:
         return found
@@ -79,26 +90,34 @@ def live(workspace: Workspace) -> list[JobStatus]:
     return [status for status in statuses(workspace, all=True) if status.state in ALIVE]
 
 
-def _read(results: Path, file: Path) -> list[JobStatus]:
-    with _opened(file) as database:
-        known = _rows(database)
-        fresh: list[Row] = []
-        found: list[JobStatus] = []
-        seen = 0
-        base = os.fspath(results)
-        for job, inode in _folders(results):
-            row = known.get(job)
-            if row is not None and row[1] == inode:
-                seen += 1
-                if row[3] == _FINAL or (row[3] == _RESTING and _changed(base, job) == row[2]):
-                    found.append(_status(results, row))
-                    continue
-            status = _look(results, job, inode, row, fresh)
-            if status is not None:
-                found.append(status)
-        if fresh or seen < len(known):
-            _store(database, fresh, set(known) - {status.record.job for status in found})
-    return found
+def _read(database: sqlite3.Connection | None, results: Path, query: str) -> list[JobStatus]:
+    now = dict(_folders(results))
+    looked, fresh = _look_again(database, results, now)
+    gone = [job for job, inode in _names(database) if now.get(job) != inode]
+    if fresh or gone:
+        _store(database, fresh, gone)
+    rows = [row for row in _select(database, query) if row[0] in now and row[0] not in looked]
+    return [_status(results, row) for row in rows] + list(looked.values())
+
+
+def _look_again(
+    database: sqlite3.Connection | None, results: Path, now: Mapping[str, int]
+) -> tuple[dict[str, JobStatus], list[Row]]:
+    """Return where those jobs stand that the ledger cannot tell of, and what it is to know."""
+    base = os.fspath(results)
+    looked: dict[str, JobStatus] = {}
+    fresh: list[Row] = []
+    known = dict(_names(database))
+    if known != now:
+        for job in [job for job, inode in now.items() if known.get(job) != inode]:
+            if folders.is_job(results / job):
+                looked[job] = _look(results, job, now[job], None, fresh)
+    for row in _select(database, _SELECT_OPEN):
+        job = row[0]
+        still = row[3] == _RESTING and _changed(base, job) == row[2]
+        if now.get(job) == row[1] and not still:
+            looked[job] = _look(results, job, row[1], _status(results, row).record, fresh)
+    return looked, fresh
 
 
 def _folders(results: Path) -> Iterator[tuple[str, int]]:
@@ -123,24 +142,20 @@ def _changed(base: str, job: str) -> int:
 
 
 def _look(
-    results: Path, job: str, inode: int, row: Row | None, fresh: list[Row]
-) -> JobStatus | None:
-    """Return where a job stands by its folder, None where that holds no job."""
+    results: Path, job: str, inode: int, heading: JobHeading | None, fresh: list[Row]
+) -> JobStatus:
+    """Return where a job stands by its folder; what the ledger is to know of it goes to `fresh`."""
     folder = results / job
     # Taken before the events are read: what changes meanwhile is then looked at once more.
     changed = _changed(os.fspath(results), job)
-    same = row is not None and row[1] == inode
-    if not same and not folders.is_job(folder):
-        return None
     try:
-        heading = _status(results, row).record if same and row else folders.read_record(folder)
+        status = status_in(folder, heading or folders.read_record(folder))
     except PerdureError as error:
         return unreadable(folder, error.message)
-    status = status_in(folder, heading)
     trust = _LIVE
     if status.state in _SETTLED and not folders.is_alive(folder):
         trust = _FINAL if status.state in _FINAL_STATES else _RESTING
-    if trust != _LIVE or not same:
+    if trust != _LIVE or heading is None:
         fresh.append(_row(status, inode, changed, trust))
     return status
 
@@ -185,6 +200,18 @@ def _status(results: Path, row: Row) -> JobStatus:
 
 
 @contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector from walking through ten thousand new values again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection | None]:
     """Yield the ledger, made anew where it is missing, broken or of another form; None without."""
     database = _open(file) or _open(file)
@@ -222,6 +249,7 @@ def _make(database: sqlite3.Connection) -> None:
         if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
             database.execute("DROP TABLE IF EXISTS jobs")
             database.execute(_TABLE)
+            database.execute(_BY_NAME)
             database.execute(f"PRAGMA user_version = {_VERSION}")
 
 
@@ -231,13 +259,22 @@ def _discard(file: Path) -> None:
             path.unlink()
 
 
-def _rows(database: sqlite3.Connection | None) -> Mapping[str, Row]:
+def _select(database: sqlite3.Connection | None, query: str) -> list[Row]:
     if database is None:
-        return {}
+        return []
     try:
-        return {row[0]: row for row in database.execute(_SELECT)}
+        return database.execute(query).fetchall()
     except sqlite3.DatabaseError:
-        return {}
+        return []
+
+
+def _names(database: sqlite3.Connection | None) -> list[tuple[str, int]]:
+    if database is None:
+        return []
+    try:
+        return database.execute("SELECT job, inode FROM jobs").fetchall()
+    except sqlite3.DatabaseError:
+        return []
 
 
 def _store(database: sqlite3.Connection | None, fresh: Iterable[Row], gone: Iterable[str]) -> None:
