@@ -71,8 +71,8 @@ def train(folder: Path, hook: Hook = nothing, *, workers: int = 0, epochs: int =
         run.log(shift=shift)
         hook(run, "epoch")
         for x, y in loader:
-            x = x + shift + random.random() * 0.01 + float(np.random.rand()) * 0.01
-            loss = torch.nn.functional.cross_entropy(model(x), y)
+            noisy = x + shift + random.random() * 0.01 + float(np.random.rand()) * 0.01
+            loss = torch.nn.functional.cross_entropy(model(noisy), y)
             optimizer.zero_grad()
             loss.backward()
             hook(run, "step")
@@ -307,28 +307,29 @@ def test_a_notice_before_anything_was_done(
     assert "nothing is durable yet" in capsys.readouterr().err
 
 
+def validate_at_each_step(folder: Path, done: list[int]) -> None:
+    """Interrupt step 1, and validate inside every step."""
+    run = start(1, folder=folder)
+    for step in run.steps(5):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        done.extend(run.poll(range(2)))
+
+
 def test_validation_inside_a_step_waits_for_its_end(tmp_path: Path) -> None:
-    run = start(1, folder=tmp_path)
-    done = []
+    done: list[int] = []
     with pytest.raises(Interrupted):
-        for step in run.steps(5):
-            if step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            done.append(list(run.poll(range(2))))
-    assert len(done) == 2
+        validate_at_each_step(tmp_path, done)
+    assert done == [0, 1, 0, 1]
 
 
 def test_validation_inside_a_step_ends_when_the_time_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(names.GRACE_S, "0.5")
-    run = start(1, folder=tmp_path)
-    done = []
+    done: list[int] = []
     with pytest.raises(Interrupted):
-        for step in run.steps(5):
-            if step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            done.extend(run.poll(range(2)))
+        validate_at_each_step(tmp_path, done)
     assert done == [0, 1]
 
 

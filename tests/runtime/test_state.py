@@ -98,7 +98,8 @@ def test_any_tree_comes_back_bit_for_bit(tree: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        math.nan, -math.nan, -0.0, math.inf, 5e-324, struct.unpack(">d", b"\x7f\xf8" + b"\1" * 6)[0],
+        math.nan, -math.nan, -0.0, math.inf, 5e-324,
+        struct.unpack(">d", b"\x7f\xf8" + b"\1" * 6)[0],
         10**40, "a/b~c\n\0é", b"\0\xff", np.float32("nan"), np.str_(""), np.bool_(True),
         np.array(3.5), np.zeros((0, 3)), np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         np.arange(4, dtype=">i4"), torch.tensor(1.5), torch.empty(0, 2),
@@ -118,6 +119,14 @@ def test_memory_order_comes_back() -> None:
     assert isinstance(back, list)
     assert back[0].stride() == picture.stride()
     assert back[1].flags.f_contiguous
+
+
+def test_a_row_that_stands_alone_is_dense() -> None:
+    """Lengths of one have any stride."""
+    odd = torch.empty_strided((1, 3, 2), (100, 1, 3)).fill_(2.0)
+    back = through_disk([odd])
+    assert isinstance(back, list)
+    assert back[0].stride()[1:] == (1, 3)
 
 
 def test_a_view_with_holes_comes_back_without_them() -> None:
