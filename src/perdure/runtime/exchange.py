@@ -6,16 +6,14 @@ out inside torch's TCPStore prints a stack trace, and one that blocks cannot be 
 
 from __future__ import annotations
 
-import os
+import importlib
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping
+from types import ModuleType
+from typing import Dict, List, Mapping, Protocol
 
 from perdure.runtime.faults import GroupError, MisuseError
-
-if TYPE_CHECKING:
-    from torch.distributed import Store
 
 # How long ranks may be apart: at start, or when one is in a long validation while others wait.
 LIMIT_S = 600.0
@@ -26,10 +24,30 @@ _LONGEST_PAUSE_S = 0.05
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
+class Store(Protocol):
+    """What is needed of torch's store."""
+
+    def set(self, key: str, value: str) -> None:
+        """Keep a value."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Return a value that is there."""
+        ...
+
+    def check(self, keys: List[str]) -> bool:
+        """Say whether all are there."""
+        ...
+
+    def delete_key(self, key: str) -> bool:
+        """Forget a value."""
+        ...
+
+
 class Exchange:
     """One rank's access to the store."""
 
-    def __init__(self, store: "Store", rank: int, world: int, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, store: Store, rank: int, world: int, limit_s: float = LIMIT_S) -> None:
         self.rank = rank
         self.world = world
         self.limit_s = limit_s
@@ -42,12 +60,12 @@ class Exchange:
         Raises:
             GroupError: the store is gone.
         """
-        with _told():
+        with _Told():
             self._store.set(key, text)
 
     def has(self, *keys: str) -> bool:
         """Say whether all these were left."""
-        with _told():
+        with _Told():
             return bool(self._store.check(list(keys)))
 
     def take(self, key: str) -> str:
@@ -66,7 +84,7 @@ class Exchange:
                 f"the other ranks did not answer within {self.limit_s:.0f} s: {', '.join(missing)}",
                 "one of them has died or hangs; its own log says more",
             )
-        with _told():
+        with _Told():
             return [self._store.get(key).decode() for key in keys]
 
     def of_others(self, stem: str) -> List[str]:
@@ -85,7 +103,7 @@ class Exchange:
 
     def remove(self, keys: List[str]) -> None:
         """Forget keys that nobody will ask for again."""
-        with _told():
+        with _Told():
             for key in keys:
                 self._store.delete_key(key)
 
@@ -94,7 +112,7 @@ class Exchange:
         self._closed.set()
 
 
-class _told:
+class _Told:
     """Says in our words that the store is gone."""
 
     def __enter__(self) -> None:
@@ -118,9 +136,9 @@ def connect(environ: Mapping[str, str]) -> Exchange:
         MisuseError: a variable that torchrun sets is missing or wrong.
     """
     found = _read(environ)
-    store_class = _classes()
+    distributed = _distributed()
     agent = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = store_class["tcp"](
+    store = distributed.TCPStore(
         environ["MASTER_ADDR"],
         found["MASTER_PORT"],
         found["WORLD_SIZE"],
@@ -131,7 +149,7 @@ def connect(environ: Mapping[str, str]) -> Exchange:
     )
     restart = environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     prefix = f"perdure/{restart}/{found['WORLD_SIZE']}"
-    return Exchange(store_class["prefix"](prefix, store), found["RANK"], found["WORLD_SIZE"])
+    return Exchange(distributed.PrefixStore(prefix, store), found["RANK"], found["WORLD_SIZE"])
 
 
 def _read(environ: Mapping[str, str]) -> Dict[str, int]:
@@ -148,15 +166,14 @@ def _read(environ: Mapping[str, str]) -> Dict[str, int]:
         raise MisuseError(f"a variable of torchrun is not a number: {error}") from error
 
 
-def _classes() -> "Dict[str, Callable[..., Store]]":
+def _distributed() -> ModuleType:
     try:
-        from torch.distributed import PrefixStore, TCPStore
+        return importlib.import_module("torch.distributed")
     except ImportError as error:
         raise MisuseError(
             f"several processes train together, but torch.distributed is not there: {error}",
             "unset WORLD_SIZE for a run of one process",
         ) from error
-    return {"tcp": TCPStore, "prefix": PrefixStore}
 
 
 def hosts(environ: Mapping[str, str], rank: int) -> bool:

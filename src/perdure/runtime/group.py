@@ -185,7 +185,8 @@ class Group:
             path = store.begin(step)
             self._exchange.put(f"{stem}/path", path)
             meta = write(path)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
+            # Raised below, once nobody writes into the folder any more.
             failed = error
             if not path:
                 self._exchange.put(f"{stem}/path", "")
@@ -221,7 +222,8 @@ class Group:
             path = self._exchange.take(f"{stem}/path")
             digest = store.write_meta(path, write(path)) if path else ""
             answer = f"{_OK} {digest}"
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
+            # Raised below, once rank 0 has heard of it.
             failed, answer = error, f"{_NO} rank {self.rank}: {error}"
         self._exchange.put(f"{stem}/part/{self.rank}", answer)
         word, _, said = self._exchange.take(f"{stem}/done").partition(" ")

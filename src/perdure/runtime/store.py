@@ -14,25 +14,32 @@ Created Equal", OSDI 2014: no name is relied upon before the folder that holds i
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import mmap
 import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import xxhash
 
 from perdure.runtime import disk, generation, names, probe, staging
 from perdure.runtime.arrays import Region
+from perdure.runtime.background import Background
 from perdure.runtime.faults import CorruptError, NewerFormatError
 from perdure.runtime.staging import Layout
 
 FORMAT = 1
+_NAME = re.compile(r"g([0-9]+)-s([0-9]+)(?:-([0-9]+))?")
 
 # What reading a checkpoint raises when it is not as it was written.
 UNUSABLE = (CorruptError, OSError, ValueError, KeyError, TypeError)
+
+# Of the system's errors those that say that a part is missing; the others may pass.
+_TORN = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,9 @@ class Store:
         self.keep = keep
         self.rank = rank
         os.makedirs(self.root, exist_ok=True)
+        for folder in (run_dir, os.path.dirname(os.path.abspath(run_dir))):
+            # A checkpoint is no more durable than the folders it lies in.
+            generation.sync_folder(folder)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -91,15 +101,17 @@ class Store:
         self, path: str, step: int, memory: mmap.mmap, layout: Layout
     ) -> Dict[str, object]:
         """Write this rank's bytes durably; return what the manifest says of them."""
-        whole = xxhash.xxh3_128()
+        whole = Background(lambda: _digest(memory, layout.nbytes))
 
         def seen(part: memoryview) -> None:
-            whole.update(part)
             probe.reach("save-mid-data", step=step)
 
-        disk.write(os.path.join(path, state_file(self.rank)), memory, layout.nbytes, seen)
+        try:
+            disk.write(os.path.join(path, state_file(self.rank)), memory, layout.nbytes, seen)
+        finally:
+            whole.join()
         probe.reach("save-state-synced", step=step)
-        return {"state_bytes": layout.nbytes, "state_xxh3_128": whole.hexdigest()}
+        return {"state_bytes": layout.nbytes, "state_xxh3_128": whole.result()}
 
     def write_meta(self, path: str, meta: Mapping[str, object]) -> str:
         """Write this rank's manifest durably; return its digest."""
@@ -114,35 +126,53 @@ class Store:
         generation.sync_folder(path)
         probe.reach("save-meta", step=step)
         generation.check(self.run_dir, self.generation)
-        name = f"g{self.generation:06d}-s{step:010d}"
-        final = os.path.join(self.root, name)
-        try:
-            os.rename(path, final)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            self.abandon(path)  # this attempt has made this step durable before
-            return name
+        name = self._rename(path, f"g{self.generation:06d}-s{step:010d}")
         probe.reach("save-renamed", step=step)
         generation.sync_folder(self.root)
         probe.reach("save-durable", step=step)
+        return name
+
+    def _rename(self, path: str, wanted: str) -> str:
+        """Give the folder its name; return it. A second save of a step is counted: `...-1`."""
+        for count in itertools.count():
+            name = wanted if count == 0 else f"{wanted}-{count}"
+            try:
+                os.rename(path, os.path.join(self.root, name))
+                break
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
         return name
 
     def abandon(self, path: str) -> None:
         """Remove a temporary folder after a failed save, as far as the disk allows."""
         shutil.rmtree(path, ignore_errors=True)
 
+    def why(self, error: BaseException) -> BaseException:
+        """Return why a save failed: `Fenced` where a newer attempt has cleared its files away."""
+        try:
+            generation.check(self.run_dir, self.generation)
+        except generation.Fenced as fenced:
+            return fenced
+        except OSError:
+            pass  # the folder itself cannot be read; `error` says more
+        return error
+
     def _discard(self, name: str) -> None:
         doomed = os.path.join(self.root, f"del-{uuid.uuid4().hex}")
         try:
             os.rename(os.path.join(self.root, name), doomed)
-        except FileNotFoundError:
-            return
+        except OSError:
+            return  # gone already; or the disk refuses, and the next save tells that
         shutil.rmtree(doomed, ignore_errors=True)
 
     def collect_garbage(self) -> None:
         """Delete all but the newest `keep` checkpoints."""
-        for name in self.candidates()[self.keep :]:
+        try:
+            doomed = self.candidates()[self.keep :]
+        except OSError:
+            return  # what was saved is durable all the same
+        for name in doomed:
             self._discard(name)
 
     def sweep(self) -> None:
@@ -155,12 +185,8 @@ class Store:
 
     def candidates(self) -> List[str]:
         """Return the names of the checkpoints, newest (generation, step) first."""
-        found = []
-        for name in os.listdir(self.root):
-            before, dash, after = name.partition("-s")
-            if dash and before.startswith("g") and before[1:].isdigit() and after.isdigit():
-                found.append((int(before[1:]), int(after), name))
-        return [name for _, _, name in sorted(found, reverse=True)]
+        found = [(order, name) for name in os.listdir(self.root) for order in _order(name)]
+        return [name for _, name in sorted(found, reverse=True)]
 
     def latest(self, warn: Callable[[str], None]) -> Optional[Loaded]:
         """Return the newest checkpoint that verifies, None where there is none.
@@ -170,15 +196,21 @@ class Store:
         Raises:
             NewerFormatError: the newest one was written by a newer version.
         """
-        for name in self.candidates():
+        tried: Set[str] = set()
+        while True:
+            # Listed anew each time: an attempt that is just being fenced may still replace some.
+            name = next((name for name in self.candidates() if name not in tried), None)
+            if name is None:
+                return None
+            tried.add(name)
             try:
                 return self.load(name)
             except UNUSABLE as error:
                 warn(
                     f"checkpoint `{name}` cannot be used ({error}); falling back to the one before"
                 )
-                self.set_aside(name)
-        return None
+                if not isinstance(error, OSError) or error.errno in _TORN:
+                    self.set_aside(name)
 
     def load(self, name: str) -> Loaded:
         """Read and verify one checkpoint.
@@ -217,6 +249,19 @@ class Store:
             os.rename(os.path.join(self.root, name), aside)
         except OSError:
             pass  # a read-only disk: it is skipped again next time
+
+
+def _digest(memory: mmap.mmap, nbytes: int) -> str:
+    with memoryview(memory) as whole, whole[:nbytes] as part:
+        digest: str = xxhash.xxh3_128(part).hexdigest()
+    return digest
+
+
+def _order(name: str) -> Iterator[Tuple[int, int, int]]:
+    """Yield generation, step and count of a checkpoint's name; nothing for another name."""
+    found = _NAME.fullmatch(name)
+    if found is not None:
+        yield int(found[1]), int(found[2]), int(found[3] or 0)
 
 
 def read_meta(path: str) -> Dict[str, object]:
