@@ -136,17 +136,15 @@ class FixedService:
         return self._answer
 
 
-@contextmanager
-def serving(service: Service) -> Iterator[str]:
-    """Serve on loopback while the block runs; what is yielded is the base of the addresses."""
+def handler(service: Service) -> type[BaseHTTPRequestHandler]:
+    """Return the class that `http.server` makes an object of for each request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = parse_qs(url.query, strict_parsing=bool(url.query))
-            asked = Asked(self.command, url.path, query, self.headers, body)
-            answer = service.answer(asked)
+            answer = service.answer(Asked(self.command, url.path, query, self.headers, body))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -160,7 +158,13 @@ def serving(service: Service) -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[str]:
+    """Serve on loopback while the block runs; what is yielded is the base of the addresses."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(service))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
