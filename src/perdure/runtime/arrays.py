@@ -123,7 +123,9 @@ def copy_into(destination: object, array: Array) -> None:
     if array.nbytes == 0:
         return
     if array.library == "torch":
-        destination.copy_(array.value, non_blocking=array.device is not None)  # type: ignore[attr-defined]
+        # Only CUDA's copies are waited for before the buffer is read: see device.py.
+        on_cuda = (array.device or "").startswith("cuda")
+        destination.copy_(array.value, non_blocking=on_cuda)  # type: ignore[attr-defined]
     else:
         destination[...] = array.value  # type: ignore[index]
 

@@ -7,15 +7,15 @@ change a weight before it was copied. Without CUDA every function returns at onc
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-from typing import ContextManager, Dict, Mapping, Optional
+from typing import ContextManager, List, Mapping, Optional, Tuple
 
-from perdure.runtime import libraries
+from perdure.runtime import libraries, staging
 from perdure.runtime.arrays import Array
 
-_pinned: Dict[int, int] = {}
-_stream: Optional[object] = None
+# The memory pinned last and whether that went well; the copying stream, once it is needed.
+_pinned: List[Tuple[mmap.mmap, bool]] = []
+_streams: List[object] = []
 
 
 def used(found: Mapping[str, Array]) -> bool:
@@ -28,31 +28,33 @@ def pin(memory: mmap.mmap) -> bool:
     torch = libraries.torch()
     if torch is None:
         return False
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    if address not in _pinned:
-        error = torch.cuda.cudart().cudaHostRegister(address, len(memory), 0)
-        _pinned[address] = int(error)
-    return _pinned[address] == 0
+    if not _pinned or _pinned[0][0] is not memory:
+        cudart = torch.cuda.cudart()
+        while _pinned:
+            cudart.cudaHostUnregister(staging.address(_pinned.pop()[0]))
+        error = cudart.cudaHostRegister(staging.address(memory), len(memory), 0)
+        _pinned.append((memory, int(error) == 0))
+    return _pinned[0][1]
 
 
 def copying() -> ContextManager[object]:
     """Return the context in which copies are made: the copying stream, behind what was computed."""
-    global _stream
     torch = libraries.torch()
     assert torch is not None
-    if _stream is None:
-        _stream = torch.cuda.Stream()
-    _stream.wait_stream(torch.cuda.current_stream())  # type: ignore[attr-defined]
-    context: ContextManager[object] = torch.cuda.stream(_stream)
+    if not _streams:
+        _streams.append(torch.cuda.Stream())
+    stream = _streams[0]
+    stream.wait_stream(torch.cuda.current_stream())  # type: ignore[attr-defined]
+    context: ContextManager[object] = torch.cuda.stream(stream)
     return context
 
 
 def copied() -> object:
     """Return an event after the copies, and make the computation wait for it on the device."""
     torch = libraries.torch()
-    assert torch is not None and _stream is not None
-    event = torch.cuda.Event()
-    event.record(_stream)
+    assert torch is not None
+    event: object = torch.cuda.Event()
+    event.record(_streams[0])  # type: ignore[attr-defined]
     torch.cuda.current_stream().wait_event(event)
     return event
 

@@ -14,7 +14,6 @@ Created Equal", OSDI 2014: no name is relied upon before the folder that holds i
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import mmap
 import os
@@ -103,11 +102,11 @@ class Store:
         """Write this rank's bytes durably; return what the manifest says of them."""
         whole = Background(lambda: _digest(memory, layout.nbytes))
 
-        def seen(part: memoryview) -> None:
+        def between() -> None:
             probe.reach("save-mid-data", step=step)
 
         try:
-            disk.write(os.path.join(path, state_file(self.rank)), memory, layout.nbytes, seen)
+            disk.write(os.path.join(path, state_file(self.rank)), memory, layout.nbytes, between)
         finally:
             whole.join()
         probe.reach("save-state-synced", step=step)
@@ -134,15 +133,17 @@ class Store:
 
     def _rename(self, path: str, wanted: str) -> str:
         """Give the folder its name; return it. A second save of a step is counted: `...-1`."""
-        for count in itertools.count():
-            name = wanted if count == 0 else f"{wanted}-{count}"
+        name, count = wanted, 0
+        while True:
             try:
                 os.rename(path, os.path.join(self.root, name))
-                break
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-        return name
+            else:
+                return name
+            count += 1
+            name = f"{wanted}-{count}"
 
     def abandon(self, path: str) -> None:
         """Remove a temporary folder after a failed save, as far as the disk allows."""
@@ -220,7 +221,7 @@ class Store:
             OSError: it cannot be read.
         """
         path = os.path.join(self.root, name)
-        meta = read_meta(os.path.join(path, "meta.json"))
+        meta: Mapping[str, object] = read_meta(os.path.join(path, "meta.json"))
         if self.rank:
             meta = self._rank_meta(path, meta)
         nbytes = int(str(meta["state_bytes"]))

@@ -11,6 +11,7 @@ import xxhash
 
 from perdure.runtime import device, metrics, staging
 from perdure.runtime.arrays import Array
+from perdure.runtime.background import Background
 from perdure.runtime.ranks import Ranks
 from perdure.runtime.store import Store
 
@@ -67,7 +68,7 @@ class Writer:
             self._thread.join()
 
     def finished(self) -> Optional[Outcome]:
-        """Return how the last save went, once; None while it is under way or where there is none."""
+        """Return how the last save went, once; None while under way or where there is none."""
         return None if self.busy() else self.wait()
 
     def wait(self) -> Optional[Outcome]:
@@ -89,9 +90,9 @@ class Writer:
             self.ranks.commit(self.store, snapshot.step, lambda path: self._write(path, snapshot))
             if self.ranks.rank == 0:
                 self.store.collect_garbage()
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001
             # Handed to the training's thread, which decides: a periodic save may fail.
-            error = problem
+            error = self.store.why(problem)
         seconds = time.monotonic() - began
         self._outcome = Outcome(
             snapshot.step, snapshot.reason, snapshot.layout.nbytes, seconds, error
@@ -100,8 +101,12 @@ class Writer:
     def _write(self, path: str, snapshot: Snapshot) -> Dict[str, object]:
         memory = self.staging.memory
         assert memory is not None
-        shard = self.store.write_shard(path, snapshot.step, memory, snapshot.layout)
-        tensors = hashes(self.staging, snapshot.found)
+        described = Background(lambda: hashes(self.staging, snapshot.found))
+        try:
+            shard = self.store.write_shard(path, snapshot.step, memory, snapshot.layout)
+        finally:
+            described.join()
+        tensors = described.result()
         return {
             **snapshot.meta,
             **shard,
