@@ -48,6 +48,7 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
         UsageError: naming every problem of the file.
         NewerFormatError: the table is for a newer perdure.
     """
+    root = root.absolute()
     file = root / PROJECT_FILE
     table = perdure_table(document)
     refuse_newer(table, tables.FORMAT, file)
@@ -58,11 +59,11 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
     refuse(file, problems)
     decoded = msgspec.convert(table, tables.ProjectTable)
     return Project(
-        root=root.absolute(),
+        root=root,
         name=_name(document) or root.name,
         package=decoded.package,
         tasks=MappingProxyType({name: _task(name, task) for name, task in decoded.tasks.items()}),
-        environment=_environment(decoded.environment, root.absolute()),
+        environment=_environment(decoded.environment, root),
     )
 
 
