@@ -23,6 +23,10 @@ def boundary(step: int, **digests: str) -> TraceRow:
     return TraceRow("boundary", step, usual | digests)
 
 
+def restored(step: int, **digests: str) -> TraceRow:
+    return TraceRow("restored", step, boundary(step, **digests).digests)
+
+
 def batch(step: int, digest: str = "") -> TraceRow:
     return TraceRow("batch", step, {"batch": digest or f"b{step}"})
 
@@ -40,7 +44,7 @@ def interrupted(*attempts: tuple[TraceRow, ...]) -> Evidence:
 
 
 def test_an_interrupted_run_that_did_the_same_differs_in_nothing() -> None:
-    other = interrupted(trace(0, 4), (TraceRow("restored", 3, {"model": "x"}), *trace(3, 10)))
+    other = interrupted(trace(0, 4), (restored(3), *trace(3, 10)))
     assert first_difference(BASELINE, other) is None
     assert not differs_in_result(BASELINE, other)
 
@@ -66,6 +70,19 @@ def test_rows_that_were_done_again_are_compared_too() -> None:
     found = first_difference(BASELINE, interrupted(lost, trace(5, 10)))
     assert found is not None
     assert (found.what, found.step, found.attempt) == ("optimizer", 7, 1)
+
+
+def test_what_was_not_restored_is_named_before_it_has_effects() -> None:
+    wrong = boundary(4, model="?", optimizer="?")
+    other = interrupted(trace(0, 3), (restored(3, optimizer="?"), batch(3), wrong))
+    found = first_difference(BASELINE, other)
+    assert found is not None
+    assert (found.what, found.step, found.attempt, found.also) == ("optimizer", 3, 2, ())
+
+
+def test_what_was_restored_in_an_evaluation_has_no_counterpart() -> None:
+    other = interrupted((restored(3, position="evaluation", model="later"), *trace(3, 10)))
+    assert first_difference(BASELINE, other) is None
 
 
 def test_the_earliest_step_of_all_attempts_is_named() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MetricRow = Mapping[str, object]
+_Expected = dict[tuple[str, int], list[Mapping[str, str]]]
 
 # What differs at one step is named in this order: a cause before its effects.
 _CAUSES = ("batch", "rng.", "position", "metrics")
@@ -86,20 +87,35 @@ def changing_items(evidence: Evidence) -> dict[str, bool]:
 
 
 def _traced(baseline: Evidence, other: Evidence) -> Iterable[Difference]:
-    expected: dict[tuple[str, int], list[Mapping[str, str]]] = {}
+    expected: _Expected = {}
     for trace in baseline.traces:
         for row in trace:
             expected.setdefault((row.kind, row.step), []).append(row.digests)
     for attempt, trace in enumerate(other.traces, start=1):
         for row in trace:
-            # An uninterrupted run restores nothing; what was restored shows in the rows after it.
-            if row.kind == "restored":
+            wanted = _wanted(expected, row)
+            # Without a counterpart, what was restored shows in the rows after it.
+            if not wanted and row.kind == "restored":
                 continue
-            found = _row_differs(expected.get((row.kind, row.step), []), row, attempt)
+            found = _row_differs(wanted, row, attempt)
             if found is not None:
                 yield found
                 # What follows in this attempt follows from it.
                 break
+
+
+def _wanted(expected: _Expected, row: TraceRow) -> Sequence[Mapping[str, str]]:
+    """Return the baseline's rows that a row may be equal to.
+
+    An uninterrupted run restores nothing: what was restored in the middle of an epoch has to be
+    what the baseline had at that boundary. That names what was lost before it has any effect. At
+    another place, such as an evaluation, the training may have gone on since its last boundary.
+    """
+    if row.kind != "restored":
+        return expected.get((row.kind, row.step), [])
+    place = row.digests.get("position")
+    boundaries = expected.get(("boundary", row.step), [])
+    return [digests for digests in boundaries if digests.get("position") == place]
 
 
 def _row_differs(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from perdure.drill import compare
 from perdure.drill.evidence import read_evidence
+from perdure.drill.play import thread_settings
 from perdure.drill.report import describe
 from perdure.drill.watch import Progress, read_progress
 from perdure.errors import ConflictError, DifferenceError, TimeoutExpired, UsageError
@@ -125,7 +126,13 @@ def _clear(folder: Path) -> None:
 
 
 def _submit(workspace: Workspace, report: Report) -> JobRecord:
-    request = JobRequest(task=TASK, arguments=("--epochs", str(EPOCHS)), seed=SEED)
+    # One thread is enough for a network this small, and stays quick on a machine that is busy.
+    request = JobRequest(
+        task=TASK,
+        arguments=("--epochs", str(EPOCHS)),
+        seed=SEED,
+        environment=thread_settings(1, cores=1),
+    )
     return launch.submit(workspace, request, report=report)
 
 
