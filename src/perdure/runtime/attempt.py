@@ -159,7 +159,7 @@ class Attempt:
         if not self._prepared:
             # After the first step the optimizer's state is there as well.
             self._prepared = True
-            self.keeper.prepare()
+            self.keeper.prepare(self.place().generators)
         self.keeper.collect()
         if not end:
             self.act(periodic=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 
 from perdure.runtime import names
 
@@ -44,7 +43,7 @@ def newest(run_dir: str | os.PathLike[str]) -> int:
 def claim(run_dir: str | os.PathLike[str]) -> int:
     """Claim the next generation durably and return its number. Touches the disk."""
     generation = newest(run_dir) + 1
-    note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+    note = json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode()
     while True:
         path = os.path.join(run_dir, f"{names.GENERATION_PREFIX}{generation:06d}")
         try:

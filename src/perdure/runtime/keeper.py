@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 import threading
 import time
 from typing import Dict, List, Mapping, Optional
@@ -48,9 +48,9 @@ class Keeper:
         """Make the rows of this segment durable before each checkpoint that counts them."""
         self._writer.segment = segment
 
-    def prepare(self) -> None:
-        """Allocate and touch the staging buffer for what is tracked now, behind the training."""
-        found = self._encode_items()[1]
+    def prepare(self, generators: Mapping[str, object]) -> None:
+        """Allocate and touch the staging buffer for a save as of now, behind the training."""
+        found = self._encode(generators)[1]
         staging = self._writer.staging
         self._preparing = threading.Thread(target=staging.prepare, args=(found,), daemon=True)
         self._preparing.start()
@@ -69,6 +69,17 @@ class Keeper:
             found.update({f"items/{array}": value for array, value in encoded.arrays.items()})
         return trees, found
 
+    def _encode(
+        self, generators: Mapping[str, object]
+    ) -> "tuple[Dict[str, state.Json], Dict[str, Array]]":
+        trees, found = self._encode_items()
+        whole: Dict[str, state.Json] = {"items": trees}
+        for name, tree in generators.items():
+            encoded = state.encode(tree, name)
+            whole[name] = encoded.tree
+            found.update(encoded.arrays)
+        return whole, found
+
     def save(self, meta: Mapping[str, object], generators: Mapping[str, object]) -> None:
         """Take a snapshot now and begin to write it; the training waits for the copy only.
 
@@ -78,12 +89,7 @@ class Keeper:
         """
         began = time.monotonic()
         self._settle_preparation()
-        trees, found = self._encode_items()
-        extra: Dict[str, state.Json] = {}
-        for name, tree in generators.items():
-            encoded = state.encode(tree, name)
-            extra[name] = encoded.tree
-            found.update(encoded.arrays)
+        tree, found = self._encode(generators)
         layout, copied = self._stage(found)
         step = int(str(meta["step"]))
         snapshot = Snapshot(
@@ -91,7 +97,7 @@ class Keeper:
             reason=str(meta["reason"]),
             layout=layout,
             found=found,
-            meta={**meta, "format": FORMAT, "tree": {"items": trees, **extra}},
+            meta={**meta, "format": FORMAT, "tree": tree},
             weights=[name for name, item in self.items.items() if item.weights],
             copied=copied,
         )
@@ -275,7 +281,7 @@ def digest(tree: object) -> str:
 
 def versions(world: int) -> Dict[str, state.Json]:
     """Return what a result depends on besides code, data and seed."""
-    found: Dict[str, state.Json] = {"python": platform.python_version(), "world": world}
+    found: Dict[str, state.Json] = {"python": sys.version.split()[0], "world": world}
     numpy, torch = libraries.numpy(), libraries.torch()
     if numpy is not None:
         found["numpy"] = str(numpy.__version__)

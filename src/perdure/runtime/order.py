@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from typing import Iterator, List, Sequence
+
+import xxhash
 
 from perdure.runtime import libraries
 
 
 def key(*parts: object) -> int:
     """Return 64 bits that depend on the parts alone, alike on every machine and version."""
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    digest: int = xxhash.xxh3_64(repr(parts).encode()).intdigest()
+    return digest
 
 
 def permutation(length: int, seed: int, epoch: int, source: int) -> Sequence[int]:

@@ -7,7 +7,6 @@ step is over, no gradient is half applied, and what comes next is known.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -305,7 +304,7 @@ def start(
         raise MisuseError(f"save_every={save_every!r}: seconds above 0, or `auto`")
     if seed is None:
         told = os.environ.get(names.SEED)
-        seed = int(told) if told else secrets.randbits(31)
+        seed = int(told) if told else int.from_bytes(os.urandom(4), "little") >> 1
     every = 0.0 if save_every == "auto" else float(save_every)
     group = _ranks()
     chosen = folder or os.environ.get(names.RUN_DIR) or (_new_folder() if group.rank == 0 else "")

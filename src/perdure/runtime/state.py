@@ -10,7 +10,7 @@ numpy and torch are used only if the training has imported them.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import struct
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class _Encoder:
         if kind is float:
             return {"f": struct.pack(">d", value).hex()}
         if kind is bytes:
-            return {"b": base64.b64encode(value).decode()}  # type: ignore[arg-type]
+            return {"b": binascii.b2a_base64(value, newline=False).decode()}  # type: ignore[arg-type]
         if isinstance(value, (dict, list, tuple)):
             return self._container(value, path)
         return self._array(value, path)
@@ -212,7 +212,7 @@ class _Decoder:
 
 _READERS: Mapping[str, Callable[[_Decoder, Node], object]] = {
     "f": lambda decoder, node: struct.unpack(">d", bytes.fromhex(str(node["f"])))[0],
-    "b": lambda decoder, node: base64.b64decode(str(node["b"])),
+    "b": lambda decoder, node: binascii.a2b_base64(str(node["b"])),
     "d": lambda decoder, node: dict(decoder.pairs(node["d"])),
     "o": _Decoder.ordered,
     "c": lambda decoder, node: Counter(dict(decoder.pairs(node["c"]))),
