@@ -42,7 +42,7 @@ def test_data_and_messages_go_their_own_ways() -> None:
     console.status("nowhere")
     console("locking")
     console.close()
-    assert out.getvalue() == "dataJOB  STATE\n猫   RUNNING (x)\n"
+    assert out.getvalue() == "datajob  state\n猫   RUNNING (x)\n"
     assert err.getvalue() == "hello\nlocking\n"
 
 
@@ -132,4 +132,4 @@ def test_watching_ends_with_ctrl_c() -> None:
         return TABLE
 
     Console(out, io.StringIO()).watch(produce, 0.0)  # type: ignore[arg-type]
-    assert out.getvalue().count("JOB") == 2
+    assert out.getvalue().count("job") == 2

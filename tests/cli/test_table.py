@@ -8,19 +8,19 @@ TABLE = make_table(COLUMNS, [("brave-otter", "train", "7"), ("猫", "évaluer", 
 
 def test_plain_lines_are_aligned_and_end_without_spaces() -> None:
     assert plain_lines(TABLE) == [
-        "JOB          TASK      STEP",
+        "job          task      step",
         "brave-otter  train        7",
         "猫           évaluer  12345",
     ]
 
 
 def test_an_empty_table_has_its_heading() -> None:
-    assert plain_lines(make_table(COLUMNS, [])) == ["JOB  TASK  STEP"]
+    assert plain_lines(make_table(COLUMNS, [])) == ["job  task  step"]
 
 
 def test_cells_cannot_break_a_line_or_colour_it() -> None:
     hostile = make_table((Column("job"),), [("a\nb\x1b[31m",)])
-    assert plain_lines(hostile) == ["JOB", r"a\nb\x1b[31m"]
+    assert plain_lines(hostile) == ["job", r"a\nb\x1b[31m"]
 
 
 def test_columns_give_way_in_order_on_a_narrow_terminal() -> None:

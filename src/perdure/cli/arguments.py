@@ -47,6 +47,17 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS_S[found[2]]
 
 
+def tolerance(text: str) -> float:
+    """Return a number of 0 or more, neither infinite nor none."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of 0 or more, such as 1e-5")
+    return number
+
+
 def whole_number(text: str) -> int:
     """Return a number of 0 or more that fits 63 bits, as a seed or a count must."""
     if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 2**63:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from perdure.cli.listing import NOTHING_NEW
 from perdure.cli.render import Console
 from perdure.cli.words import duration
 from perdure.errors import ConflictError, PerdureError, TimeoutExpired
@@ -176,7 +177,8 @@ def told_restored(event: Event) -> str:
 
 def told_notice(event: Event) -> str:
     """Return why the job has to stop, and how long it may take."""
-    return f"notice: {event.text('reason')}; {event.text('grace_s')} s to save and stop"
+    grace_s = float(event.text("grace_s") or 0)
+    return f"notice: {event.text('reason')}; {grace_s:g} s to save and stop"
 
 
 def told_exited(event: Event) -> str:
@@ -198,7 +200,7 @@ def told_waiting(event: Event) -> str:
 def told_ended(event: Event) -> str:
     """Return how the job ended."""
     reason = event.text("reason")
-    return event.text("state") + (f" ({reason})" if reason and reason != "done" else "")
+    return event.text("state") + (f" ({reason})" if reason and reason not in NOTHING_NEW else "")
 
 
 TELLERS: dict[str, Callable[[Event], str]] = {

@@ -12,17 +12,19 @@ from perdure.model.job import ALIVE, JobStatus, State
 from perdure.runtime import names
 
 COLUMNS = (
-    Column("job"),
-    Column("task", give_way=3),
-    Column("state", paint=True),
-    Column("attempt", right=True, give_way=4),
-    Column("step", right=True, give_way=1),
-    Column("saved", right=True, give_way=2),
-    Column("elapsed", right=True, give_way=5),
+    Column("JOB"),
+    Column("TASK", give_way=3),
+    Column("STATE", paint=True),
+    Column("ATTEMPT", right=True, give_way=4),
+    Column("STEP", right=True, give_way=1),
+    Column("SAVED", right=True, give_way=2),
+    Column("ELAPSED", right=True, give_way=5),
 )
 REASON_PLACES = 40
 RECENT_S = 86400.0
 MOST = 20
+# Reasons that say no more than the state.
+NOTHING_NEW = ("done", "cancelled", "interrupted")
 URGENT = ALIVE | {State.LOST}
 
 
@@ -46,7 +48,7 @@ def job_row(status: JobStatus, now: float) -> tuple[str, ...]:
 
 def state_cell(status: JobStatus) -> str:
     """Return the state, with its reason where that says more."""
-    reason = shorten(status.reason, REASON_PLACES)
+    reason = "" if status.reason in NOTHING_NEW else shorten(status.reason, REASON_PLACES)
     return f"{status.state.value} ({reason})" if reason else status.state.value
 
 

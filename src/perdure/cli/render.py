@@ -110,9 +110,10 @@ class Console:
         Raises:
             UsageError: there is nobody to ask; the hint is `unasked`.
         """
-        return self.ask(f"{question} [y/N]", unasked=unasked).lower() in ("y", "yes")
+        answer = self.ask(question, unasked=unasked, choices=" [y/N]")
+        return answer.lower() in ("y", "yes")
 
-    def ask(self, question: str, *, unasked: str) -> str:
+    def ask(self, question: str, *, unasked: str, choices: str = "") -> str:
         """Return the user's answer, empty for none.
 
         Raises:
@@ -121,7 +122,7 @@ class Console:
         if not self.can_ask:
             raise UsageError(f"nobody is here to answer: {question}", hint=unasked)
         self._line.clear()
-        self._put(self._err, f"{question} ")
+        self._put(self._err, f"{question}{choices} ")
         self._err.flush()
         return sys.stdin.readline().strip()
 

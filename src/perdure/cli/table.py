@@ -76,7 +76,7 @@ def fit(table: Table, width: int) -> Table:
 def plain_lines(table: Table) -> list[str]:
     """Return the heading and the rows as aligned lines without spaces at their ends."""
     wide = widths(table)
-    titles = tuple(column.title.upper() for column in table.columns)
+    titles = tuple(column.title for column in table.columns)
     return [line(table, row, wide) for row in (titles, *table.rows)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 
 from perdure.cli.listing import job_json, state_cell
 from perdure.cli.words import counted, duration, size
@@ -29,7 +30,9 @@ def in_words(known: Known, now: float) -> list[str]:
     """Return the lines of `perdure show`; `now` in unix seconds."""
     lines = [f"{known.record.job}: {state_cell(known.status)}", ""]
     facts = [*about_status(known.status, now), *about_record(known.record)]
-    lines += [f"{label + ':':<{LABEL_PLACES}}{text}" for label, text in facts if text]
+    lines += [
+        f"{label + ':' if label else '':<{LABEL_PLACES}}{text}" for label, text in facts if text
+    ]
     for attempt in known.events:
         lines += ["", *about_attempt(attempt)]
     if known.status.began_again:
@@ -57,7 +60,7 @@ def about_record(record: JobRecord) -> list[tuple[str, str]]:
         ("command", shlex.join(record.argv)),
         ("variables", " ".join(sorted(record.variables))),
         ("seed", str(record.seed)),
-        ("submitted", record.submitted),
+        ("submitted", moment(dt.datetime.fromisoformat(record.submitted).timestamp())),
         ("rerun of", record.rerun_of or ""),
         ("code", about_code(record.code)),
         ("lock", used.lock or "none: the machine's own Python"),
@@ -67,7 +70,10 @@ def about_record(record: JobRecord) -> list[tuple[str, str]]:
         ("", f"{counted(machine.cores, 'core')}, {machine.memory_gib:g} GiB of memory"),
         ("GPUs", ", ".join(machine.gpus)),
         ("target", record.target),
-        ("limits", f"{limits.grace_s:g} s to stop, {counted(limits.retries, 'retry')}"),
+        (
+            "limits",
+            f"{limits.grace_s:g} s to stop, {limits.retries} crashes tried again",
+        ),
         ("perdure", f"{record.versions.perdure} on Python {record.versions.python}"),
         ("folder", str(record.folder)),
     ]
@@ -77,7 +83,7 @@ def about_code(code: Code) -> str:
     """Return which code ran."""
     where = "the working tree (--live)" if code.snapshot is None else f"snapshot {code.snapshot}"
     commit = f", commit {code.commit}" if code.commit else ", no commit"
-    changed = " with uncommitted changes" if code.dirty else ""
+    changed = " with uncommitted changes" if code.dirty and code.commit else ""
     return f"{where}: {counted(code.files, 'file')}{commit}{changed}"
 
 
@@ -104,9 +110,9 @@ def event_words(event: Event) -> str:
         code = f"signal {signalled}" if signalled else f"exit code {event.text('code')}"
         return f"exited: {reason} ({code})"
     return {
-        "notice": f"notice: {reason}, {event.text('grace_s')} s to stop",
+        "notice": f"notice: {reason}, {float(event.text('grace_s') or 0):g} s to stop",
         "warning": f"warning: {event.text('text')}",
-        "waiting": f"waited {event.text('seconds')} s: {reason}",
+        "waiting": f"waited {float(event.text('seconds') or 0):g} s: {reason}",
         "ended": f"ended: {event.text('state')}" + (f" ({reason})" if reason else ""),
     }.get(event.name, "")
 
@@ -128,12 +134,11 @@ def moment(seconds: float) -> str:
 
 def as_json(known: Known) -> dict[str, object]:
     """Return all of it for a program."""
-    record = {key: plain(value) for key, value in asdict(known.record).items() if key != "results"}
     return {
         "status": job_json(known.status),
-        "record": record,
+        "record": plain(known.record),
         "attempts": [[event_json(event) for event in attempt] for attempt in known.events],
-        "result": None if known.result is None else asdict(known.result),
+        "result": plain(known.result),
     }
 
 
@@ -143,7 +148,11 @@ def event_json(event: Event) -> dict[str, object]:
 
 
 def plain(value: object) -> object:
-    """Return a value of the record as JSON knows it: no read-only mappings."""
+    """Return a value of the record as JSON knows it."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value

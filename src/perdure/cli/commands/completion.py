@@ -33,7 +33,7 @@ def every_verb() -> argparse.ArgumentParser:
     """Return one parser that has every verb; imports all their modules."""
     from importlib import import_module
 
-    from perdure.cli.verbs import VERBS
+    from perdure.cli.verbs import TASK, VERBS
 
     parser = argparse.ArgumentParser(prog="perdure")
     parser.add_argument("--version", action="store_true", help="show the version")
@@ -43,6 +43,9 @@ def every_verb() -> argparse.ArgumentParser:
     for verb in VERBS:
         child = verbs.add_parser(verb.name, help=verb.summary)
         import_module(verb.module).add_arguments(child)
+        if verb.rest == TASK:
+            # Cut off by perdure itself before argparse sees it: no parser of ours has it.
+            child.add_argument("task", metavar="TASK")
         complete_names(child)
     return parser
 

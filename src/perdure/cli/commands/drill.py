@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.cli.arguments import whole_number
+from perdure.cli.arguments import tolerance, whole_number
 from perdure.cli.nearest import did_you_mean
 from perdure.cli.render import Console
 from perdure.errors import DifferenceError
@@ -39,11 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=tolerance,
         default=TOLERANCE,
         metavar="X",
         help=f"how far metrics may differ where the baselines do ({TOLERANCE:g})",
     )
+    add_repetition(parser)
+
+
+def add_repetition(parser: argparse.ArgumentParser) -> None:
+    """Add what makes a drill the same again, or its traces stay."""
     parser.add_argument(
         "--seed",
         type=whole_number,

@@ -9,6 +9,7 @@ from pathlib import Path
 from perdure.cli.arguments import add_yes
 from perdure.cli.render import Console
 from perdure.cli.words import counted
+from perdure.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     from perdure.project.template import Answers, answers_for, create_project
 
+    if not arguments.name:
+        raise UsageError("a project needs a name", hint="perdure new NAME")
     folder = Path(arguments.name)
     name = folder.absolute().name
     package: str | None = arguments.package

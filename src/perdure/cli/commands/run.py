@@ -29,12 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live", action="store_true", help="run the working tree, not a snapshot of it"
     )
-    parser.add_argument(
-        "--grace", type=seconds, metavar="TIME", help="how long it may take to save and stop"
-    )
-    parser.add_argument(
-        "--retries", type=whole_number, metavar="N", help="how often a crash is tried again"
-    )
+    add_limits(parser)
     parser.add_argument(
         "--env",
         action="append",
@@ -52,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", default="local", metavar="TARGET", help="where to run (local)")
     parser.add_argument(
         "--explain", action="store_true", help="print what would be executed; execute nothing"
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add how long the job may take to stop, and how often it may crash."""
+    parser.add_argument(
+        "--grace", type=seconds, metavar="TIME", help="how long it may take to save and stop"
+    )
+    parser.add_argument(
+        "--retries", type=whole_number, metavar="N", help="how often a crash is tried again"
     )
 
 

@@ -30,7 +30,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     known = telling.Known(
         record=record,
         status=read_status(folder),
-        events=tuple(tuple(read_events(folder, number)) for number in attempts(folder)),
+        events=tuple(
+            # Of the steps, one a second for days, the last one says enough.
+            tuple(read_events(folder, number, last_step_only=True))
+            for number in attempts(folder)
+        ),
         result=read_result(str(folder)),
     )
     if arguments.json:

@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.json(as_json(found, result))
         return 0
     if found.items:
-        columns = (Column("what"), Column("name"), Column(before.job), Column(after.job))
+        columns = (Column("WHAT"), Column("NAME"), Column(before.job), Column(after.job))
         rows = [
             (item.aspect.value, item.name, value(item.before), value(item.after))
             for item in found.items
