@@ -17,8 +17,8 @@ from perdure.errors import ConflictError, MissingProgram, PerdureError, StorageE
 from perdure.hosts.machine import this_machine
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
-from perdure.jobs import listing, patch, provenance, snapshot
 from perdure.jobs import names as job_names
+from perdure.jobs import patch, provenance, snapshot
 from perdure.jobs.lifecycle import can_become, read_status
 from perdure.jobs.request import Decided, JobRequest, decide, rerun_request
 from perdure.jobs.strays import stop_strays
@@ -187,11 +187,8 @@ def _present(workspace: Workspace, request: JobRequest, report: Report) -> _Sour
     # After the environment: locking may have written uv.lock, which is part of the code.
     tree = snapshot.read_tree(project, report, store=not request.live)
     kept = None if request.live else snapshot.make_snapshot(project, tree)
-    left_out: set[str] = set()
-    if kept is None:
-        left_out = set(listing.list_code(project.root).paths) - set(tree.entries)
     revision = patch.read_revision(
-        project.root, kept or project.root, scratch=state, left_out=left_out, report=report
+        project.root, kept or project.root, tree.entries, scratch=state, report=report
     )
     code = Code(
         commit=revision.commit,

@@ -65,14 +65,16 @@ def list_code(root: Path) -> Listing:
     return Listing(tuple(sorted(set(_from_git(root, answer.stdout)))))
 
 
-def git(root: Path, *arguments: str, env: dict[str, str] | None = None) -> Completed:
+def git(
+    root: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes | None = None
+) -> Completed:
     """Return how a git command ended in the folder `root`.
 
     Raises:
         MissingProgram: there is no git.
     """
     environment = git_environment() if env is None else env
-    return run(["git", "-C", str(root), *arguments], env=environment, timeout_s=GIT_S)
+    return run(["git", "-C", str(root), *arguments], env=environment, stdin=stdin, timeout_s=GIT_S)
 
 
 def git_environment() -> dict[str, str]:

@@ -45,12 +45,11 @@ class Revision:
 
 
 def read_revision(
-    root: Path, code: Path, *, scratch: Path, left_out: Iterable[str] = (), report: Report
+    root: Path, code: Path, paths: Iterable[str], *, scratch: Path, report: Report
 ) -> Revision:
-    """Return what the files in `code` are in terms of the repository that `root` lies in.
+    """Return what the files `paths` of `code` are in terms of the repository `root` lies in.
 
-    `code` is a snapshot of `root`, or `root` itself, whose ignored files do not count; `left_out`
-    are paths that do not count either. Runs git; writes in `scratch` only.
+    `code` is a snapshot of `root`, or `root` itself. Runs git; writes in `scratch` only.
     """
     try:
         head = _ask(root, "rev-parse", "--verify", "--quiet", "HEAD")
@@ -60,8 +59,7 @@ def read_revision(
     commit = head.decode().strip()
     try:
         with _Scratch.open(root, code, scratch) as repository:
-            excluded = [*sorted(EXCLUDED), *left_out]
-            return Revision(commit, repository.patch(prefix.removesuffix(b"\n"), excluded))
+            return Revision(commit, repository.patch(prefix.removesuffix(b"\n"), paths))
     except PerdureError as error:
         report(f"warning: uncommitted changes are not recorded as a patch: {error.message}")
         return Revision(commit)
@@ -72,7 +70,6 @@ class _Scratch:
     """A repository that borrows the user's commits, with `code` for its working tree."""
 
     code: Path
-    own: bool
     environment: dict[str, str]
 
     @staticmethod
@@ -82,6 +79,7 @@ class _Scratch:
         objects = _ask(root, "rev-parse", "--git-path", "objects").removesuffix(b"\n")
         lent = os.path.join(root, os.fsdecode(objects))  # noqa: PTH118 - as git will read it
         with tempfile.TemporaryDirectory(prefix=".patch-", dir=scratch) as aside:
+            Path(aside, "objects").mkdir()
             own = {
                 "GIT_DIR": os.fsdecode(folder),
                 "GIT_WORK_TREE": str(code),
@@ -89,36 +87,40 @@ class _Scratch:
                 "GIT_OBJECT_DIRECTORY": f"{aside}/objects",
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(lent),
             }
-            yield _Scratch(code, code == root, git_environment() | own)
+            yield _Scratch(code, git_environment() | own)
 
-    def patch(self, prefix: bytes, excluded: Iterable[str]) -> bytes:
+    def patch(self, prefix: bytes, paths: Iterable[str]) -> bytes:
         """Return the patch from HEAD's `prefix` to the code; its paths begin at HEAD's top."""
         place = os.fsdecode(prefix)
         base = self._base(place.rstrip("/"))
         self._run("read-tree", base)
-        # A snapshot holds nothing that git ignores, save what is tracked all the same.
-        forced = () if self.own else ("--force",)
-        # From the top of this repository's tree, which is the project: git looks at no parent.
-        left_out = [f":(top,exclude,literal){path}" for path in excluded]
-        self._run("add", "--all", *forced, "--", ":(top)", *left_out)
+        tracked = os.fsdecode(self._run("ls-files", "-z")).split("\0")
+        wanted = {path for path in (*tracked, *paths) if path.partition("/")[0] not in EXCLUDED}
+        # Path by path: `git add` would ask .gitignore, which has no say in what ran.
+        listed = b"\0".join(os.fsencode(path) for path in sorted(wanted) if path)
+        self._run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=listed)
         tree = self._run("write-tree").decode().strip()
         sides = (f"--src-prefix=a/{place}", f"--dst-prefix=b/{place}")
         return self._run(*_DIFF, *sides, base, tree)
 
     def _base(self, place: str) -> str:
         """Return the tree that HEAD has at the project's place; the empty one if it has none."""
+        whole = ("rev-parse", "--verify", "--quiet", f"HEAD:{place}")
         try:
-            return self._run("rev-parse", "--verify", "--quiet", f"HEAD:{place}").decode().strip()
+            return self._run(*whole).decode().strip()
         except PerdureError:
+            if not place:
+                raise
             return self._run("mktree").decode().strip()
 
-    def _run(self, *arguments: str) -> bytes:
-        return _ask(self.code, *arguments, env=self.environment)
+    def _run(self, *arguments: str, stdin: bytes | None = None) -> bytes:
+        return _ask(self.code, *arguments, env=self.environment, stdin=stdin)
 
 
-def _ask(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> bytes:
-    settings = ("-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false")
-    answer = git(folder, *settings, *arguments, env=env)
+def _ask(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes | None = None
+) -> bytes:
+    answer = git(folder, "-c", "core.safecrlf=false", *arguments, env=env, stdin=stdin)
     if answer.returncode != 0:
         raise PerdureError(f"`git {arguments[0]}` failed: {answer.complaint or 'no reason given'}")
     return answer.stdout

@@ -194,7 +194,7 @@ def _read(root: Path, path: str, objects: Path | None, report: Report) -> Entry 
             report(f"`{path}` is left out: neither a file nor a link")
             return None
         return _read_file(root / path, objects)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise StorageError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure import runtime
-from perdure.errors import PerdureError, TimeoutExpired
+from perdure.errors import PerdureError, StorageError, TimeoutExpired
 from perdure.hosts import local, processes
 from perdure.model.job import JobRecord
 from perdure.model.project import Project
@@ -109,7 +109,8 @@ class Process:
             # Refused by a lock: another supervisor's (found next), or that of somebody who only
             # looked whether one lives (then it is tried again).
             if code != _ALREADY_RUNNING:
-                raise PerdureError(
+                kind = StorageError if code == StorageError.exit_code else PerdureError
+                raise kind(
                     f"the supervisor of `{key}` did not start (exit code {code})", hint=_tail(log)
                 )
 
