@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 _SECTIONS = ("global", "install")
 _PREFIX = "PIP_"
 _TRUE = frozenset(("1", "true", "yes", "on", "y", "t"))
-_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"`]+@")
+_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s/'\"`]+@")
 
 
 def machine_settings(environ: Mapping[str, str], pip_files: Sequence[str] = ()) -> dict[str, str]:
