@@ -7,8 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import UnsetType
@@ -93,7 +92,7 @@ def _index(name: str, index: str | tables.IndexTable, file: Path) -> Index:
 def _folder(text: str, file: Path) -> Path | None:
     """Return the folder a value means, relative to the file it stands in; None for a remote URL."""
     if text.startswith("file:"):
-        return Path(url2pathname(urlsplit(text).path))
+        return Path(unquote(urlsplit(text).path))
     if _URL.match(text):
         return None
     return Path(os.path.normpath(file.parent.absolute() / Path(text).expanduser()))
