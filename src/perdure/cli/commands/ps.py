@@ -49,7 +49,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     console.table(listing.job_table(shown, now))
     if len(shown) < len(found):
-        console.say(f"{counted(len(found) - len(shown), 'job')} more: perdure ps -a")
+        console.say(f"{counted(len(found) - len(shown), 'more job')}: perdure ps -a")
     lost = listing.lost(found)
     if lost:
         console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
