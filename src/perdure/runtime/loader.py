@@ -71,9 +71,10 @@ class Loader:
         def note(used: int) -> None:
             self.window_done = used % self._plan.accumulate == 0 or used == count
 
-        return self._run.walk(self._source, self._begin, self._plan.accumulate, note)
+        return self._run.walk(self._source, self.begin, self._plan.accumulate, note)
 
-    def _begin(self, start: int) -> "tuple[Iterator[object], int]":
+    def begin(self, start: int) -> "tuple[Iterator[object], int]":
+        """Return the batches of the pass that begins now, from `start` on, and their number."""
         self._batches = self._plan.of(self._run, self._source, len(self._dataset), start)
         count = self._batches.count
         if libraries.torch() is None:

@@ -31,6 +31,11 @@ class Position:
         """Whether the body of the epoch is being run again up to the snapshot's place."""
         return self._target is not None
 
+    def ahead(self, source: str) -> int:
+        """Return at which batch of a source a replay will arrive; 0 where there is none."""
+        places = self._target[1] if self._target is not None else []
+        return next((batch for name, _, batch in places if name == source), 0)
+
     def snapshot(self) -> Dict[str, object]:
         """Return the place as JSON."""
         return {
