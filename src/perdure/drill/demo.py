@@ -7,10 +7,8 @@ file, SIGKILL. What is compared are the bytes of the final weights and every met
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +19,15 @@ from perdure.drill import compare
 from perdure.drill.evidence import read_evidence
 from perdure.drill.play import thread_settings
 from perdure.drill.report import describe
+from perdure.drill.showcase import prepare
 from perdure.drill.watch import Progress, read_progress
-from perdure.errors import ConflictError, DifferenceError, TimeoutExpired, UsageError
+from perdure.errors import DifferenceError, TimeoutExpired, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs import launch
 from perdure.jobs.control import kill
 from perdure.jobs.request import JobRequest
-from perdure.jobs.workspace import Workspace, make_state_folder, open_workspace
-from perdure.model.job import Event, JobRecord
+from perdure.jobs.workspace import Workspace, open_workspace
+from perdure.model.job import Event, JobHeading, JobRecord
 from perdure.model.report import Report
 from perdure.runtime import names
 
@@ -39,7 +38,6 @@ EPOCHS = 10
 SEED = 7
 # In which epoch it is interrupted, and in which the next attempt is killed.
 INTERRUPT_IN, KILL_IN = 3, 6
-_MARK = "demo.json"
 _POLL_S = 0.01
 _LIMIT_S = 900.0
 _KILL_S = 20.0
@@ -68,7 +66,7 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     if target != "local":
         raise UsageError(f"the demo runs on `local`, not on `{target}`", hint="perdure demo")
     folder = folder.absolute()
-    prepare(folder, report, tell)
+    prepare(folder, tell)
     workspace = open_workspace(folder)
     began = time.monotonic()
     broken = _submit(workspace, report)
@@ -77,52 +75,10 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     whole = _submit(workspace, report)
     tell(f"job `{whole.job}`: the same training with the same seed, left alone")
     _uninterrupted_training(workspace, whole, report)
-    result = _compare(folder, broken, whole, time.monotonic() - began)
-    for line in (*_table(broken, whole), "", *_closing(result)):
+    result = judge(folder, broken, whole, time.monotonic() - began)
+    for line in (*table(broken, whole), "", *closing(result)):
         tell(line)
     return result
-
-
-def prepare(folder: Path, report: Report, tell: Tell) -> None:
-    """Make the demonstration's project, or take the one that an earlier demonstration made.
-
-    Raises:
-        ConflictError: `folder` holds something else, or an older demonstration with changes in it.
-    """
-    from perdure.project.template import answers_for, create_project
-    from perdure.project.wheel import build_wheel
-
-    made_of = build_wheel().name + " " + _digest(build_wheel().content)
-    mark = folder / ".perdure" / _MARK
-    if mark.is_file() and json.loads(mark.read_text())["made_of"] == made_of:
-        tell(f"project `{folder.name}` is there already")
-        return
-    if mark.is_file():
-        _clear(folder)
-    tell(f"making project `{folder.name}` in `{folder}`")
-    create_project(folder, answers_for("digits", description="Perdure's demonstration"))
-    make_state_folder(open_workspace(folder).project)
-    mark.write_text(json.dumps({"made_of": made_of}))
-    report("the project is made")
-
-
-def _digest(content: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _clear(folder: Path) -> None:
-    """Remove a demonstration of another perdure, unless somebody worked in it."""
-    from perdure.jobs.listing import git
-
-    changed = git(folder, "status", "--porcelain", "--", "src", "tests", "pyproject.toml")
-    if changed.returncode != 0 or changed.stdout.strip():
-        raise ConflictError(
-            f"`{folder}` holds a demo of another perdure, and changes to it",
-            hint="perdure demo ANOTHER-FOLDER",
-        )
-    shutil.rmtree(folder)
 
 
 def _submit(workspace: Workspace, report: Report) -> JobRecord:
@@ -249,7 +205,12 @@ def _told_of_restart(history: Sequence[Event]) -> str:
     )
 
 
-def _compare(folder: Path, broken: JobRecord, whole: JobRecord, seconds: float) -> DemoResult:
+def judge(folder: Path, broken: JobHeading, whole: JobHeading, seconds: float) -> DemoResult:
+    """Return what both trainings came to. Reads their run folders.
+
+    Raises:
+        DifferenceError: it is not the same, bit for bit; names the first difference.
+    """
     expected, found = read_evidence(whole.folder), read_evidence(broken.folder)
     if expected is None or found is None:
         missing = whole if expected is None else broken
@@ -266,7 +227,7 @@ def _compare(folder: Path, broken: JobRecord, whole: JobRecord, seconds: float) 
     return DemoResult(folder, broken.job, whole.job, expected.weights, rows, seconds)
 
 
-def _table(broken: JobRecord, whole: JobRecord) -> list[str]:
+def table(broken: JobHeading, whole: JobHeading) -> list[str]:
     """Return what became of both jobs, side by side."""
     columns = [["", "attempts", "steps", "accuracy", "metric rows", "weights"]]
     for title, record in (("interrupted", broken), ("uninterrupted", whole)):
@@ -284,10 +245,12 @@ def _table(broken: JobRecord, whole: JobRecord) -> list[str]:
     ]
 
 
-def _closing(result: DemoResult) -> list[str]:
+def closing(result: DemoResult) -> list[str]:
+    """Return the last lines: the verdict, and what to try next."""
     here = shlex.quote(os.path.relpath(result.folder))
     return [
         f"identical: weights {result.weights[:16]}, {result.metric_rows} metric rows",
+        f"both trainings took {result.seconds:.0f} s",
         "",
         "what to try next:",
         f"  cd {here}",

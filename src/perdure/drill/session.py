@@ -97,7 +97,7 @@ def _folder(workspace: Workspace) -> Iterator[Path]:
     folder.mkdir(parents=True)
     try:
         yield folder
-    except KeyboardInterrupt:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
