@@ -37,7 +37,7 @@ def test_one_that_ends_otherwise_fails_loudly_and_names_what_differs(stage: SetS
     ready = stage(TRAINING.replace("FAULT", "pass"))
     play(ready, [RunPlan("broken")], 20.0, silent, message="")
     play(dataclasses.replace(ready, seed=4), [RunPlan("whole")], 20.0, silent, message="")
-    with pytest.raises(DifferenceError, match="ended otherwise: metric loss differs") as caught:
+    with pytest.raises(DifferenceError, match="ended otherwise: batch differs at step 0") as caught:
         demo.judge(ready.cwd, job(ready.folder, "broken"), job(ready.folder, "whole"), 4.2)
     assert caught.value.hint == "perdure why broken whole"
     assert caught.value.exit_code == 7
