@@ -11,7 +11,7 @@ import json
 import os
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from perdure.runtime import names
+from perdure.runtime import generation, names
 
 Chain = List[Tuple[str, int]]
 
@@ -29,6 +29,8 @@ class Segment:
         os.makedirs(folder, exist_ok=True)
         flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_TRUNC
         self._fd = os.open(os.path.join(folder, self.name), flags, 0o644)
+        # Its name is to be as durable as its rows: the folders it lies in are synced once.
+        self._unsynced = [folder, run_dir]
         self._pending = bytearray()
         self._bytes = 0
         self._add({"perdure": names.FORMAT, "chain": self._before})
@@ -64,6 +66,9 @@ class Segment:
         """
         self._flush()
         os.fsync(self._fd)
+        while self._unsynced:
+            generation.sync_folder(self._unsynced[0])
+            del self._unsynced[0]
 
     def close(self) -> None:
         """Close the file."""

@@ -78,7 +78,7 @@ def read_places(memory: arrays.Memory, nbytes: int) -> Dict[str, Tuple[int, int]
                 raise ValueError(name)
             places[str(name)] = (base + start, end - start)
         return places
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (AttributeError, ValueError, KeyError, TypeError, struct.error) as error:
         raise CorruptError(f"the header of the state file cannot be read: {error}") from error
 
 
