@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ Clock = Callable[[], float]
 
 ERASE = "\r\x1b[K"
 BAR_PLACES = 20
+COLUMNS = 80
 REDRAW_S = 0.5
 # Work shorter than this shows no clock, and longer work is told again this often elsewhere.
 QUIET_S = 2.0
@@ -93,12 +93,14 @@ class ProgressLine:
 
 
 def terminal_width(stream: TextIO) -> int:
-    """Return the width of the terminal, 80 where it does not say."""
+    """Return the width of the terminal, else what COLUMNS says, else 80."""
+    # Not by shutil, which would bring in every compression there is.
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         columns = 0
-    return columns or shutil.get_terminal_size((80, 24)).columns
+    said = os.environ.get("COLUMNS", "")
+    return columns or (int(said) if said.isdecimal() else 0) or COLUMNS
 
 
 def bar(done: int, total: int) -> str:

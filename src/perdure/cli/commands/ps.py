@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,14 +43,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.watch(lambda: current(workspace, every=arguments.all), EVERY_S)
         return 0
     now = time.time()
-    found = statuses(workspace, all=True)
+    found = statuses(workspace, all=arguments.all)
     shown = found if arguments.all else listing.recent(found, now)
     if arguments.json:
         console.json([listing.job_json(status) for status in shown])
         return 0
     console.table(listing.job_table(shown, now))
-    if len(shown) < len(found):
-        console.say(f"{counted(len(found) - len(shown), 'more job')}: perdure ps -a")
+    more = 0 if arguments.all else count_jobs(workspace) - len(shown)
+    if more > 0:
+        console.say(f"{counted(more, 'more job')}: perdure ps -a")
     lost = listing.lost(found)
     if lost:
         console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
@@ -62,8 +64,17 @@ def current(workspace: Workspace, *, every: bool) -> Table:
     from perdure.jobs.ledger import statuses
 
     now = time.time()
-    found = statuses(workspace, all=True)
+    found = statuses(workspace, all=every)
     return listing.job_table(found if every else listing.recent(found, now), now)
+
+
+def count_jobs(workspace: Workspace) -> int:
+    """Return how many jobs there are, by their folders' names alone."""
+    try:
+        names = os.listdir(workspace.project.results)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return 0
+    return sum(name.replace("-", "").isalnum() for name in names)
 
 
 def write_names(kind: str, console: Console) -> int:
