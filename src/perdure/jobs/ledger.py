@@ -151,7 +151,7 @@ def _look(
     try:
         status = status_in(folder, heading or folders.read_record(folder))
     except PerdureError as error:
-        return unreadable(folder, error.message)
+        return unreadable(folder, error)
     trust = _LIVE
     if status.state in _SETTLED and not folders.is_alive(folder):
         trust = _FINAL if status.state in _FINAL_STATES else _RESTING

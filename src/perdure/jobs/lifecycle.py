@@ -56,10 +56,8 @@ def read_status(folder: Path) -> JobStatus:
     """
     try:
         return status_in(folder, folders.read_record(folder))
-    except NewerFormatError:
-        return unreadable(folder, "newer format")
     except PerdureError as error:
-        return unreadable(folder, error.message)
+        return unreadable(folder, error)
 
 
 def status_in(folder: Path, heading: JobHeading) -> JobStatus:
@@ -69,8 +67,9 @@ def status_in(folder: Path, heading: JobHeading) -> JobStatus:
     return status_of(heading, folders.read_history(folder), alive, boot=boot_id())
 
 
-def unreadable(folder: Path, reason: str) -> JobStatus:
+def unreadable(folder: Path, error: PerdureError) -> JobStatus:
     """Return the status of a run folder that cannot be read."""
+    reason = "newer format" if isinstance(error, NewerFormatError) else error.message
     return JobStatus(JobHeading(folder.parent, folder.name, "", (), ""), State.UNKNOWN, reason)
 
 
