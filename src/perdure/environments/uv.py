@@ -179,7 +179,10 @@ def _failure(verb: str, completed: local.Completed) -> PerdureError:
 
 
 def _hint(text: str) -> str | None:
-    if any(word in text for word in ("failed to fetch", "error sending request", "dns error")):
+    if any(
+        word in text
+        for word in ("failed to fetch", "error sending request", "was not found in the package")
+    ):
         return (
             "is the index reachable from here? A mirror or a folder of wheels can take its place: "
             '`[indexes] NAME = "URL or folder"` in ~/.config/perdure/config.toml'
