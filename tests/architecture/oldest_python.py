@@ -23,8 +23,10 @@ NEED_A_LIBRARY = ("lightning", "huggingface")
 LIMIT_S = 60
 
 TRAINING = """
-import os, random
+import os, random, time
 import perdure
+
+first = "INTERRUPT" in os.environ and os.environ["PERDURE_GENERATION"] == "1"
 
 run = perdure.start(seed=7)
 state = {"weight": 0.0}
@@ -34,8 +36,10 @@ for epoch in run.epochs(3):
     for batch in loader:
         state["weight"] = 0.9 * state["weight"] + random.random() * sum(batch)
         run.log(weight=state["weight"])
-        if run.step == 13 and "INTERRUPT" in os.environ and os.environ["PERDURE_GENERATION"] == "1":
+        if first and run.step == 13:
             open(os.environ["PERDURE_PREEMPT_FILE"], "w").close()
+        if first and run.step >= 13:
+            time.sleep(0.2)  # or it is done before the supervisor has looked
 """
 
 
