@@ -84,7 +84,7 @@ def test_a_killed_job_is_gone(workspace: Workspace) -> None:
     assert kill(record.folder, timeout_s=30.0) == "confirmed"
     assert pid is not None
     assert not alive(pid)
-    assert not alive(supervisor)
+    until(lambda: not alive(supervisor))
     status = read_status(record.folder)
     assert status.state is State.CANCELLED
     events = folders.read_events(record.folder, 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.jobs.lifecycle import can_become, status_of
-from perdure.model.job import ALIVE, Event, JobHeading, JobStatus, State
+from perdure.model.job import ALIVE, Event, EventValue, JobHeading, JobStatus, State
 
 HEADING = JobHeading(Path("/results"), "brave-otter", "train", (), "2026-01-01")
 
 
-def events(*told: tuple[str, dict[str, str | float | bool | list[str] | None]]) -> list[Event]:
+def events(*told: tuple[str, Mapping[str, EventValue]]) -> list[Event]:
     """Return events a second apart; `started` begins a new attempt."""
     found: list[Event] = []
     attempt = 0
@@ -22,7 +23,10 @@ def events(*told: tuple[str, dict[str, str | float | bool | list[str] | None]]) 
     return found
 
 
-STARTED = ("started", {"pid": 7, "pgid": 7, "boot": "this", "start_ticks": 5})
+STARTED: tuple[str, Mapping[str, EventValue]] = (
+    "started",
+    {"pid": 7, "pgid": 7, "boot": "this", "start_ticks": 5},
+)
 HELLO = ("hello", {"pid": 7})
 FRESH = ("restored", {"step": 0, "generation": None})
 STEP = ("step", {"step": 40})
@@ -32,7 +36,7 @@ EXITED = ("exited", {"code": 75, "reason": "interrupted"})
 WAITING = ("waiting", {"seconds": 4.0, "reason": "crashed"})
 
 
-def ended(state: str, reason: str = "why") -> tuple[str, dict[str, str | float | None]]:
+def ended(state: str, reason: str = "why") -> tuple[str, Mapping[str, EventValue]]:
     return ("ended", {"state": state, "reason": reason, "code": 0})
 
 
@@ -64,6 +68,16 @@ def test_where_a_job_stands(
 ) -> None:
     found = status(*told, alive=alive)
     assert (found.state, found.reason) == (state, reason)
+
+
+def test_a_claim_without_an_event_is_an_attempt_that_begins() -> None:
+    before = events(STARTED, ended("INTERRUPTED"))
+    found = status_of(HEADING, before, True, claimed=2)
+    assert (found.state, found.attempt) == (State.STARTING, 2)
+    assert status_of(HEADING, before, False, claimed=2).state is State.LOST
+    assert status_of(HEADING, before, False, claimed=1).state is State.INTERRUPTED
+    assert status_of(HEADING, [], True, claimed=1).state is State.STARTING
+    assert status_of(HEADING, [], False, claimed=1).state is State.LOST
 
 
 def test_a_machine_that_restarted_is_why_it_is_lost() -> None:

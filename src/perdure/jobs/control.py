@@ -59,8 +59,7 @@ def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.ti
 
 
 def _write_ended(folder: Path, now: float) -> None:
-    numbers = folders.attempts(folder)
-    number = numbers[-1] if numbers else generation.claim(folder)
+    number = max([folders.claimed(folder), *folders.attempts(folder)]) or generation.claim(folder)
     path = folders.events_path(folder, number)
     path.parent.mkdir(exist_ok=True)
     ended = {"t": now, "event": "ended", "state": State.CANCELLED.value}

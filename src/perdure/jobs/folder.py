@@ -16,7 +16,7 @@ from typing import cast
 
 from perdure.errors import NewerFormatError, PerdureError
 from perdure.model.job import Event, EventValue, JobRecord
-from perdure.runtime import names
+from perdure.runtime import generation, names
 from perdure.targets import presence
 
 ENVIRONMENT_LOCK = "environment.lock"
@@ -70,6 +70,14 @@ def read_record(folder: Path) -> JobRecord:
 def attempts(folder: Path) -> list[int]:
     """Return the numbers of the attempts that wrote events, in order."""
     return [number for number, _ in _numbered(folder / names.ATTEMPTS, ".jsonl")]
+
+
+def claimed(folder: Path) -> int:
+    """Return the newest generation, 0 before the first attempt: it may have no events yet."""
+    try:
+        return generation.newest(folder)
+    except OSError:
+        return 0
 
 
 def log_path(folder: Path, attempt: int) -> Path:

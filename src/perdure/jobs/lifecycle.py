@@ -20,17 +20,24 @@ def can_become(state: State, following: State) -> bool:
 
 
 def status_of(
-    record: JobHeading, events: Sequence[Event], alive: bool, *, boot: str = ""
+    record: JobHeading,
+    events: Sequence[Event],
+    alive: bool,
+    *,
+    claimed: int = 0,
+    boot: str = "",
 ) -> JobStatus:
     """Return where a job stands. Pure.
 
     `events` are those of all its attempts in order; `alive` says whether a supervisor holds the
-    run folder, `boot` which start of this machine it is ("": nobody can say).
+    run folder, `claimed` is the newest generation, `boot` which start of this machine it is ("":
+    nobody can say).
     """
-    if not events:
+    if not events and not claimed:
         state = State.STARTING if alive else State.QUEUED
         return JobStatus(record, state, "" if alive else "not started")
-    current = [event for event in events if event.attempt == events[-1].attempt]
+    attempt = max(claimed, events[-1].attempt if events else 0)
+    current = [event for event in events if event.attempt == attempt]
     found = _station(current, alive, boot)
     first = next((event for event in events if event.name == "started"), None)
     steps = _Progress.of(events)
@@ -38,14 +45,14 @@ def status_of(
         record=record,
         state=found.state,
         reason=found.reason,
-        attempt=events[-1].attempt,
+        attempt=attempt,
         step=steps.step,
         durable_step=steps.durable,
         started=first.at if first else None,
         ended=events[-1].at if found.state in ENDED else None,
         pid=_pid(current) if alive else None,
         began_again=_began_again(events),
-        last_event_at=events[-1].at,
+        last_event_at=events[-1].at if events else None,
     )
 
 
@@ -64,7 +71,8 @@ def status_in(folder: Path, heading: JobHeading) -> JobStatus:
     """Return where the job of a known heading stands. Touches the disk."""
     # Asked before its events are read: one that ends in between is then seen as ended, not LOST.
     alive = folders.is_alive(folder)
-    return status_of(heading, folders.read_history(folder), alive, boot=boot_id())
+    claimed = folders.claimed(folder)
+    return status_of(heading, folders.read_history(folder), alive, claimed=claimed, boot=boot_id())
 
 
 def unreadable(folder: Path, error: PerdureError) -> JobStatus:
@@ -80,7 +88,7 @@ class _Station:
 
 
 def _station(current: Sequence[Event], alive: bool, boot: str) -> _Station:
-    last = current[-1]
+    last = current[-1] if current else Event(0, 0.0, "", {})
     if last.name == "ended":
         return _Station(_STATES.get(last.text("state"), State.FAILED), last.text("reason"))
     if not alive:
@@ -139,7 +147,7 @@ def _began_again(events: Sequence[Event]) -> bool:
 
     It said so; or no attempt ever said a word, so that it cannot have gone on.
     """
-    first = events[0].attempt
+    first = events[0].attempt if events else 0
     later = [event for event in events if event.attempt > first]
     if not any(event.name == "started" for event in later):
         return False

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from perdure.jobs import folder as folders
+from perdure.jobs.control import interrupt
+from perdure.jobs.launch import start
+from perdure.jobs.ledger import LEDGER
+from perdure.jobs.lifecycle import read_status
+from perdure.jobs.recover import recover, recoverable, shut_down
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import Event, JobRecord, State
+from tests.jobs.projects import FOREVER, alive, submitted, until, until_state, until_step
+
+
+def names(workspace: Workspace) -> list[str]:
+    return [status.record.job for status in recoverable(workspace)]
+
+
+def lost(workspace: Workspace, steps: str = FOREVER) -> tuple[JobRecord, int]:
+    """Return a job whose supervisor was killed, and what was its training."""
+    record = submitted(workspace, steps)
+    supervisor = start(workspace, record)
+    child = until_step(record).pid
+    assert child is not None
+    os.kill(supervisor, signal.SIGKILL)
+    until_state(record, State.LOST)
+    return record, child
+
+
+def test_supervisor_and_child_killed_together_go_on(workspace: Workspace) -> None:
+    record, child = lost(workspace)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: not alive(child))
+    assert names(workspace) == [record.job]
+    recover(workspace, recoverable(workspace)[0])
+    until_state(record, State.RUNNING)
+    log = record.folder / "logs" / "000002.log"
+    until(lambda: log.exists() and log.read_text() == "from step 3\n")
+    assert names(workspace) == []
+    assert not read_status(record.folder).began_again
+
+
+def test_an_orphan_is_stopped_before_another_one_starts(workspace: Workspace) -> None:
+    record, child = lost(workspace)
+    assert alive(child)
+    recover(workspace, recoverable(workspace)[0])
+    assert not alive(child)
+    until_state(record, State.RUNNING)
+
+
+def test_no_ledger_is_needed(workspace: Workspace) -> None:
+    record, _ = lost(workspace)
+    assert names(workspace) == [record.job]
+    (workspace.project.state / LEDGER).write_bytes(b"\xff" * 5000)
+    assert names(workspace) == [record.job]
+
+
+def test_what_was_stopped_on_purpose_is_left(workspace: Workspace) -> None:
+    record = submitted(workspace, FOREVER)
+    start(workspace, record)
+    until_step(record)
+    assert names(workspace) == []
+    interrupt(record.folder, reason="perdure interrupt")
+    until_state(record, State.INTERRUPTED)
+    assert names(workspace) == []
+
+
+def rebooted(folder: Path) -> None:
+    """Make the attempts of a job ones of an earlier start of this machine."""
+    for number in folders.attempts(folder):
+        path = folders.events_path(folder, number)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            if line["event"] == "started":
+                # The ids are somebody else's by now: they may not be touched.
+                line |= {"boot": "an earlier one", "pid": os.getpid(), "pgid": os.getpgid(0)}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_after_a_crash_of_the_machine_all_that_ran_goes_on(workspace: Workspace) -> None:
+    record, child = lost(workspace)
+    os.kill(child, signal.SIGKILL)
+    rebooted(record.folder)
+    assert [s.reason for s in recoverable(workspace)] == ["the machine restarted"]
+    recover(workspace, recoverable(workspace)[0])
+    assert until_state(record, State.RUNNING).attempt == 2
+
+
+def test_after_an_orderly_restart_too(workspace: Workspace) -> None:
+    record = submitted(workspace, FOREVER)
+    supervisor = start(workspace, record)
+    until_step(record)
+    os.kill(supervisor, signal.SIGTERM)
+    until_state(record, State.INTERRUPTED)
+    until(lambda: not folders.is_alive(record.folder))
+    assert names(workspace) == []  # the machine still runs: somebody meant it
+    rebooted(record.folder)
+    assert names(workspace) == [record.job]
+    recover(workspace, recoverable(workspace)[0])
+    assert until_state(record, State.RUNNING).attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason", "expected"),
+    [
+        ("one", "two", "SIGTERM", True),
+        ("one", "one", "SIGTERM", False),
+        ("one", "two", "SIGINT", False),
+        ("one", "two", "ctrl-c", False),
+        ("", "two", "SIGTERM", False),
+        ("one", "", "SIGTERM", False),
+    ],
+)
+def test_what_a_shutdown_stopped(before: str, now: str, reason: str, expected: bool) -> None:
+    events = [
+        Event(1, 0.0, "started", {"boot": before}),
+        Event(1, 1.0, "notice", {"reason": reason}),
+        Event(1, 2.0, "ended", {"state": "INTERRUPTED"}),
+    ]
+    assert shut_down(events, now) is expected
+    assert not shut_down([events[0], events[2]], now)
