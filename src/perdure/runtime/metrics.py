@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from perdure.runtime import generation, names
@@ -32,6 +33,8 @@ class Segment:
         # Its name is to be as durable as its rows: the folders it lies in are synced once.
         self._unsynced = [folder, run_dir]
         self._pending = bytearray()
+        # The training logs while the writer's thread makes rows durable: one of them writes.
+        self._lock = threading.Lock()
         self._bytes = 0
         self._add({"perdure": names.FORMAT, "chain": self._before})
 
@@ -42,12 +45,13 @@ class Segment:
 
     def _add(self, row: Mapping[str, object]) -> Optional[OSError]:
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
-        self._bytes += len(line)
-        self._pending += line
-        try:
-            self._flush()
-        except OSError as error:
-            return error
+        with self._lock:
+            self._bytes += len(line)
+            self._pending += line
+            try:
+                self._flush()
+            except OSError as error:
+                return error
         return None
 
     def _flush(self) -> None:
@@ -64,8 +68,9 @@ class Segment:
         Raises:
             OSError: as the system says; the rows are kept.
         """
-        self._flush()
-        os.fsync(self._fd)
+        with self._lock:
+            self._flush()
+        os.fsync(self._fd)  # not under the lock: the training would wait for the disk
         while self._unsynced:
             generation.sync_folder(self._unsynced[0])
             del self._unsynced[0]
