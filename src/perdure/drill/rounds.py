@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.drill import compare, evidence, report
@@ -61,27 +60,18 @@ def drill(order: Drill, stage: Stage, supervised: Supervised, tell: Report) -> D
     items = _items(ground) if order.self_test and ground.nondeterministic is None else {}
     dropped = plan_self_test(ground.course, [item for item, used in items.items() if used])
     _tell_length(ground.course, len(plans) + len(dropped), stage.lanes, tell)
-    by_supervisor = _for_the_supervisor(plans)
-    others = [plan for plan in plans if plan is not by_supervisor]
-    ends: dict[str, tuple[AttemptEnd, ...]] = dict(
-        play(stage, [*others, *dropped], ground.limit_s, tell, message="interrupted runs")
-        if others or dropped
-        else {}
-    )
-    if by_supervisor is not None:
-        tell("one run under the supervisor itself")
-        ends[by_supervisor.name] = supervised(by_supervisor, ground.limit_s)
-    runs = tuple(_run_outcome(stage, ground, plan, ends, order.tolerance) for plan in plans)
-    if by_supervisor is not None:
-        runs = tuple(
-            dataclasses.replace(run, supervised=run.name == by_supervisor.name) for run in runs
-        )
+    chosen = _for_the_supervisor(plans)
+    others = [plan for plan in plans if plan is not chosen]
+    ends = _play_all(stage, [*others, *dropped], ground.limit_s, tell)
+    tell("one run under the supervisor itself")
+    ends[chosen.name] = supervised(chosen, ground.limit_s)
+    runs = [_run_outcome(stage, ground, plan, ends, order.tolerance) for plan in plans]
     return DrillReport(
         task=order.task,
         steps=ground.course.steps,
         weights=ground.baseline.weights,
         metric_rows=len(ground.baseline.metrics),
-        runs=runs,
+        runs=tuple(replace(run, supervised=run.name == chosen.name) for run in runs),
         items=_item_outcomes(stage, ground, items, dropped, ends),
         nondeterministic=ground.nondeterministic,
         tolerance=order.tolerance if ground.nondeterministic else None,
@@ -131,9 +121,21 @@ def _tell_length(course: Course, runs: int, lanes: int, tell: Report) -> None:
         tell("a drill needs no long training: give it fewer epochs (after `--`), or less data")
 
 
-def _for_the_supervisor(plans: Sequence[RunPlan]) -> RunPlan | None:
-    """Return the run with the most different kinds of interruption."""
-    return max(plans, key=lambda plan: len({one.kind for one in plan.interruptions}), default=None)
+def _play_all(
+    stage: Stage, plans: Sequence[RunPlan], limit_s: float, tell: Report
+) -> dict[str, tuple[AttemptEnd, ...]]:
+    if not plans:
+        return {}
+    return dict(play(stage, plans, limit_s, tell, message="interrupted runs"))
+
+
+def _for_the_supervisor(plans: Sequence[RunPlan]) -> RunPlan:
+    """Return the run with the most different kinds of interruption, a short one if it can be.
+
+    Under the supervisor each attempt imports everything anew.
+    """
+    short = [plan for plan in plans if len(plan.interruptions) <= 2]
+    return max(short or plans, key=lambda plan: len({one.kind for one in plan.interruptions}))
 
 
 def _run_outcome(

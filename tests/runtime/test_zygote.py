@@ -1,0 +1,46 @@
+"""The zygote's own decisions; what it does to trainings is tested in tests/drill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from perdure.runtime.zygote import Command, preload
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "script", "arguments"),
+    [
+        (["python", "-m", "cats.train", "--epochs", "3"], "cats.train", "", ["--epochs", "3"]),
+        (["/x y/bin/python3.11", "train.py", "a b"], "", "train.py", ["a b"]),
+        (["python", "-u", "train.py"], "", "", []),
+        (["python", "-m"], "", "", []),
+        (["python"], "", "", []),
+        (["torchrun", "train.py"], "", "", []),
+    ],
+)
+def test_only_a_module_or_a_script_can_be_forked(
+    argv: list[str], module: str, script: str, arguments: list[str]
+) -> None:
+    command = Command(argv, ".")
+    assert (command.module, command.script, command.arguments) == (module, script, arguments)
+    assert command.forkable is bool(module or script)
+
+
+def test_only_what_is_known_to_be_harmless_is_imported_beforehand() -> None:
+    code = (
+        "import sys\n"
+        "from perdure.runtime.zygote import preload\n"
+        "preload(['this', 'numpy.not_there', 'sklearn_not_there', 'numpy.linalg'])\n"
+        "print('this' in sys.modules, 'numpy.linalg' in sys.modules)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.split() == ["False", "True"], shown.stderr
+
+
+def test_nothing_is_imported_for_a_training_that_imports_nothing() -> None:
+    before = set(sys.modules)
+    preload(["json", "os"])
+    assert set(sys.modules) == before
