@@ -31,17 +31,18 @@ def saved(item: Item) -> object:
 
 
 def test_a_module_is_put_back_and_its_ties_hold() -> None:
-    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
-    model[1].weight = model[0].weight
+    first, second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    second.weight = first.weight
+    model = torch.nn.Sequential(first, second)
     item = adapt("model", model)
     assert item.weights
     assert item.copies
     before = saved(item)
-    wanted = model[0].weight.detach().clone()
-    torch.nn.init.zeros_(model[0].weight)
+    wanted = first.weight.detach().clone()
+    torch.nn.init.zeros_(first.weight)
     item.put(before)
-    assert torch.equal(model[0].weight, wanted)
-    assert model[1].weight is model[0].weight
+    assert torch.equal(first.weight, wanted)
+    assert second.weight is first.weight
 
 
 def test_another_model_is_refused_with_all_names_and_shapes() -> None:

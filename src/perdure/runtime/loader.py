@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Protocol
 
 from perdure.runtime import libraries, notice, order, rng
 from perdure.runtime.faults import MisuseError
@@ -64,7 +64,8 @@ class Loader:
     def __len__(self) -> int:
         return self._batches.count
 
-    def __iter__(self) -> Iterator[object]:
+    # Any: what a batch is, only the training's data set and collate function know.
+    def __iter__(self) -> Iterator[Any]:
         """Yield the batches of this pass from where the run is, passing a boundary after each."""
         count = self._batches.count
 

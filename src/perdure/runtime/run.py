@@ -247,11 +247,7 @@ class Run:
         Raises:
             MisuseError: a loader is iterated outside of `epochs`.
         """
-        if not self._looped:
-            raise MisuseError(
-                "a loader is iterated outside of `run.epochs`",
-                "write `for epoch in run.epochs(n):` around it",
-            )
+        self._check_looped()
         position = self._position
         start = position.enter(source)
         if start is None:
@@ -271,6 +267,13 @@ class Run:
                     self._attempt.step_done(end=used == count)
         finally:
             position.leave(source)
+
+    def _check_looped(self) -> None:
+        if not self._looped:
+            raise MisuseError(
+                "a loader is iterated outside of `run.epochs`",
+                "write `for epoch in run.epochs(n):` around it",
+            )
 
     def _hand_out(self, item: object) -> None:
         probe.reach("fetch", step=self.step)
