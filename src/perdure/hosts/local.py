@@ -95,11 +95,8 @@ def run_attached(
 
     Ctrl-C is the command's own affair. The one call without a time limit: a person sits before it.
     """
-    with _naming_the_program(argv, cwd):
-        process = subprocess.Popen(list(argv), env=env, cwd=cwd)
-    while True:
-        with contextlib.suppress(KeyboardInterrupt):
-            return process.wait()
+    with _without_interrupts(), _naming_the_program(argv, cwd):
+        return subprocess.Popen(list(argv), env=env, cwd=cwd).wait()
 
 
 def spawn_detached(
@@ -161,6 +158,19 @@ def _start(
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Take no notice of Ctrl-C, with a handler: a signal that is ignored stays so in a child."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
