@@ -52,14 +52,18 @@ class Guest:
         """Return how many batches of this epoch were used before the snapshot, 0 in a new one."""
         return self._position.ahead(SOURCE)
 
+    def prepare(self, epoch: int) -> None:
+        """Go to the top of an epoch, unless the run is in it."""
+        if self._position.epoch != epoch:
+            self._position.begin_epoch(epoch)
+
     def enter(self, epoch: int) -> int:
         """Begin an epoch, or arrive in it; return the batch to begin with.
 
         Raises:
             Interrupted: there was a notice, and the run is durable.
         """
-        if self._position.epoch != epoch:
-            self._position.begin_epoch(epoch)
+        self.prepare(epoch)
         arriving = self._position.replaying
         start: Optional[int] = None
         while start is None:
@@ -67,6 +71,10 @@ class Guest:
         if not arriving:
             self.attempt.act(periodic=self._position.step > 0)
         return start
+
+    def hand_out(self, item: object) -> None:
+        """Tell a drill that this batch is next."""
+        self.run._hand_out(item)  # noqa: SLF001
 
     def used(self, batches: int) -> int:
         """Note that the training has used so many batches; return how many of this epoch."""

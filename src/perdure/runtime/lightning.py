@@ -181,6 +181,7 @@ class Feed:
             except StopIteration:
                 return
             self._out = True
+            self._guest.hand_out(item)
             yield item
 
     def _end_batch(self) -> None:
