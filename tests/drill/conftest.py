@@ -34,6 +34,20 @@ for epoch in run.epochs(3):
     run.log(score=weights["w"] / 2)
 """
 
+#: A project without dependencies: it runs on the machine's own Python.
+PROJECT = """
+[project]
+name = "small"
+version = "0"
+
+[tool.perdure]
+format = 1
+package = "small"
+
+[tool.perdure.tasks]
+train = "python train.py"
+"""
+
 SetStage = Callable[[str], Stage]
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,10 @@ from perdure.drill import demo
 from perdure.drill.plan import Action, Interruption, Kind, RunPlan
 from perdure.drill.play import play
 from perdure.errors import DifferenceError, UsageError
+from perdure.jobs.folder import attempts, is_alive
 from perdure.model.job import JobHeading
 from perdure.model.report import silent
-from tests.drill.conftest import TRAINING, SetStage
+from tests.drill.conftest import PROJECT, SRC, TRAINING, SetStage
 
 STOP = Interruption(Kind.TERM, (Action("fetch", "term", 1, step=13),))
 
@@ -59,6 +63,70 @@ def test_the_table_has_both_side_by_side(stage: SetStage) -> None:
     assert lines[0].split() == ["interrupted", "uninterrupted"]
     assert lines[2].split() == ["steps", "30", "30"]
     assert lines[3].split() == ["accuracy", "50.0%", "50.0%"]
+
+
+#: Ten epochs of twenty steps, each slow enough to be met in the middle of an epoch.
+SLOW = """
+import random, time
+import perdure
+
+run = perdure.start()
+weights = {"w": 1.0}
+run.track(weights=weights)
+loader = run.loader(list(range(80)), batch_size=4, shuffle=True)
+for epoch in run.epochs(10):
+    for batch in loader:
+        weights["w"] += 0.01 * random.random() * sum(batch)
+        time.sleep(0.005)
+        run.log(loss=weights["w"])
+    run.log(accuracy=random.random() PLANTED)
+"""
+
+
+@pytest.fixture
+def small_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Return a function that lets the demonstration find a project that needs no installation."""
+
+    def make(code: str) -> Path:
+        root = tmp_path / "small demo"
+        root.mkdir()
+        (root / "pyproject.toml").write_text(PROJECT)
+        (root / "train.py").write_text(code)
+        monkeypatch.setattr(demo, "prepare", lambda folder, tell: None)
+        monkeypatch.setenv("PYTHONPATH", os.fspath(SRC))
+        here = os.fspath(Path(sys.executable).parent)
+        monkeypatch.setenv("PATH", os.pathsep.join((here, os.environ["PATH"])))
+        return root
+
+    return make
+
+
+def test_the_course_of_the_demonstration(small_demo: Callable[[str], Path]) -> None:
+    told: list[str] = []
+    folder = small_demo(SLOW.replace("PLANTED", ""))
+    result = demo.run_demo(folder, target="local", report=silent, tell=told.append)
+    said = "\n".join(told)
+    assert result.metric_rows == 210
+    assert f"identical: weights {result.weights[:16]}, 210 metric rows" in told
+    order = ["touched PREEMPT", "notice: file", "is durable", "exit code 75", "resumed", "SIGKILL"]
+    order += ["was started by the supervisor", "left alone", "uninterrupted", "identical"]
+    places = [said.index(words) for words in order]
+    assert places == sorted(places)
+    assert attempts(folder / "results" / result.interrupted) == [1, 2, 3]
+    assert attempts(folder / "results" / result.uninterrupted) == [1]
+
+
+def test_a_demonstration_that_differs_exits_7(small_demo: Callable[[str], Path]) -> None:
+    folder = small_demo(SLOW.replace("PLANTED", "+ time.time()"))
+    with pytest.raises(DifferenceError, match="metric accuracy differs at step 20"):
+        demo.run_demo(folder, target="local", report=silent, tell=lambda text: None)
+
+
+def test_a_training_that_fails_ends_the_demonstration(small_demo: Callable[[str], Path]) -> None:
+    folder = small_demo("raise SystemExit('no data')")
+    with pytest.raises(DifferenceError, match="ended before it could be interrupted"):
+        demo.run_demo(folder, target="local", report=silent, tell=lambda text: None)
+    assert not any(is_alive(job) for job in (folder / "results").iterdir())
 
 
 def test_it_runs_here_only(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_a_command_that_is_no_python_gets_processes_of_its_own(stage: SetStage) 
     assert evidence.read_evidence(ready.folder / "run") is not None
 
 
+def test_a_module_is_found_where_python_would_find_it(stage: SetStage) -> None:
+    ready = dataclasses.replace(stage(GOOD), argv=("python", "-m", "train"))
+    plan = stopped(Kind.KILL, Action("fetch", "kill", 1, step=5))
+    ends = play(ready, [plan], 20.0, silent, message="")["run"]
+    assert [end.code for end in ends] == [-9, 0]
+
+
 def test_a_run_that_fails_by_itself_is_not_tried_again(stage: SetStage) -> None:
     ready = stage("raise RuntimeError('no data')")
     ends = play(ready, [stopped(Kind.TERM)], 20.0, silent, message="")["run"]

@@ -13,20 +13,7 @@ from perdure.drill.session import DrillOptions, attempt_ends, run_drill
 from perdure.errors import UsageError
 from perdure.jobs.workspace import Workspace, open_workspace
 from perdure.model.report import silent
-from tests.drill.conftest import SRC, TRAINING
-
-PROJECT = """
-[project]
-name = "small"
-version = "0"
-
-[tool.perdure]
-format = 1
-package = "small"
-
-[tool.perdure.tasks]
-train = "python train.py"
-"""
+from tests.drill.conftest import PROJECT, SRC, TRAINING
 
 
 @pytest.fixture

@@ -137,6 +137,19 @@ def test_an_action_waits_for_those_before_it(tmp_path: Path) -> None:
     assert fired(tmp_path) == [("fetch", 5, "term"), ("save-mid-data", 6, "kill")]
 
 
+def test_a_point_does_not_count_before_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: Order = {"point": "fetch", "do": "file"}
+    second: Order = {"point": "save-meta", "do": "file", "after": True}
+    monkeypatch.setenv(names.RUN_DIR, str(tmp_path))
+    monkeypatch.setenv(names.GENERATION, "1")
+    monkeypatch.setenv(names.DRILL, json.dumps({"actions": [first, second]}))
+    for point in ("save-meta", "fetch", "save-meta"):
+        probe.reach(point, step=1)
+    assert fired(tmp_path) == [("fetch", 1, "file"), ("save-meta", 1, "file")]
+
+
 def test_an_action_is_for_one_generation(tmp_path: Path) -> None:
     orders: Order = {"actions": [{"point": "fetch", "step": 1, "generation": 2, "do": "kill"}]}
     assert train(tmp_path, orders, generation=1).returncode == 0

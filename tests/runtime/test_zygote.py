@@ -42,5 +42,5 @@ def test_only_what_is_known_to_be_harmless_is_imported_beforehand() -> None:
 
 def test_nothing_is_imported_for_a_training_that_imports_nothing() -> None:
     before = set(sys.modules)
-    preload(["json", "os"])
+    preload(["json", "os", "PIL.there_is_no_such_module"])
     assert set(sys.modules) == before
