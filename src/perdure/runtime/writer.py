@@ -49,34 +49,39 @@ class Writer:
         self.ranks = ranks
         self.segment = segment
         self._thread: Optional[threading.Thread] = None
+        self._settled = threading.Event()
         self._outcome: Optional[Outcome] = None
 
     def start(self, snapshot: Snapshot) -> None:
         """Begin to write; the buffer must not be touched until it is done."""
-        assert self._thread is None
+        assert self._outcome is None
+        if self._thread is not None:
+            self._thread.join()  # it is deleting what is no longer needed
+        self._settled.clear()
         # Not a daemon: a training that crashes still gets the save it had under way.
         self._thread = threading.Thread(target=self._run, args=(snapshot,), name="perdure-writer")
         self._thread.start()
 
     def busy(self) -> bool:
         """Say whether a save is under way."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and not self._settled.is_set()
 
     def join(self) -> None:
-        """Wait for the save under way, if any."""
+        """Wait until the save under way, if any, is durable or has failed."""
         if self._thread is not None:
-            self._thread.join()
+            self._settled.wait()
 
     def finished(self) -> Optional[Outcome]:
         """Return how the last save went, once; None while under way or where there is none."""
-        return None if self.busy() else self.wait()
+        return None if self.busy() else self._take()
 
     def wait(self) -> Optional[Outcome]:
-        """Wait for the save under way and return how it went."""
-        if self._thread is None:
-            return None
-        self._thread.join()
-        self._thread = None
+        """Wait for the save under way, and what it has to delete; return how it went."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._take()
+
+    def _take(self) -> Optional[Outcome]:
         outcome, self._outcome = self._outcome, None
         return outcome
 
@@ -88,8 +93,6 @@ class Writer:
             if self.segment is not None:
                 self.segment.sync()
             self.ranks.commit(self.store, snapshot.step, lambda path: self._write(path, snapshot))
-            if self.ranks.rank == 0:
-                self.store.collect_garbage()
         except BaseException as problem:  # noqa: BLE001
             # Handed to the training's thread, which decides: a periodic save may fail.
             error = self.store.why(problem)
@@ -97,6 +100,10 @@ class Writer:
         self._outcome = Outcome(
             snapshot.step, snapshot.reason, snapshot.layout.nbytes, seconds, error
         )
+        self._settled.set()
+        if error is None and self.ranks.rank == 0:
+            # Deleting a gigabyte takes a while, and the checkpoint is durable without it.
+            self.store.collect_garbage()
 
     def _write(self, path: str, snapshot: Snapshot) -> Dict[str, object]:
         memory = self.staging.memory
