@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perdure.jobs.control import interrupt
@@ -30,30 +30,38 @@ def words(item: LogText | Event) -> str:
     return f"{item.attempt} {item.text if isinstance(item, LogText) else item.name}"
 
 
-def followed(folder: Path, stop: Callable[[], bool] = never) -> list[str]:
-    """Return what was followed, the output of an attempt in one piece."""
-    found: list[str] = []
-    for item in follow(folder, stop=stop, poll_s=0.005):
-        told = words(item)
-        if isinstance(item, LogText) and found and found[-1].startswith(f"{item.attempt} from"):
-            found[-1] += item.text
-        else:
-            found.append(told)
-    return found
+def output(items: Sequence[LogText | Event], attempt: int) -> str:
+    texts = (item for item in items if isinstance(item, LogText))
+    return "".join(item.text for item in texts if item.attempt == attempt)
+
+
+def events(items: Sequence[LogText | Event]) -> list[str]:
+    return [words(item) for item in items if isinstance(item, Event)]
+
+
+def followed(folder: Path, stop: Callable[[], bool] = never) -> list[LogText | Event]:
+    return list(follow(folder, stop=stop, poll_s=0.005))
+
+
+def assert_output_comes_first(items: Sequence[LogText | Event]) -> None:
+    """Hold that nothing an attempt printed is told after the attempt was said to be over."""
+    over: set[int] = set()
+    for item in items:
+        if isinstance(item, Event) and item.name == "exited":
+            over.add(item.attempt)
+        assert not (isinstance(item, LogText) and item.attempt in over)
 
 
 def test_output_and_events_come_in_order(workspace: Workspace) -> None:
     record = submitted(workspace, "4")
     start(workspace, record)
-    found = followed(record.folder)
-    names = [told.split()[1] for told in found if "\n" not in told]
-    assert names[:3] == ["started", "hello", "restored"]
-    assert names[-2:] == ["exited", "ended"]
-    assert found.index("1 from step 0\ndone at 4\n") < found.index("1 exited")
+    live = followed(record.folder)
     # What it did can be told again, now that nothing is left of it.
-    again = followed(record.folder)
-    assert [told for told in again if "\n" in told] == ["1 from step 0\ndone at 4\n"]
-    assert again[-2:] == ["1 exited", "1 ended"]
+    for items in (live, followed(record.folder)):
+        assert output(items, 1) == "from step 0\ndone at 4\n"
+        assert events(items)[:3] == ["1 started", "1 hello", "1 restored"]
+        assert events(items)[-2:] == ["1 exited", "1 ended"]
+        assert_output_comes_first(items)
 
 
 def test_attempts_follow_each_other(workspace: Workspace) -> None:
@@ -62,15 +70,17 @@ def test_attempts_follow_each_other(workspace: Workspace) -> None:
     until_step(record)
     interrupt(record.folder, reason="test")
     first = followed(record.folder)
-    assert first[-1] == "1 ended"
+    assert events(first)[-1] == "1 ended"
     resume(workspace, record)
-    until((record.folder / "attempts" / "000002.jsonl").exists)
     until_state(record, State.RUNNING)
+    until(lambda: "from step" in (record.folder / "logs" / "000002.log").read_text())
     interrupt(record.folder, reason="test")
     both = followed(record.folder)
-    assert [told for told in both if told.startswith("1")] == first
-    assert [told[0] for told in both] == sorted(told[0] for told in both)
-    assert both[-1] == "2 ended"
+    assert events(both)[: len(events(first))] == events(first)
+    assert output(both, 1) == output(first, 1)
+    assert [item.attempt for item in both] == sorted(item.attempt for item in both)
+    assert events(both)[-1] == "2 ended"
+    assert_output_comes_first(both)
 
 
 def test_a_supervisor_that_dies_ends_it(workspace: Workspace) -> None:
@@ -91,9 +101,9 @@ def test_whoever_stops_following_gets_what_is_there(workspace: Workspace) -> Non
     start(workspace, record)
     until_step(record)
     found = followed(record.folder, stop=lambda: True)
-    assert found[0] == "1 started"
-    assert "1 from step 0\n" in found
-    assert "1 durable" in found
+    assert events(found)[0] == "1 started"
+    assert output(found, 1) == "from step 0\n"
+    assert "1 durable" in events(found)
 
 
 def test_a_job_that_never_ran_has_nothing_to_follow(workspace: Workspace) -> None:
