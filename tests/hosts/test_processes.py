@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import PerdureError
-from perdure.hosts.processes import carrying, kill_all, kill_started, start_ticks
+from perdure.hosts.processes import carrying, command_of, kill_all, kill_started, start_ticks
 
 NAME = "PERDURE_TEST_FOLDER"
 WAIT = "import sys; sys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()"
@@ -43,6 +43,16 @@ def test_a_process_is_found_by_what_it_carries(
     assert carrying(NAME, value, proc=proc) == {process.pid}
     assert carrying(NAME, value[:-1], proc=proc) == frozenset()
     assert carrying(NAME[1:], value, proc=proc) == frozenset() or not proc.is_dir()
+
+
+@pytest.mark.parametrize("proc", [Path("/proc"), Path("/no/proc/here")])
+def test_a_command_line_is_told(
+    carrier: tuple[subprocess.Popen[bytes], str], proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert b"sys.stdin.read()" in command_of(carrier[0].pid, proc=proc)
+    assert command_of(999999999, proc=proc) == b""
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert command_of(999999999, proc=proc) == b""
 
 
 def test_this_process_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
 from perdure.model.settings import Settings
 from perdure.runtime import names
-from perdure.targets import presence
 from perdure.targets.process import SUPERVISOR, Process, open_process
 from tests.contract.target import Harness, TargetContract, until
 from tests.jobs.projects import make_project
@@ -156,22 +155,3 @@ def test_whoever_only_looks_does_not_keep_a_job_from_starting(
     handle = target.submit(target.plan(job), job.job)
     assert handle.pid is not None
     assert count.read_text() == "x\n" * 3
-
-
-def test_a_lock_is_seen_as_long_as_it_is_held(tmp_path: Path) -> None:
-    assert not presence.is_alive(tmp_path)
-    with presence.held(tmp_path):
-        assert presence.is_alive(tmp_path)
-        with pytest.raises(PerdureError, match="is running"), presence.held(tmp_path):
-            raise AssertionError("held twice")
-    assert not presence.is_alive(tmp_path)
-    assert not presence.is_alive(tmp_path / "missing")
-
-
-def test_looking_never_looks_like_living(tmp_path: Path) -> None:
-    import fcntl
-
-    lock = tmp_path / names.LOCK_FILE
-    with lock.open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        assert not presence.is_alive(tmp_path)

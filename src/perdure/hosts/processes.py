@@ -32,6 +32,19 @@ def carrying(variable: str, value: str, *, proc: Path = _PROC) -> frozenset[int]
     return frozenset(found) - {os.getpid()}
 
 
+def command_of(pid: int, *, proc: Path = _PROC) -> bytes:
+    """Return the command line of a process, b"" where there is no such process."""
+    try:
+        return (proc / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        if proc.is_dir():
+            return b""
+    try:
+        return run(["ps", "-ww", "-p", str(pid), "-o", "command="], timeout_s=_ASK_S).stdout
+    except PerdureError:
+        return b""
+
+
 def start_ticks(pid: int, *, proc: Path = _PROC) -> int | None:
     """Return when a process started, in clock ticks since boot; None where nobody can say."""
     try:

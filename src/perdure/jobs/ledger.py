@@ -18,7 +18,7 @@ from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.lifecycle import status_in, unreadable
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import ALIVE, ENDED, JobHeading, JobStatus, State
+from perdure.model.job import ENDED, JobHeading, JobStatus, State
 
 LEDGER = "ledger.db"
 RECENT = 10
@@ -83,11 +83,6 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
     ended = [status.record.job for status in found if status.state in ENDED]
     old = frozenset(ended[:-RECENT])
     return [status for status in found if status.record.job not in old]
-
-
-def live(workspace: Workspace) -> list[JobStatus]:
-    """Return the jobs that a supervisor looks after now. Touches the disk."""
-    return [status for status in statuses(workspace, all=True) if status.state in ALIVE]
 
 
 def _read(database: sqlite3.Connection | None, results: Path, query: str) -> list[JobStatus]:
