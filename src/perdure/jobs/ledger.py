@@ -35,7 +35,7 @@ _TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT 
 _BY_NAME = "CREATE UNIQUE INDEX jobs_by_name ON jobs (job, inode)"
 _PUT = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"  # noqa: S608
 _SELECT = f"SELECT {_COLUMNS} FROM jobs ORDER BY submitted, job"  # noqa: S608
-_SELECT_OPEN = f"SELECT {_COLUMNS} FROM jobs WHERE settled < 2"  # noqa: S608
+_SELECT_LIVE = f"SELECT {_COLUMNS} FROM jobs WHERE settled = 0"  # noqa: S608
 _ENDED = ", ".join(repr(state.value) for state in sorted(ENDED, key=str))
 _SELECT_FEW = (
     f"SELECT {_COLUMNS} FROM jobs WHERE state NOT IN ({_ENDED}) OR job IN "  # noqa: S608
@@ -87,8 +87,9 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
 
 def _read(database: sqlite3.Connection | None, results: Path, query: str) -> list[JobStatus]:
     now = dict(_folders(results))
-    looked, fresh = _look_again(database, results, now)
-    gone = [job for job, inode in _names(database) if now.get(job) != inode]
+    known = {job: inode for job, inode, _ in _known(database)}
+    looked, fresh = _look_again(database, results, now, known)
+    gone = [] if known == now else [job for job in known if now.get(job) != known[job]]
     if fresh or gone:
         _store(database, fresh, gone)
     rows = [row for row in _select(database, query) if row[0] in now and row[0] not in looked]
@@ -96,22 +97,26 @@ def _read(database: sqlite3.Connection | None, results: Path, query: str) -> lis
 
 
 def _look_again(
-    database: sqlite3.Connection | None, results: Path, now: Mapping[str, int]
+    database: sqlite3.Connection | None,
+    results: Path,
+    now: Mapping[str, int],
+    known: Mapping[str, int],
 ) -> tuple[dict[str, JobStatus], list[Row]]:
     """Return where those jobs stand that the ledger cannot tell of, and what it is to know."""
     base = os.fspath(results)
     looked: dict[str, JobStatus] = {}
     fresh: list[Row] = []
-    known = dict(_names(database))
-    if known != now:
-        for job in [job for job, inode in now.items() if known.get(job) != inode]:
-            if folders.is_job(results / job):
-                looked[job] = _look(results, job, now[job], None, fresh)
-    for row in _select(database, _SELECT_OPEN):
-        job = row[0]
-        still = row[3] == _RESTING and _changed(base, job) == row[2]
-        if now.get(job) == row[1] and not still:
-            looked[job] = _look(results, job, row[1], _status(results, row).record, fresh)
+    new = [] if known == now else [job for job in now if now[job] != known.get(job)]
+    for row in _select(database, _SELECT_LIVE):
+        if now.get(row[0]) == row[1]:
+            heading = _status(results, row).record
+            looked[row[0]] = _look(results, row[0], row[1], heading, fresh)
+    for job, inode, changed in _known(database, _RESTING):
+        if now.get(job) == inode and _changed(base, job) != changed:
+            new.append(job)
+    for job in new:
+        if folders.is_job(results / job):
+            looked[job] = _look(results, job, now[job], None, fresh)
     return looked, fresh
 
 
@@ -263,11 +268,17 @@ def _select(database: sqlite3.Connection | None, query: str) -> list[Row]:
         return []
 
 
-def _names(database: sqlite3.Connection | None) -> list[tuple[str, int]]:
+def _known(
+    database: sqlite3.Connection | None, trust: int | None = None
+) -> list[tuple[str, int, int]]:
+    """Return job, inode and time of the folders the ledger knows, of one trust or of all."""
     if database is None:
         return []
     try:
-        return database.execute("SELECT job, inode FROM jobs").fetchall()
+        if trust is None:
+            return database.execute("SELECT job, inode, 0 FROM jobs").fetchall()
+        query = "SELECT job, inode, changed FROM jobs WHERE settled = ?"
+        return database.execute(query, (trust,)).fetchall()
     except sqlite3.DatabaseError:
         return []
 
