@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 from perdure.cli.listing import NOTHING_NEW
 from perdure.cli.render import Console
+from perdure.cli.signals import Signals
 from perdure.cli.words import duration
 from perdure.errors import ConflictError, PerdureError, TimeoutExpired
 from perdure.jobs.control import interrupt, kill
@@ -19,27 +18,6 @@ from perdure.model.job import Event, LogText
 
 KILL_S = 30.0
 EXIT_KILLED = 130
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-
-
-class Signals:
-    """How often the user, or whoever runs perdure, asked it to stop."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        """Count SIGINT and SIGTERM instead of ending; SIGHUP still ends perdure, not the job."""
-        before = {number: signal.signal(number, self._note) for number in STOPPING}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
 
 
 class Follower:
@@ -77,7 +55,7 @@ class Follower:
             PerdureError: its supervisor is gone, and nobody knows how the job ended.
             TimeoutExpired: it was killed, and something of it may still be there.
         """
-        with self._signals.caught():
+        with self._signals.counted():
             for item in follow(self.folder, stop=self.tick):
                 if item.attempt <= self._after:
                     continue

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from perdure.cli.render import Console
+from perdure.cli.signals import as_ctrl_c
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +23,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 if the interrupted training came to what the uninterrupted one came to."""
     from perdure.drill.demo import run_demo
 
-    run_demo(
-        Path(arguments.folder),
-        target=arguments.target,
-        report=console,
-        tell=lambda line: console.lines([line]),
-    )
+    with as_ctrl_c():
+        run_demo(
+            Path(arguments.folder),
+            target=arguments.target,
+            report=console,
+            tell=lambda line: console.lines([line]),
+        )
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.arguments import tolerance, whole_number
 from perdure.cli.nearest import did_you_mean
 from perdure.cli.render import Console
+from perdure.cli.signals import as_ctrl_c
 from perdure.errors import DifferenceError
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         seed=arguments.seed,
         keep=arguments.keep,
     )
-    report = run_drill(open_workspace(Path.cwd()), options, console)
+    with as_ctrl_c():
+        report = run_drill(open_workspace(Path.cwd()), options, console)
     console.lines(lines(report))
     if report.passed:
         return 0
