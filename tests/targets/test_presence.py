@@ -32,9 +32,10 @@ def test_looking_never_looks_like_living(tmp_path: Path) -> None:
         assert not presence.is_alive(tmp_path)
 
 
-def test_without_locks_whoever_claimed_last_is_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a run folder on a file system without locks."""
+
     def refuse(fd: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -42,25 +43,33 @@ def test_without_locks_whoever_claimed_last_is_looked_for(
     folder = tmp_path / "brave $(x)"
     folder.mkdir()
     (folder / names.LOCK_FILE).touch()
-    assert not presence.is_alive(folder)
-    claim = folder / "gen-000001"
-    program = "import sys; print(); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as supervisor:
+    return folder
+
+
+def claim(folder: Path, pid: int, host: str) -> None:
+    (folder / "gen-000001").write_text(json.dumps({"pid": pid, "host": host}))
+
+
+def test_without_locks_whoever_claimed_last_is_looked_for(unlocked: Path) -> None:
+    argv = [sys.executable, "-c", "import sys; print(); sys.stdin.read()", str(unlocked)]
+    assert not presence.is_alive(unlocked)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as supervisor:
         assert supervisor.stdout is not None
         supervisor.stdout.readline()
-        claim.write_text(json.dumps({"pid": supervisor.pid, "host": socket.gethostname()}))
-        assert presence.is_alive(folder)
-        with pytest.raises(ConflictError), presence.held(folder):
+        claim(unlocked, supervisor.pid, socket.gethostname())
+        assert presence.is_alive(unlocked)
+        with pytest.raises(ConflictError), presence.held(unlocked):
             raise AssertionError("taken from the living")
         supervisor.kill()
-    assert not presence.is_alive(folder)
-    with presence.held(folder):
+    assert not presence.is_alive(unlocked)
+    with presence.held(unlocked):
         pass
-    claim.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-    assert not presence.is_alive(folder)  # the id is somebody else's by now
-    claim.write_text(json.dumps({"pid": 1, "host": "another"}))
-    assert presence.is_alive(folder)
-    claim.write_text("torn")
-    assert not presence.is_alive(folder)
+
+
+def test_without_locks_only_the_claimant_itself_counts(unlocked: Path) -> None:
+    claim(unlocked, os.getpid(), socket.gethostname())
+    assert not presence.is_alive(unlocked)  # the id is somebody else's by now
+    claim(unlocked, 1, "another")
+    assert presence.is_alive(unlocked)
+    (unlocked / "gen-000001").write_text("torn")
+    assert not presence.is_alive(unlocked)
