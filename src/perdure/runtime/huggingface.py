@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import os
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional
 
 from perdure.runtime import guest, loader
@@ -286,6 +287,9 @@ class Course:
         trainer = self._trainer
         fields = dataclasses.fields(trainer.state)
         kept = {f.name: getattr(trainer.state, f.name) for f in fields if f.name not in _NOT_KEPT}
+        best, folder = trainer.state.best_model_checkpoint, trainer.args.output_dir
+        # Without the folder: the same training elsewhere is in the same state.
+        kept["best_model_checkpoint"] = best and os.path.relpath(best, folder)
         kept["log_history"] = [_untimed(row) for row in trainer.state.log_history]
         gathered = {name: getattr(trainer, name) for name in _GATHERED}
         callbacks = [callback.state() for callback in self._lasting()]
@@ -296,6 +300,10 @@ class Course:
         assert isinstance(saved, dict)
         for name, value in saved["state"].items():
             setattr(self._trainer.state, name, value)
+        best = saved["state"]["best_model_checkpoint"]
+        if best:
+            folder = self._trainer.args.output_dir
+            self._trainer.state.best_model_checkpoint = os.path.join(folder, best)
         for name, value in saved["gathered"].items():
             setattr(self._trainer, name, value)
         for callback, kept in zip(self._lasting(), saved["callbacks"]):

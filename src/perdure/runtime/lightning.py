@@ -17,7 +17,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional
 
-from perdure.runtime import guest, loader
+from perdure.runtime import guest, libraries, loader
 from perdure.runtime.faults import MisuseError
 from perdure.runtime.run import Run
 
@@ -154,7 +154,6 @@ class Feed:
         self._loader: Optional[loader.Loader] = None
         self._out = False
         self._progress: Optional[Mapping[str, object]] = None
-        self._pending: Dict[str, State] = {}
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -196,12 +195,6 @@ class Feed:
             self._guest.used(1)
             self._guest.step(end=True)
         self._guest.leave()
-        if self._pending:
-            lost = ", ".join(sorted(self._pending))
-            self._pending = {}
-            self._guest.attempt.keeper.warn(
-                f"logged before the interruption only, and so left out of this epoch's mean: {lost}"
-            )
 
     def _arrive(self, start: int) -> None:
         """Give the loops exactly the progress they had, now that they are where they were."""
@@ -251,27 +244,39 @@ class Feed:
             "logger": dict(connector._logged_metrics),
             "bar": dict(connector._progress_bar_metrics),
             "stop": self._trainer.should_stop,
-            "values": {key: _accumulated(metric) for key, metric in results.items()},
+            "values": [_gathered(one) for one in results.values() if not one.has_reset],
         }
 
     def put_logged(self, saved: object) -> None:
-        """Put it back; a value that was not logged yet waits until it is."""
+        """Put it back, values that are not logged again in this epoch too."""
         assert isinstance(saved, dict)
         connector = self._trainer._logger_connector
+        for kept in saved["values"]:
+            self._log_again(kept)
         connector._first_loop_iter, connector._current_fx = saved["first"], saved["hook"]
         connector._callback_metrics = saved["callback"]
         connector._logged_metrics = saved["logger"]
         connector._progress_bar_metrics = saved["bar"]
         self._trainer.should_stop = saved["stop"]
-        epoch_loop = self._trainer.fit_loop.epoch_loop
-        self._pending = {}
-        for key, values in saved["values"].items():
-            if key in epoch_loop._results:
-                _accumulate(epoch_loop._results[key], values)
-            elif not values["has_reset"]:
-                self._pending[key] = values
-        if self._pending:
-            epoch_loop._results = _waiting(epoch_loop._results, self._pending)
+
+    def _log_again(self, kept: Mapping[str, Mapping[str, object]]) -> None:
+        """Have one value known under its terms, then give it the sums it had."""
+        module, how = self._trainer.lightning_module, dict(kept["how"])
+        attribute = how["metric_attribute"]
+        torch = libraries.torch()
+        assert torch is not None
+        results = self._trainer.fit_loop.epoch_loop._results
+        nothing = torch.zeros((), device=module.device)
+        results.log(
+            value=module.get_submodule(attribute) if attribute else nothing,
+            sync_dist_fn=self._trainer.strategy.reduce,
+            batch_size=1,
+            **how,
+        )
+        metric = results[f"{how['fx']}.{how['name']}"]
+        for name, value in kept["sums"].items():
+            setattr(metric, name, value)
+        metric._computed = None
 
     def metrics(self) -> State:
         """Return the state of the module's torchmetrics, which is in no state_dict."""
@@ -292,32 +297,21 @@ class Feed:
                 metric._computed = None
 
 
-_ACCUMULATED = ("value", "cumulated_batch_size", "has_reset", "_update_count")
+_TERMS = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph")
+_SUMS = ("value", "cumulated_batch_size", "_update_count", "_forward_cache")
 
 
-def _accumulated(metric: object) -> State:
-    """Return the sums of one logged value; of a torchmetrics object only whether it is in use."""
-    names = _ACCUMULATED if getattr(metric, "is_tensor", False) else ("has_reset",)
-    return {name: getattr(metric, name) for name in names if hasattr(metric, name)}
-
-
-def _accumulate(metric: object, values: State) -> None:
-    for name, value in values.items():
-        setattr(metric, name, value)
-    metric._computed = None  # type: ignore[attr-defined]
-
-
-def _waiting(results: object, pending: Dict[str, State]) -> object:
-    """Return the same results, which give each value its sums when it is first logged again."""
-    kind: type = type(results)
-
-    def take(self: Dict[str, object], key: str, metric: object) -> None:
-        dict.__setitem__(self, key, metric)
-        if key in pending:
-            _accumulate(metric, pending.pop(key))
-
-    results.__class__ = type(kind.__name__, (kind,), {"__setitem__": take})
-    return results
+def _gathered(metric: object) -> State:
+    """Return the terms under which a value is logged, and its sums; a torchmetric has its own."""
+    meta = metric.meta  # type: ignore[attr-defined]
+    how: State = {name: getattr(meta, name) for name in (*_TERMS, "metric_attribute")}
+    how["reduce_fx"] = meta.reduce_fx.__name__
+    how["sync_dist"], how["rank_zero_only"] = meta.sync.should, meta.sync.rank_zero_only
+    names = _SUMS if metric.is_tensor else _SUMS[2:]  # type: ignore[attr-defined]
+    return {
+        "how": how,
+        "sums": {one: getattr(metric, one) for one in names if hasattr(metric, one)},
+    }
 
 
 def _not_begun(saved: Mapping[str, object]) -> Dict[str, Dict[str, int]]:
