@@ -17,10 +17,10 @@ from typing import Callable, List
 from perdure.runtime.staging import PAGE
 
 # One write fills the disk's queue; few calls also mean few waits for the interpreter's lock.
-WRITE_BYTES = 64 << 20
-# Several readers at once: one faults its memory in while the disk works for the others.
-READ_BYTES = 16 << 20
-READERS = 4
+WRITE_BYTES = 256 << 20
+# Two readers: one faults its memory in while the disk works for the other; more only contend.
+READ_BYTES = 32 << 20
+READERS = 2
 _DIRECT_FROM_BYTES = 1 << 20
 _DIRECT = getattr(os, "O_DIRECT", 0)
 # A small file is written in as many parts too, so that a drill can interrupt it between them.

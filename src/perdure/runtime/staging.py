@@ -100,17 +100,26 @@ def address(memory: mmap.mmap) -> int:
 
 
 def prefault(memory: mmap.mmap) -> None:
-    """Touch every page of `memory`, which must hold nothing yet; other threads run meanwhile.
+    """Touch every page of `memory`, which must hold nothing yet; other threads run meanwhile."""
+    if not populate(memory):
+        ctypes.memset(address(memory), 0, len(memory))
+
+
+def populate(memory: mmap.mmap) -> bool:
+    """Have the kernel back every page and leave what is in them; say whether it can.
 
     In parts: while the kernel fills memory, no other thread of the process can map any. And not
     through `mmap.madvise`, which keeps the interpreter's lock: seconds, for a large memory.
     """
     advise = _advise()
+    if advise is None:
+        return False
     start = address(memory)
     for offset in range(0, len(memory), _TOUCH_BYTES):
         size = min(_TOUCH_BYTES, len(memory) - offset)
-        if advise is None or advise(start + offset, size, _POPULATE_WRITE) != 0:
-            ctypes.memset(start + offset, 0, size)
+        if advise(start + offset, size, _POPULATE_WRITE) != 0:
+            return False
+    return True
 
 
 def _advise() -> Optional[Callable[[int, int, int], int]]:

@@ -231,7 +231,12 @@ class Store:
             raise CorruptError(f"`{file}` has {size} bytes, its manifest says {nbytes}")
         memory = staging.allocate(nbytes)
         whole = xxhash.xxh3_128()
-        disk.read(file, memory, nbytes, whole.update)
+        # Fresh memory costs as much as the reading: the kernel fills it beside the disk's work.
+        ahead = Background(lambda: staging.populate(memory))
+        try:
+            disk.read(file, memory, nbytes, whole.update)
+        finally:
+            ahead.join()
         if whole.hexdigest() != meta["state_xxh3_128"]:
             raise CorruptError(f"`{file}` is not what was written: its digest differs")
         return Loaded(name, meta, memory, staging.read_places(memory, nbytes))
