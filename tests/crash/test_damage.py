@@ -26,7 +26,12 @@ def save(folder: Path, store: Store, step: int) -> None:
     encoded = state.encode({"x": np.full(700, step, dtype=np.int16)}, "x")
     pen = Writer(store, Solo(), None)
     layout = pen.staging.fill(encoded.arrays)
-    meta = {"format": FORMAT, "step": step, "tree": encoded.tree, "versions": {"world": 1}}
+    meta = {
+        "format": FORMAT,
+        "step": step,
+        "tree": {"items": encoded.tree},
+        "versions": {"world": 1},
+    }
     pen.start(Snapshot(step, "test", layout, encoded.arrays, meta, [], None))
     outcome = pen.wait()
     assert outcome is not None
@@ -180,11 +185,17 @@ def test_a_place_outside_the_file_is_refused() -> None:
 
 def test_the_digest_of_the_weights_depends_on_every_array() -> None:
     tensors = {f"items/model/{i}": {"hash": "0", "dtype": "f", "shape": [1]} for i in range(3)}
-    before = writer.weights_digest(tensors, ["model"])
-    assert writer.weights_digest(tensors, []) == before
-    assert writer.weights_digest({**tensors, "rng/x": {**tensors["items/model/0"]}}, ["model"]) == (
-        before
-    )
+    before = writer.weights_digest(tensors, ["model"], {})
+    assert writer.weights_digest(tensors, [], {}) == before
+    others = {**tensors, "rng/x": tensors["items/model/0"]}
+    assert writer.weights_digest(others, ["model"], {}) == before
+    assert writer.weights_digest(others, [], {}) == before
     for name, tensor in tensors.items():
         changed = {**tensors, name: {**tensor, "hash": "1"}}
-        assert writer.weights_digest(changed, ["model"]) != before
+        assert writer.weights_digest(changed, ["model"], {}) != before
+
+
+def test_without_a_model_plain_values_count_as_well() -> None:
+    one, two = ({"tree": {"items": {"state": {"n": number}}}} for number in (1, 2))
+    assert writer.weights_digest({}, [], one) != writer.weights_digest({}, [], two)
+    assert writer.weights_digest({}, ["model"], one) == writer.weights_digest({}, ["model"], two)

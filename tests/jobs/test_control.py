@@ -10,7 +10,7 @@ import pytest
 
 from perdure.errors import ConflictError
 from perdure.jobs import folder as folders
-from perdure.jobs.control import interrupt, kill
+from perdure.jobs.control import interrupt, kill, wait_until_stopped
 from perdure.jobs.launch import JobRequest, resume, start, submit
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.workspace import Workspace
@@ -57,6 +57,7 @@ def test_an_interrupted_job_saves_and_stops(workspace: Workspace) -> None:
     record = submitted(workspace, FOREVER)
     start(workspace, record)
     until_step(record)
+    assert not wait_until_stopped(record.folder, timeout_s=0)
     interrupt(record.folder, reason='a "reason"\nwith $(everything)', deadline=None)
     status = until_state(record, State.INTERRUPTED)
     saved = int((record.folder / "outputs" / "step").read_text())

@@ -94,7 +94,7 @@ VERBS = (
     Verb(
         "kill",
         STOP,
-        "end jobs for good, without a save",
+        "end jobs for good, and within seconds",
         "JOB... | --all",
         ("perdure kill brave", "perdure kill --all --yes"),
     ),

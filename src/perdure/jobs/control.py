@@ -21,6 +21,7 @@ from perdure.targets.protocol import Confirmation, Handle, Notice, Target
 from perdure.targets.registry import LOCAL, open_target
 
 EXIT_CANCELLED = 130
+POLL_S = 0.05
 
 
 def interrupt(folder: Path, *, reason: str, deadline: float | None = None) -> None:
@@ -37,6 +38,18 @@ def interrupt(folder: Path, *, reason: str, deadline: float | None = None) -> No
         )
     with storing("the notice"):
         _target(folder).interrupt(_handle(folder), Notice(reason, deadline))
+
+
+def wait_until_stopped(
+    folder: Path, *, timeout_s: float, pause: Callable[[float], None] = time.sleep
+) -> bool:
+    """Return whether a job's supervisor was gone within the time. Reads the disk."""
+    until = time.monotonic() + timeout_s
+    while folders.is_alive(folder):
+        if time.monotonic() > until:
+            return False
+        pause(POLL_S)
+    return True
 
 
 def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.time) -> Confirmation:

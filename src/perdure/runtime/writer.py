@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class Writer:
             **snapshot.meta,
             **shard,
             "tensors": tensors,
-            "weights": weights_digest(tensors, snapshot.weights),
+            "weights": weights_digest(tensors, snapshot.weights, snapshot.meta),
         }
 
 
@@ -138,11 +139,18 @@ def hashes(buffer: staging.Staging, found: Mapping[str, Array]) -> Dict[str, Dic
     return described
 
 
-def weights_digest(tensors: Mapping[str, Mapping[str, object]], items: List[str]) -> str:
-    """Return one digest over the arrays of the items that are models; of all where none is."""
-    prefixes = tuple(f"items/{name}/" for name in items)
-    chosen = [name for name in tensors if not items or name.startswith(prefixes)]
-    text = "\n".join(
+def weights_digest(
+    tensors: Mapping[str, Mapping[str, object]], items: List[str], meta: Mapping[str, object]
+) -> str:
+    """Return one digest over the arrays of the items that are models.
+
+    Where none is, over all that is tracked: arrays, and plain values as the manifest has them.
+    """
+    prefixes = tuple(f"items/{name}/" for name in items) or ("items/",)
+    chosen = [name for name in tensors if name.startswith(prefixes)]
+    tree = meta.get("tree")
+    values = tree["items"] if isinstance(tree, dict) and not items else None
+    text = json.dumps(values, sort_keys=True) + "\n".join(
         f"{name} {tensors[name]['dtype']} {tensors[name]['shape']} {tensors[name]['hash']}"
         for name in sorted(chosen)
     )
