@@ -41,7 +41,7 @@ def save(folder: Path, store: Store, step: int) -> None:
 def values(loaded: Loaded | None) -> int:
     """Return the step that the loaded array holds throughout."""
     assert loaded is not None
-    tree = state.decode(loaded.meta["tree"], loaded.fetch)  # type: ignore[arg-type]
+    tree = state.decode(loaded.meta["tree"]["items"], loaded.fetch)  # type: ignore[index]
     assert isinstance(tree, dict)
     found = {int(value) for value in tree["x"]}
     assert len(found) == 1
