@@ -110,3 +110,15 @@ def test_what_cannot_be_sent_is_dropped(tmp_path: Path) -> None:
 def test_a_person_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     control.say("hello")
     assert capsys.readouterr().err == "perdure: hello\n"
+
+
+def test_a_number_that_is_now_another_connection_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "attempts").mkdir()
+    with socket.socket(socket.AF_INET) as somebody:
+        environ = {names.CTL_FD: str(somebody.fileno()), names.ATTEMPT: "3"}
+        line = Control(environ, str(tmp_path), 3)
+        line.send("hello")
+        assert not line.connected
+        assert somebody.fileno() >= 0
+        somebody.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    assert "hello" in (tmp_path / "attempts" / "000003.ctl").read_text()

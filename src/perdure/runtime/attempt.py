@@ -55,7 +55,10 @@ class Attempt:
         self.seed = settings.seed
         self.position = Position(self.settle)
         # One rank speaks and listens for all: they would take each other's words off the line.
-        heard = environ if given and group.rank == 0 else {}
+        heard = dict(environ) if given and group.rank == 0 else {}
+        if group.world > 1:
+            # torchrun closes the line; by now its number can be any connection between the ranks.
+            heard.pop(names.CTL_FD, None)
         # The supervisor's number: torchrun may start the ranks again within one attempt.
         number = int(environ.get(names.ATTEMPT) or self.generation)
         self.line = control.Control(heard, str(folder), number)

@@ -106,6 +106,10 @@ def _open(number: Optional[str]) -> Optional[socket.socket]:
         channel = socket.socket(fileno=int(number))
     except OSError:
         return None
+    if channel.family != socket.AF_UNIX:
+        # A launcher has closed the line, and the number is now a connection of somebody else's.
+        channel.detach()
+        return None
     channel.set_inheritable(False)
     return channel
 

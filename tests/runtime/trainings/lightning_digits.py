@@ -20,7 +20,7 @@ OPTIONS = json.loads(os.environ.get("OPTIONS", "{}"))
 WORKERS = int(os.environ.get("WORKERS", "0"))
 
 
-class Classifier(L.LightningModule):  # type: ignore[misc, name-defined]
+class Classifier(L.LightningModule):  # type: ignore[name-defined]
     def __init__(self) -> None:
         super().__init__()
         self.save_hyperparameters({"unsupported": object()}, logger=False)
@@ -61,7 +61,7 @@ class Classifier(L.LightningModule):  # type: ignore[misc, name-defined]
         }
 
 
-class Data(L.LightningDataModule):  # type: ignore[misc, name-defined]
+class Data(L.LightningDataModule):  # type: ignore[name-defined]
     def train_dataloader(self) -> object:
         return torch.utils.data.DataLoader(
             Digits(0, 310), batch_size=32, shuffle=True, num_workers=WORKERS
