@@ -34,16 +34,34 @@ def test_a_signal_sets_the_flag_and_nothing_else(number: signal.Signals) -> None
     assert found.deadline is not None
 
 
-def test_the_first_word_counts_and_a_second_ctrl_c_stops_at_once() -> None:
+def test_the_first_word_counts() -> None:
     notices = Notices(None, grace_s=5)
     notices.install()
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGUSR2)
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        os.kill(os.getpid(), number)
     found = notices.pending()
     assert found is not None
     assert found.reason == "SIGTERM"
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    Notices(None, grace_s=5).install()
+    os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_process_about_to_end_hears_nothing_more() -> None:
+    notices = Notices(None, grace_s=5)
+    notices.install()
+    thread = threading.Thread(target=notices.mute)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) == notices._on_signal
+    notices.mute()
+    for number in notice.SIGNALS:
+        os.kill(os.getpid(), number)
+    assert notices.pending() is None
 
 
 def test_a_touched_file_is_a_notice_once(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +44,10 @@ def cell_width(text: str) -> int:
 
 def letter_width(letter: str) -> int:
     """Return how many places one letter takes."""
+    if letter.isascii():
+        return 1
+    import unicodedata
+
     if unicodedata.combining(letter):
         return 0
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1

@@ -41,6 +41,20 @@ def open_workspace(start: Path) -> Workspace:
     return Workspace(load_project(root), load_settings(root))
 
 
+def locate_workspace(start: Path) -> Workspace:
+    """Return the workspace without its tasks, environment and settings: where its jobs are.
+
+    It is all that looking at run folders needs, and costs no decoding. Touches the disk.
+
+    Raises:
+        UsageError: there is no project there.
+    """
+    from perdure.project.find import find_project
+
+    root = find_project(start)
+    return Workspace(Project(root, root.name, "", {}), Settings())
+
+
 def make_state_folder(project: Project) -> Path:
     """Return the folder of what perdure keeps for itself, made and hidden from git."""
     project.state.mkdir(parents=True, exist_ok=True)

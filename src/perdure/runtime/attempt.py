@@ -109,7 +109,7 @@ class Attempt:
         self.keeper.interval.start(time.monotonic())
         self._tell_restored(meta, time.monotonic() - began)
         if not self.position.replaying:
-            self.settle()
+            self._arrive()
 
     def _take_over(self, meta: Mapping[str, object]) -> None:
         self.seed = int(str(meta["seed"]))
@@ -138,10 +138,14 @@ class Attempt:
         probe.reach("restored", step=step)
 
     def settle(self) -> None:
-        """Put back once more what a replay has touched, and the generators."""
+        """Put back once more what a replay has touched: it has come to the snapshot's place."""
+        self.keeper.settle()
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """Put the generators back where the snapshot was taken, and let go of it."""
         states = self.keeper.generators("rng")
         if states is not None:
-            self.keeper.settle()
             self.put_generators(states)
         self.trace("restored")
         self.keeper.release()
@@ -231,6 +235,7 @@ class Attempt:
             self.line.send("exiting", code=code, step=step, durable_step=durable, reason=reason)
             where = "nothing is durable yet" if durable is None else f"step {durable} is durable"
             control.say(f"interrupted ({reason}) at step {step}; {where}")
+        self.notices.mute()
         raise Interrupted(names.EXIT_INTERRUPTED)
 
     # -- saving -------------------------------------------------------------------------------

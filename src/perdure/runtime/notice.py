@@ -40,12 +40,23 @@ class Notices:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
-        if self._flag is not None and number == signal.SIGINT:
+        again = self._flag is not None and self._flag.reason == signal.SIGINT.name
+        if again and number == signal.SIGINT:
             # Asked a second time at the keyboard: stop at once, as Python does.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt
         if self._flag is None:
             self._flag = Notice(signal.Signals(number).name, time.time() + self.grace_s)
+
+    def mute(self) -> None:
+        """Ignore the signals from now on: the process is about to end with a code of its own.
+
+        Python gives them back to the system while it shuts down, and one that came then would make
+        a death by signal of an end that had said what is durable.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
     def give(self, notice: Notice) -> None:
         """Set the flag for another reason."""

@@ -34,11 +34,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after listing the jobs."""
     from perdure.cli import listing
     from perdure.jobs.ledger import statuses
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace
 
     if arguments.names:
         return write_names(arguments.names, console)
-    workspace = open_workspace(Path.cwd())
+    workspace = locate_workspace(Path.cwd())
     if arguments.watch:
         console.watch(lambda: current(workspace, every=arguments.all), EVERY_S)
         return 0
