@@ -17,7 +17,7 @@ from pathlib import Path
 from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.lifecycle import status_in, unreadable
-from perdure.jobs.workspace import Workspace
+from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 
 LEDGER = "ledger.db"
@@ -75,6 +75,10 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
     Not `all`: those that have not ended, and the ten that were submitted last of those that have.
     """
     project = workspace.project
+    if project.results.is_dir() and not project.state.is_dir():
+        # Run folders that came from elsewhere: without a ledger each look would read them all.
+        with contextlib.suppress(OSError):
+            make_state_folder(project)
     with _uncollected(), _opened(project.state / LEDGER) as database:
         found = _read(database, project.results, _SELECT if all else _SELECT_FEW)
     found.sort(key=lambda status: (status.record.submitted, status.record.job))
