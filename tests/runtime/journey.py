@@ -14,15 +14,16 @@ from tests.runtime.forkserver import Forkserver
 
 @dataclass(frozen=True)
 class Cut:
-    """An interruption: `do` it when the batch after step `step` is about to be used."""
+    """An interruption: `do` it when a point (a batch is about to be used) is reached at a step."""
 
     do: str
     step: int
     save_every: int = 0
+    point: str = "fetch"
 
     @property
     def order(self) -> str:
-        action = {"point": "fetch", "step": self.step, "do": self.do}
+        action = {"point": self.point, "step": self.step, "do": self.do}
         return json.dumps({"actions": [action], "save_every": self.save_every})
 
 
