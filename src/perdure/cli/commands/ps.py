@@ -74,7 +74,7 @@ def count_jobs(workspace: Workspace) -> int:
         names = os.listdir(workspace.project.results)  # noqa: PTH208 - names, not paths
     except OSError:
         return 0
-    return sum(name.replace("-", "").isalnum() for name in names)
+    return len([name for name in names if "." not in name])
 
 
 def write_names(kind: str, console: Console) -> int:
