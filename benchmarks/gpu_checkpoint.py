@@ -36,7 +36,12 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("not run: no CUDA device")
         return
-    training = states.Training(options.mib, stepped=False)
+    measure_copies(options.mib, options.turns)
+
+
+def measure_copies(mib: int, turns: int) -> None:
+    """Measure saves from the GPU against one copy of the same bytes to pinned memory."""
+    training = states.Training(mib, stepped=False)
     training.model.cuda()
     size = training.nbytes()
     source = torch.empty(size, dtype=torch.uint8, device="cuda")
@@ -55,9 +60,7 @@ def main() -> None:
             return stall
 
         save()
-        found = measure.in_turns(
-            {"copy": lambda: to_pinned(source, target), "save": save}, options.turns
-        )
+        found = measure.in_turns({"copy": lambda: to_pinned(source, target), "save": save}, turns)
     lines = [
         measure.line("copy to pinned memory", found["copy"]),
         measure.against("perdure: stall", found["save"], found["copy"], at_most=1.2),

@@ -8,6 +8,7 @@ a save is timed to the end of its write. That cost is spread over the interval t
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -36,20 +37,25 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=96)
     parser.add_argument("--turns", type=int, default=12)
     options = parser.parse_args()
-    training = states.Training(options.mib)
+    finish(*measure_saves(options.mib, options.turns))
+
+
+def measure_saves(mib: int, turns: int) -> tuple[dict[str, list[float]], list[float], list[float]]:
+    """Return the seconds of blocks of steps with and without a save, the stalls and the writes."""
+    training = states.Training(mib)
     batch = torch.randn(64, states.WIDTH)
     with tempfile.TemporaryDirectory() as name:
         keeper = states.keeper(Path(name) / "run", training)
         keeper.prepare(states.generators())
         one = min(steps(training, batch, 5) for _ in range(3)) / 5
+        numbers = itertools.count(1)
         count = max(5, round(1.0 / one))  # a block of about a second: longer than a write
-        number, stalls, writes = 0, [], []
+        stalls: list[float] = []
+        writes: list[float] = []
 
         def saving() -> float:
-            nonlocal number
-            number += 1
             began = time.perf_counter()
-            keeper.save(states.meta(number), states.generators())
+            keeper.save(states.meta(next(numbers)), states.generators())
             stalls.append(time.perf_counter() - began)
             steps(training, batch, count)
             keeper.finish()
@@ -61,9 +67,9 @@ def main() -> None:
         stalls.clear()
         writes.clear()
         found = measure.in_turns(
-            {"plain": lambda: steps(training, batch, count), "saving": saving}, options.turns
+            {"plain": lambda: steps(training, batch, count), "saving": saving}, turns
         )
-    finish(found, stalls, writes)
+    return found, stalls, writes
 
 
 def finish(found: dict[str, list[float]], stalls: list[float], writes: list[float]) -> None:

@@ -76,9 +76,16 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--folder", help="on the disk to measure; default: the temporary folder")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+    finish(*measure_restores(options.mib, options.turns, options.folder))
+
+
+def measure_restores(
+    mib: int, turns: int, parent: str | None
+) -> tuple[dict[str, list[float]], float, float]:
+    """Return the seconds of cold reads and restores, the state's MiB, and the staging buffer's."""
+    with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name) / "run"
-        training = states.Training(options.mib)
+        training = states.Training(mib)
         before = resident_mib()
         restore_only = states.keeper(folder, training)
         restore_only.save(states.meta(1), states.generators())
@@ -91,11 +98,15 @@ def main() -> None:
         found = measure.in_turns(
             {
                 "cold": lambda: cold_read(path, memoryview(memory)),
-                "restore": lambda: restore(folder, options.mib, path),
+                "restore": lambda: restore(folder, mib, path),
             },
-            options.turns,
+            turns,
         )
-    size = training.nbytes() / 2**20
+    return found, training.nbytes() / 2**20, staged
+
+
+def finish(found: dict[str, list[float]], size: float, staged: float) -> None:
+    """Report how fast a state comes back."""
     measure.report(
         "restore",
         [

@@ -18,6 +18,8 @@ SHARED = {
     "perdure.runtime.metrics",
     "perdure.runtime.result",
 }
+#: What a training imports: doors to the runtime.
+TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {"perdure.runtime.names", "perdure.runtime.generation"}
 #: Ours, and what the machine's start-up brings (an editable install's finder).
 OURS = {"perdure", "__main__"}
@@ -88,7 +90,7 @@ def test_the_supervisor_needs_the_standard_library_only() -> None:
 def test_the_rest_imports_only_the_shared_part_of_the_runtime() -> None:
     offenders = {}
     for path in python_files("src"):
-        if package(path).startswith("perdure.runtime") or package(path) == "perdure":
+        if package(path).startswith("perdure.runtime") or package(path) in TRAININGS:
             continue
         runtime = {
             name for name in imported(path, nested=True) if name.startswith("perdure.runtime.")

@@ -45,7 +45,7 @@ def test_all_problems_of_pyproject_at_once(project: Path) -> None:
     file = project / "pyproject.toml"
     text = file.read_text().replace("[tool.perdure.tasks]", 'grace = 3\n[tool.perdure.taks]\na="b"')
     file.write_text(text)
-    ended = perdure("ps", cwd=project)
+    ended = perdure("run", "train", cwd=project)
     assert ended.code == 2
     assert ended.err.startswith("error: ")
     assert "tool.perdure.grace" in ended.err

@@ -137,7 +137,7 @@ import os, sys
 sys.modules["msgspec"] = None
 os.chdir({str(tmp_path)!r})
 from perdure.cli.main import main
-sys.exit(main(["ps"]))
+sys.exit(main(["run", "a"]))
 """
     assert is_one_error(python(program), 4, "`msgspec`", "pip install 'perdure[cli]'")
 

@@ -54,14 +54,7 @@ class Attempt:
         self.generation = group.claim(str(folder), int(given) if given else None)
         self.seed = settings.seed
         self.position = Position(self.settle)
-        # One rank speaks and listens for all: they would take each other's words off the line.
-        heard = dict(environ) if given and group.rank == 0 else {}
-        if group.world > 1:
-            # torchrun closes the line; by now its number can be any connection between the ranks.
-            heard.pop(names.CTL_FD, None)
-        # The supervisor's number: torchrun may start the ranks again within one attempt.
-        number = int(environ.get(names.ATTEMPT) or self.generation)
-        self.line = control.Control(heard, str(folder), number)
+        self.line = _line(environ if given else {}, folder, group, self.generation)
         # A supervisor that is connected watches the touched file itself, and sends a signal.
         touched = environ.get(names.PREEMPT_FILE) or str(folder / names.PREEMPT)
         self.notices = Notices(
@@ -290,6 +283,19 @@ class Attempt:
             digests["position"] = keeping.digest(self.position.snapshot())
             digests["metrics"] = str(self.place().logged[1])
             probe.record(kind, self.position.step, digests)
+
+
+def _line(
+    environ: Mapping[str, str], folder: Path, group: ranks.Ranks, generation: int
+) -> control.Control:
+    # One rank speaks and listens for all: they would take each other's words off the line.
+    heard = dict(environ) if group.rank == 0 else {}
+    if group.world > 1:
+        # torchrun closes the line; by now its number can be any connection between the ranks.
+        heard.pop(names.CTL_FD, None)
+    # The supervisor's number: torchrun may start the ranks again within one attempt.
+    number = int(environ.get(names.ATTEMPT) or generation)
+    return control.Control(heard, str(folder), number)
 
 
 def _seconds_left(notice: Notice) -> float:

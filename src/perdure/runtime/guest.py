@@ -45,7 +45,8 @@ class Guest:
         return self._position.replaying
 
     def restore(self) -> None:
-        """Put the newest checkpoint back into what is tracked."""
+        """Put the newest checkpoint back into what is tracked, and take the signals once more."""
+        self.attempt.notices.install()
         self.attempt.begin()
 
     def ahead(self) -> int:

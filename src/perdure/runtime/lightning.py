@@ -21,10 +21,6 @@ from perdure.runtime import guest, libraries, loader
 from perdure.runtime.faults import MisuseError
 from perdure.runtime.run import Run
 
-if TYPE_CHECKING:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-    from lightning.pytorch.loggers import Logger
-
 State = Dict[str, object]
 
 
@@ -36,7 +32,10 @@ def _lightning() -> ModuleType:
     return importlib.import_module("lightning.pytorch")
 
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.loggers import Logger
+else:
     _found = _lightning()
     Callback = _found.Callback
     Logger = importlib.import_module(f"{_found.__name__}.loggers").Logger
@@ -106,8 +105,8 @@ class PerdureCallback(Callback):
     def on_train_epoch_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """End the epoch's last step."""
         del trainer, pl_module
-        if self._feed is not None:
-            self._feed.end_epoch()
+        assert self._feed is not None
+        self._feed.end_epoch()
 
     def on_fit_end(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         """Make the end durable."""
