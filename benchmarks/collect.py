@@ -1,0 +1,106 @@
+"""Gathers what the benchmarks measured into results.json, which table.py puts into the README.
+
+Run after `scripts/benchmark`: each claim is a row of a file in benchmarks/results/, with its limit
+and its peers from the same run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One line of the README's table: which rows of which file it is made of."""
+
+    text: str
+    file: str
+    row: str
+    limit: str
+    peers: tuple[tuple[str, str], ...] = ()
+
+
+CLAIMS = (
+    Claim(
+        "checkpoint of 1 GiB: how long the training waits",
+        "checkpoint",
+        "perdure: stall",
+        "memcpy, array by array, warm",
+        (
+            ("torch.save + fsync", "torch.save + fsync: stall"),
+            ("safetensors + fsync", "safetensors + fsync: stall"),
+            ("DCP async", "dcp async: stall"),
+            ("DCP async, stager reused", "dcp async, reused: stall"),
+        ),
+    ),
+    Claim(
+        "... how long until it is durable",
+        "checkpoint",
+        "perdure: durable",
+        "raw O_DIRECT write + fsync",
+        (
+            ("torch.save + fsync", "torch.save + fsync: durable"),
+            ("safetensors + fsync", "safetensors + fsync: durable"),
+            ("DCP async", "dcp async: durable"),
+            ("DCP async, stager reused", "dcp async, reused: durable"),
+        ),
+    ),
+    Claim(
+        "restore of 1 GiB, verified and loaded (ratio of speeds)",
+        "restore",
+        "perdure: restore, verified and loaded",
+        "cold read of the file, O_DIRECT, warm memory",
+    ),
+    Claim(
+        "training with the tuned interval, over one interval",
+        "overhead",
+        "training with the tuned interval, to without",
+        "",
+    ),
+    Claim("`perdure --help`", "startup", "perdure --help", "python -c pass"),
+    Claim(
+        "`perdure ps` of 10,000 jobs, beyond `--help`", "startup", "  over --help, to 100 ms", ""
+    ),
+    Claim("`import perdure`, beyond bare Python", "startup", "  over bare Python, to 10 ms", ""),
+)
+
+
+def milliseconds(row: dict[str, object]) -> str:
+    """Return a row's best and median time."""
+    best, median = (float(str(row[key])) * 1e3 for key in ("best_s", "median_s"))
+    return f"{best:.1f} ms" if f"{best:.1f}" == f"{median:.1f}" else f"{best:.0f} ({median:.0f}) ms"
+
+
+def figure(claim: Claim, rows: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Return a claim as table.py takes it."""
+    row = rows[claim.row]
+    found: dict[str, object] = {"claim": claim.text, "ours": milliseconds(row)}
+    if claim.limit:
+        found["limit"] = f"{claim.limit}: {milliseconds(rows[claim.limit])}"
+    found |= {key: row[key] for key in ("ratio", "at_most", "at_least") if row[key] is not None}
+    if claim.peers:
+        found["peers"] = "; ".join(f"{name} {milliseconds(rows[at])}" for name, at in claim.peers)
+    return found
+
+
+def main() -> None:
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    rows = {name: {row["name"]: row for row in file["rows"]} for name, file in files.items()}
+    newest = max(files.values(), key=lambda file: str(file["measured"]))
+    torch = newest["versions"]["torch"]
+    content = {
+        "machine": f"{newest['machine']}, torch {torch}; best (median)",
+        "measured": newest["measured"],
+        "figures": [figure(claim, rows[claim.file]) for claim in CLAIMS],
+    }
+    text = json.dumps(content, indent=1) + "\n"
+    (HERE / "results.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
