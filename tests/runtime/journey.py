@@ -31,6 +31,17 @@ class Cut:
 CODES = {"term": names.EXIT_INTERRUPTED, "kill": -9}
 
 
+def resume_without(
+    server: Forkserver, folder: Path, options: Mapping[str, str], cut: Cut, item: str
+) -> Result | None:
+    """Run a training that is cut once, and resumed with one item left out; None where it fails."""
+    folder.mkdir()
+    environment, log = {**options, names.RUN_DIR: str(folder)}, folder.with_suffix(".log")
+    server.run({**environment, names.DRILL: cut.order}, log=log)
+    dropping = {**environment, names.DRILL: json.dumps({"drop": [item]})}
+    return read_result(str(folder)) if server.run(dropping, log=log) == [0] else None
+
+
 def travel(server: Forkserver, folder: Path, options: Mapping[str, str], *cuts: Cut) -> Result:
     """Run a training to its end, an attempt a cut and one more; return what it came to."""
     folder.mkdir()
