@@ -155,37 +155,43 @@ def test_another_number_of_ranks_is_refused_once_and_loses_nothing(
     assert attempt(server, folder) == [0] * WORLD
 
 
-def test_under_torchrun_and_the_supervisor(straight: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
+def supervised(folder: Path, aim: str) -> int:
+    """Run an attempt by torchrun under the supervisor; return the supervisor's exit code."""
     src = Path(group.__file__).parents[2]
-    training = str(TRAININGS / "ranks_digits.py")
+    supervisor = str(src / "perdure/runtime/supervisor/__main__.py")
+    options = ["--run-dir", str(folder), "--job", "job", "--seed", "5", "--cwd", str(folder)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(WORLD)]
-    command = [
-        *(sys.executable, "-I", "-S", str(src / "perdure/runtime/supervisor/__main__.py")),
-        *("--run-dir", str(folder), "--job", "job", "--seed", "5", "--cwd", str(tmp_path)),
-        "--",
-        *torchrun,
-        *("--master-addr", "127.0.0.1", "--master-port", str(free_port())),
-        training,
-    ]
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(src), str(TRAININGS.parents[2])]),
+        "AIM": aim,
     }
-    codes = [
-        subprocess.run(command, env={**environment, "AIM": aim}, timeout=100).returncode
-        for aim in ("2:10", "")
+    training = str(TRAININGS / "ranks_digits.py")
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        supervisor,
+        *options,
+        "--",
+        *torchrun,
+        *address,
+        training,
     ]
-    log = "".join(path.read_text() for path in sorted((folder / "logs").iterdir()))
-    assert codes == [75, 0], log
+    return subprocess.run(command, env=environment, timeout=100).returncode
+
+
+def test_under_torchrun_and_the_supervisor(straight: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    codes = [supervised(folder, "2:10"), supervised(folder, "")]
+    assert codes == [75, 0], "".join(p.read_text() for p in sorted((folder / "logs").iterdir()))
     assert len({stop["step"] for stop in ends(folder, 1)}) == 1
-    for number, ending in ((1, "exiting"), (2, None)):
+    for number, told in ((1, ["hello", "durable", "exiting"]), (2, ["hello", "restored"])):
         lines = (folder / "attempts" / f"{number:06d}.jsonl").read_text().splitlines()
         events = [json.loads(line)["event"] for line in lines]
-        assert events.count("hello") == 1
-        assert ending is None or events.count(ending) == 1
-        assert events.count("durable") == 1 or number == 2
+        assert [events.count(event) for event in told] == [1] * len(told), events
     assert result(folder).weights == result(straight).weights
     assert weights(folder) == weights(straight)

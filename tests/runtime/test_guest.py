@@ -92,18 +92,18 @@ def test_processes_that_the_run_does_not_know_of_are_refused(run: Run) -> None:
         Guest(run).check_world(4)
 
 
-def test_a_place_is_found_again(tmp_path: Path) -> None:
-    def attempt() -> Guest:
-        made = Guest(Run(Attempt(tmp_path, Settings(1, 3, 1000), Solo())))
-        made.run.track(state=state)
-        made.restore()
-        return made
+def tracking(folder: Path, state: dict[str, int]) -> Guest:
+    """Return a restored attempt that tracks a counter."""
+    made = Guest(Run(Attempt(folder, Settings(1, 3, 1000), Solo())))
+    made.run.track(state=state)
+    made.restore()
+    return made
 
-    state = {"count": 0}
-    visitor = attempt()
+
+def train(visitor: Guest, state: dict[str, int]) -> None:
+    """Train two epochs of five steps; ask for a checkpoint after the third step of the second."""
     for epoch in range(2):
-        assert visitor.ahead() == 0
-        assert visitor.enter(epoch) == 0
+        assert (visitor.ahead(), visitor.enter(epoch)) == (0, 0)
         for batch in range(5):
             visitor.hand_out(batch)
             state["count"] += 1
@@ -115,8 +115,12 @@ def test_a_place_is_found_again(tmp_path: Path) -> None:
         visitor.leave()
     visitor.attempt.keeper.finish()
 
+
+def test_a_place_is_found_again(tmp_path: Path) -> None:
+    state = {"count": 0}
+    train(tracking(tmp_path, state), state)
     state["count"] = -1
-    again = attempt()
+    again = tracking(tmp_path, state)
     assert (again.replaying, again.complete, again.run.epoch, again.ahead()) == (True, False, 1, 3)
     state["count"] = 1000  # what the way to that place has done
     again.prepare(1)
