@@ -88,14 +88,15 @@ def same_result(before: JobRecord, after: JobRecord) -> Comparison:
         return Comparison(False, f"`{missing}` saved nothing that could be compared")
     if first.step != second.step:
         return Comparison(False, f"step {first.step} against {second.step}")
-    if first.weights != second.weights:
+    if first.weights != second.weights and first.tensors != second.tensors:
         return Comparison(False, f"weights: {_first_tensor(first.tensors, second.tensors)}")
     rows = zip(read_rows(str(before.folder)), read_rows(str(after.folder)), strict=False)
     if first.metrics != second.metrics:
-        row = next((one for one, other in rows if one != other), None)
+        row = next((mine for mine, theirs in rows if mine != theirs), None)
         step = "their number" if row is None else f"first at step {row.get('step')}"
         return Comparison(False, f"metrics: {step}")
-    if (first.tensors, first.tree) != (second.tensors, second.tree):
+    one, other = ((end.weights, end.tensors, end.tree) for end in (first, second))
+    if one != other:
         return Comparison(False, "tracked values other than tensors, or random numbers")
     return Comparison(True, "", first.weights, first.rows)
 

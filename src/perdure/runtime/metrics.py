@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import weakref
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from perdure.runtime import generation, names
@@ -30,6 +31,7 @@ class Segment:
         os.makedirs(folder, exist_ok=True)
         flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_TRUNC
         self._fd = os.open(os.path.join(folder, self.name), flags, 0o644)
+        self._close = weakref.finalize(self, os.close, self._fd)
         # Its name is to be as durable as its rows: the folders it lies in are synced once.
         self._unsynced = [folder, run_dir]
         self._pending = bytearray()
@@ -76,8 +78,8 @@ class Segment:
             del self._unsynced[0]
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file, as happens also when nobody uses the segment any more."""
+        self._close()
 
 
 def read_rows(run_dir: str) -> List[Dict[str, object]]:

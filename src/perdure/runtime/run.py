@@ -171,9 +171,12 @@ class Run:
                 position.leave(POLL)
 
     def _heed_outside(self) -> None:
-        """Before the first epoch and after the last, everything is durable that ever will be."""
+        """Before the first epoch and after the last, everything is durable that ever will be.
+
+        Several ranks wait for the next boundary, so that none leaves the others alone.
+        """
         notice = self._attempt.pending()
-        if notice is not None:
+        if notice is not None and self.world == 1:
             self._attempt.leave(notice)
 
     def log(self, **values: object) -> None:

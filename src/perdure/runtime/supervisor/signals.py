@@ -49,7 +49,10 @@ class Signals:
 
     def wait(self, fds: Sequence[int], timeout_s: float) -> None:
         """Return when a signal came, a descriptor is readable or the time is over."""
-        ready, _, _ = select.select([self._reader, *fds], [], [], max(0.0, timeout_s))
+        poller = select.poll()  # select() refuses descriptors from 1024 on
+        for fd in (self._reader, *fds):
+            poller.register(fd, select.POLLIN)
+        ready = [fd for fd, _ in poller.poll(max(0.0, timeout_s) * 1000)]
         if self._reader in ready:
             os.read(self._reader, _DRAINED)
 
