@@ -39,6 +39,11 @@ def test_workers_may_come_and_go(tmp_path: Path, straight: Path) -> None:
     assert_same(tmp_path, straight)
 
 
+def test_workers_change_nothing(tmp_path: Path, straight: Path) -> None:
+    train(tmp_path, workers=1)
+    assert_same(tmp_path, straight)
+
+
 def test_a_touched_file_interrupts_and_does_not_loop(tmp_path: Path, straight: Path) -> None:
     def touch(run: Run, where: str) -> None:
         if run.step == 6 and where == "step":

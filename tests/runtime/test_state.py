@@ -7,7 +7,7 @@ import math
 import struct
 import sys
 import types
-from collections import Counter, OrderedDict, namedtuple
+from collections import Counter, OrderedDict, defaultdict, namedtuple
 
 import numpy as np
 import pytest
@@ -194,6 +194,7 @@ def loop() -> list[object]:
         ({"m": torch.empty(1, device="meta")}, "root/m"),
         ({"x~/y": lambda: 0}, "root/x~0~1y"),
         ({object(): 1}, "root"),
+        ({"d": defaultdict(int)}, "root/d"),
         (loop(), "root/0/again"),
     ],
 )
