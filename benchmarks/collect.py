@@ -39,6 +39,12 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "... the same wait, against one memcpy in one piece",
+        "checkpoint",
+        "perdure: stall, to one piece",
+        "memcpy, one piece, warm",
+    ),
+    Claim(
         "... how long until it is durable",
         "checkpoint",
         "perdure: durable",

@@ -89,6 +89,18 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
     return [status for status in found if status.record.job not in old]
 
 
+def count(workspace: Workspace) -> int:
+    """Return how many jobs the ledger knew when they were last listed. Reads the disk."""
+    with _opened(workspace.project.state / LEDGER) as database:
+        if database is None:
+            return 0
+        try:
+            (number,) = database.execute("SELECT COUNT(*) FROM jobs").fetchone()
+        except sqlite3.DatabaseError:
+            return 0
+    return int(number)
+
+
 def _read(database: sqlite3.Connection | None, results: Path, query: str) -> list[JobStatus]:
     now = dict(_folders(results))
     known = {job: inode for job, inode, _ in _known(database)}

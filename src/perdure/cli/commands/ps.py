@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after listing the jobs."""
     from perdure.cli import listing
-    from perdure.jobs.ledger import statuses
+    from perdure.jobs.ledger import count, statuses
     from perdure.jobs.workspace import locate_workspace
 
     if arguments.names:
@@ -49,7 +48,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.json([listing.job_json(status) for status in shown])
         return 0
     console.table(listing.job_table(shown, now))
-    more = 0 if arguments.all else count_jobs(workspace) - len(shown)
+    more = 0 if arguments.all else count(workspace) - len(shown)
     if more > 0:
         console.say(f"{counted(more, 'more job')}: perdure ps -a")
     lost = listing.lost(found)
@@ -66,15 +65,6 @@ def current(workspace: Workspace, *, every: bool) -> Table:
     now = time.time()
     found = statuses(workspace, all=every)
     return listing.job_table(found if every else listing.recent(found, now), now)
-
-
-def count_jobs(workspace: Workspace) -> int:
-    """Return how many jobs there are, by their folders' names alone."""
-    try:
-        names = os.listdir(workspace.project.results)  # noqa: PTH208 - names, not paths
-    except OSError:
-        return 0
-    return len([name for name in names if "." not in name])
 
 
 def write_names(kind: str, console: Console) -> int:
