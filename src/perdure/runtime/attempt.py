@@ -111,10 +111,10 @@ class Attempt:
         if isinstance(place, dict) and not probe.dropped("position"):
             self.position.restore(place)
         history = meta["interval"]
-        if isinstance(history, dict):
-            unannounced = meta["reason"] not in ("notice", "final")
-            self.keeper.interval.events = float(history["events"]) + unannounced
-            self.keeper.interval.observed_s = float(history["observed_s"])
+        assert isinstance(history, dict)
+        unannounced = meta["reason"] not in ("notice", "final")
+        self.keeper.interval.events = float(history["events"]) + unannounced
+        self.keeper.interval.observed_s = float(history["observed_s"])
         self.epoch_generators = self.keeper.generators("epoch_rng") or {}
 
     def _tell_restored(self, meta: Optional[Mapping[str, object]], seconds: float) -> None:
