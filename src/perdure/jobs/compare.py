@@ -200,5 +200,7 @@ def _fields(
 
 
 def _first_tensor(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    name = next((n for n in sorted({*before, *after}) if before.get(n) != after.get(n)), "")
+    # What is tracked first: a random generator's state says nothing about the weights.
+    names = sorted({*before, *after}, key=lambda name: (not name.startswith("items/"), name))
+    name = next((n for n in names if before.get(n) != after.get(n)), "")
     return f"first `{name}`"
