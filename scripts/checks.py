@@ -86,8 +86,7 @@ def test_checks(options: argparse.Namespace) -> list[Check]:
         Check(PYTEST, tool("coverage", "run", "-m", "pytest", *arguments), limit_s),
         Check(f"{COVERAGE}, combined", tool("coverage", "combine", "--quiet")),
         Check(f"{COVERAGE} of 90 %", tool("coverage", "report", "--fail-under=90")),
-        # 100 is the aim: what is left are a few branches of the framework callbacks and of forks.
-        covered("runtime", 99),
+        covered("runtime", 100),
         covered("model", 100),
     ]
 

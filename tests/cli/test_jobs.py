@@ -129,6 +129,19 @@ def test_clean_asks_first_and_deletes_what_has_ended(done: Path) -> None:
     assert list(results.iterdir()) == []
 
 
+def test_clean_asks_before_it_deletes_what_no_job_needs(done: Path) -> None:
+    assert perdure("clean", "results", "first", "--yes", cwd=done).code == 0
+    unnamed = done / ".perdure" / "snapshots" / ("0" * 64)
+    unnamed.mkdir(parents=True)
+    with on_terminal("clean", "results", cwd=done) as terminal:
+        terminal.wait_for(r"delete 1 snapshot that no job needs\? \[y/N\]")
+        terminal.type(b"n\n")
+        assert terminal.end() == 0
+    assert unnamed.is_dir()
+    assert perdure("clean", "results", "--yes", cwd=done).code == 0
+    assert not unnamed.exists()
+
+
 def test_kill_all_asks_first(project: Path) -> None:
     assert perdure("run", "-d", "--name", "a", *LONG, cwd=project).code == 0
     with on_terminal("kill", "--all", cwd=project) as terminal:

@@ -138,35 +138,45 @@ def _clear_debris(workspace: Workspace) -> None:
 
 
 def _sweep(workspace: Workspace, report: Report) -> Cleaned:
-    project = workspace.project
     try:
-        records = [
-            folders.read_record(folder)
-            for folder in _folders(project.results)
-            if folders.is_job(folder)
-        ]
+        snapshots, environments = unneeded(workspace)
     except PerdureError as error:
         # Nobody can say what such a job needs.
         report(f"warning: snapshots and environments are left: {error.message}")
         return Cleaned((), (), (), 0)
-    snapshots = frozenset(record.code.snapshot for record in records)
-    prefixes = frozenset(Path(r.environment.prefix).name for r in records if r.environment.prefix)
-    gone = [f for f in _folders(project.state / "snapshots") if f.name not in snapshots]
-    for folder in gone:
+    for folder in snapshots:
         remove_tree(folder)
-    freed = _sweep_objects(project.state / "objects")
+    freed = _sweep_objects(workspace.project.state / "objects")
+    for folder in environments:
+        freed += size_of(folder)
+        remove_tree(folder)
+        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
+    swept = [tuple(folder.name for folder in each) for each in (snapshots, environments)]
+    return Cleaned((), swept[0], swept[1], freed)
+
+
+def unneeded(workspace: Workspace) -> tuple[list[Path], list[Path]]:
+    """Return the snapshots and the environments that no job needs. Reads the disk.
+
+    Raises:
+        PerdureError: a job's record cannot be read.
+    """
+    project = workspace.project
+    records = [
+        folders.read_record(folder)
+        for folder in _folders(project.results)
+        if folders.is_job(folder)
+    ]
+    needed = {record.code.snapshot for record in records}
+    prefixes = {Path(r.environment.prefix).name for r in records if r.environment.prefix}
     current = _current_environments(workspace)
-    unused = [
+    snapshots = [f for f in _folders(project.state / "snapshots") if f.name not in needed]
+    environments = [
         folder
         for folder in _folders(project.state / "environments")
         if folder.name not in prefixes and not folder.name.startswith(current)
     ]
-    for folder in unused:
-        freed += size_of(folder)
-        remove_tree(folder)
-        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
-    swept = [tuple(folder.name for folder in each) for each in (gone, unused)]
-    return Cleaned((), swept[0], swept[1], freed)
+    return snapshots, environments
 
 
 def _sweep_objects(objects: Path) -> int:

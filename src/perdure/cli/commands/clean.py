@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once what was chosen is deleted, or the user said no."""
-    from perdure.jobs.clean import deletable, delete
+    from perdure.jobs.clean import deletable, delete, unneeded
     from perdure.jobs.find import find_job
     from perdure.jobs.workspace import open_workspace
 
@@ -41,9 +41,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     named = [find_job(workspace, job).job for job in arguments.jobs]
     before = time.time() - (arguments.older_than or 0)
     chosen = [each for each in deletable(workspace, named) if ended_at(each) <= before]
-    if chosen and not arguments.yes:
+    asked = question(chosen) if chosen else question_of_rest(*unneeded(workspace))
+    if asked and not arguments.yes:
         unasked = shlex.join(["perdure", "clean", "results", *named, "--yes"])
-        if not console.confirm(question(chosen), unasked=unasked):
+        if not console.confirm(asked, unasked=unasked):
             return 0
     cleaned = delete(workspace, chosen, report=console)
     if not chosen:
@@ -69,3 +70,13 @@ def question(chosen: Sequence[Deletable]) -> str:
     total = size(sum(each.bytes for each in chosen))
     jobs = ", ".join([*names, *more])
     return f"delete {counted(len(chosen), 'job')} with their checkpoints ({total}): {jobs}?"
+
+
+def question_of_rest(snapshots: Sequence[Path], environments: Sequence[Path]) -> str:
+    """Return what is asked where only what no job needs would be deleted; empty if nothing would.
+
+    What goes can be made again: the code is in the project, the environment in its lock.
+    """
+    parts = [(len(snapshots), "snapshot"), (len(environments), "environment")]
+    told = [counted(number, noun) for number, noun in parts if number]
+    return f"delete {' and '.join(told)} that no job needs?" if told else ""
