@@ -4,7 +4,9 @@
     ├── UsageError              2   an argument, a task, a job name, a key in a file
     ├── ConflictError           3   the job is running already, the folder exists already
     ├── EnvironmentFailed       4   no resolution, no such variant
-    │   └── MissingProgram      4   no uv, no git, no such command
+    │   ├── MissingProgram      4   no uv, no git, no such command
+    │   ├── EngineUnreachable   4   no container engine answers
+    │   └── BuildFailed         4   a step of an image's build failed
     ├── StorageError            5   no space, an unwritable folder
     ├── NewerFormatError        6   a file written by a newer perdure
     ├── DifferenceError         7   a drill, a demo or a rerun found another result
@@ -52,6 +54,14 @@ class MissingProgram(EnvironmentFailed):
     def __init__(self, message: str, *, program: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.program = program
+
+
+class EngineUnreachable(EnvironmentFailed):
+    """No container engine answers."""
+
+
+class BuildFailed(EnvironmentFailed):
+    """A step of an image's build failed; the step's own last words are in the message."""
 
 
 class StorageError(PerdureError):

@@ -71,7 +71,9 @@ def test_a_new_project_can_be_loaded(tmp_path: Path) -> None:
     assert (project.name, project.package) == ("my-cats", "my_cats")
     assert project.tasks["train"].command == ("python", "-m", "my_cats.train")
     assert project.environment.variants == ("cpu", "cuda")
-    assert all(path.is_file() for path in project.environment.apt.values())
+    assert all(
+        isinstance(path, Path) and path.is_file() for path in project.environment.apt.values()
+    )
 
 
 def test_its_history_begins_with_the_template(tmp_path: Path) -> None:

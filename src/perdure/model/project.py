@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 GRACE_S = 30.0
 RETRIES = 2
+BASE = "debian:bookworm-slim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +23,30 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A line for a shell that runs while an image is built, in the stage that needs it."""
+
+    run: str
+    stage: str = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """What the code needs: extras that exclude each other, a Python, Debian packages by stage.
+    """What the code needs: extras that exclude each other, a Python, Debian packages, conda.
 
     No variants: the project has one environment only. `python` is a version such as `3.11`, None
-    where `requires-python` decides. `apt` maps `build`, `runtime` and `dev` to files that list
-    one package a line.
+    where `requires-python` decides. `apt` maps `build`, `runtime` and `dev` to package names, or to
+    a file that lists one a line. `conda` is an environment.yml, `base` the image that all begins
+    with.
     """
 
     variants: tuple[str, ...] = ()
     default_variant: str | None = None
     python: str | None = None
-    apt: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    apt: Mapping[str, Path | tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    conda: Path | None = None
+    base: str = BASE
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,20 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Docker:
+    """How containers are run here: which client, and as whom. None: as it is found."""
+
+    program: str | None = None
+    user_id: int | None = None
+    group_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The user's settings, the project's local ones over the ones for all projects."""
 
     indexes: Mapping[str, Index] = field(default_factory=lambda: MappingProxyType({}))
     default_variant: str | None = None
     editor: str | None = None
+    docker: Docker = Docker()
     files: tuple[Path, ...] = ()
