@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime import notice, probe
+from tests.runtime.forkserver import Forkserver
+from tests.runtime.journey import Baselines
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, handler in before.items():
         signal.signal(number, handler)
     return folder
+
+
+@pytest.fixture(scope="module")
+def baselines(server: Forkserver, tmp_path_factory: pytest.TempPathFactory) -> Baselines:
+    """Return the uninterrupted trainings of a module that has a `server` of its own."""
+    return Baselines(server, tmp_path_factory.mktemp("baselines"))

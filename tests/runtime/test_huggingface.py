@@ -29,11 +29,6 @@ def server() -> Iterator[Forkserver]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def baselines(server: Forkserver, tmp_path_factory: pytest.TempPathFactory) -> Baselines:
-    return Baselines(server, tmp_path_factory.mktemp("baselines"))
-
-
 @pytest.mark.parametrize(
     ("options", "cuts"),
     [

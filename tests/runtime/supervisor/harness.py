@@ -14,6 +14,8 @@ import perdure
 from perdure.runtime.supervisor.options import Options
 
 PACKAGE = Path(perdure.__file__).parent
+# What a training says that knows perdure.
+AWARE = "hello restored:0 step:1 "
 MAIN = PACKAGE / "runtime" / "supervisor" / "__main__.py"
 TRAINING = Path(__file__).with_name("training.py")
 LIMIT_S = 30.0

@@ -13,6 +13,7 @@ import pytest
 from perdure.runtime.supervisor import attempt, program
 from perdure.runtime.supervisor.child import Child
 from tests.runtime.supervisor.harness import (
+    AWARE,
     alive,
     ended,
     events,
@@ -24,7 +25,6 @@ from tests.runtime.supervisor.harness import (
     until,
 )
 
-AWARE = "hello restored:0 step:1 "
 STOPS = AWARE + "heed ready wait listen durable:1 exiting:75 exit:75"
 
 

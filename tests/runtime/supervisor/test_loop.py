@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.supervisor.harness import (
+    AWARE,
     alive,
     ended,
     events,
@@ -19,8 +20,6 @@ from tests.runtime.supervisor.harness import (
     training,
     until,
 )
-
-AWARE = "hello restored:0 step:1 "
 
 
 def test_a_training_that_is_done(run_dir: Path) -> None:
