@@ -61,13 +61,17 @@ class AptPackage:
 
 @dataclass(frozen=True, slots=True)
 class CondaPackage:
-    """A conda package file, by its URL without credentials."""
+    """A conda package file, by its URL without credentials.
+
+    `python` is the Python package in it by the name that pip has for it, empty where there is none.
+    """
 
     name: str
     version: str
     build: str
     url: str
     sha256: str
+    python: str = ""
 
 
 @dataclass(frozen=True, slots=True)
