@@ -83,3 +83,11 @@ def test_a_training_whose_zygote_has_gone_goes_too(*, gone: bool) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.stdout == (f"True {int(signal.SIGKILL)}\n" if gone else ""), shown.stderr
+
+
+def test_elsewhere_than_on_linux_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    kills: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: kills.append(number))
+    zygote._die_with(-1)
+    assert kills == []
