@@ -194,7 +194,7 @@ def test_a_failure_leaves_nothing_behind(
 
 
 def test_what_git_complains_of_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "begin", lambda *_: history._must(tmp_path, "no-such-verb"))
+    monkeypatch.setattr(history, "begin", lambda *_: history.must(tmp_path, "no-such-verb"))
     with pytest.raises(PerdureError, match="no-such-verb"):
         create_project(tmp_path / "cats", answers_for("cats"))
     assert not (tmp_path / "cats").exists()

@@ -18,12 +18,13 @@ _TAKEN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the template needs to know."""
+    """What the template needs to know; no `python` (such as `3.11`) stands for the one here."""
 
     name: str
     package: str
     description: str = ""
     author: str = ""
+    python: str = ""
 
 
 def answers_for(name: str, *, description: str = "", author: str = "") -> Answers:
@@ -73,8 +74,6 @@ def _check_package(package: str, name: str) -> None:
         problem = f"`{package}` is imported by the project itself"
     if problem is None:
         return
-    if package == "code":
-        problem += ", and Python 3.13's debugger needs that"
     suggestion = f"my-{_near(name)}" if package[:1].isdigit() else f"{_near(name)}-project"
     raise UsageError(
         f"no package for the project `{name}`: {problem}", hint=f"perdure new {suggestion}"

@@ -1,28 +1,29 @@
 """A new project: the template rendered, and recorded so that it can be upgraded later.
 
 The rendered files are a commit of their own, at `refs/perdure/template` and the first of the
-history; the record of it, `.perdure-template.toml`, is in the second. An upgrade renders the newer
-template onto that base and merges it, as `git merge` does: with conflicts a person can solve.
+history; the record of it, `.perdure-template.toml`, is in the second. `perdure.project.upgrade` is
+what reads it.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import ConflictError, MissingProgram, StorageError
 from perdure.model.report import Report, silent
 from perdure.project import history
 from perdure.project.names import Answers, answers_for, check_answers
+from perdure.project.record import RECORD, TemplateRecord, blob_id, record_text, toml
 from perdure.project.wheel import Wheel, build_wheel, installed_from_index
 
-__all__ = ["Answers", "answers_for", "create_project", "render"]
+__all__ = ["RECORD", "Answers", "answers_for", "create_project", "render"]
 
+# Counts the template's changes, so that an older perdure does not take one back.
 VERSION = 1
-RECORD = ".perdure-template.toml"
 TORCH = "2.13.0"
 
 _TEMPLATE = Path(__file__).parent.parent / "template"
@@ -42,17 +43,22 @@ def create_project(folder: Path, answers: Answers, *, report: Report = silent) -
         StorageError: it cannot be written.
     """
     check_answers(answers)
-    files = render(answers, None if installed_from_index() else build_wheel())
+    files = render(answers, own_wheel())
     existed = _prepare(folder)
     try:
         _write(folder, files)
-        _record(folder, answers, sorted(files), report)
+        _record(folder, answers, files, report)
     except BaseException as error:
         _remove(folder, keep=existed)
         if isinstance(error, OSError):
             raise _unwritable(folder, error) from error
         raise
     return sorted(Path(name) for name in [*files, RECORD])
+
+
+def own_wheel() -> Wheel | None:
+    """Return this perdure for a project to bring along, None where an index has it."""
+    return None if installed_from_index() else build_wheel()
 
 
 def render(answers: Answers, wheel: Wheel | None) -> dict[str, bytes]:
@@ -65,7 +71,7 @@ def render(answers: Answers, wheel: Wheel | None) -> dict[str, bytes]:
         # The files are text, TOML and Python; nothing here is HTML.
         autoescape=False,  # noqa: S701
     )
-    environment.filters["toml"] = _toml
+    environment.filters["toml"] = toml
     environment.filters["line"] = _line
     facts = _facts(answers, wheel)
     files = {
@@ -88,7 +94,7 @@ def _facts(answers: Answers, wheel: Wheel | None) -> dict[str, str]:
         "package": answers.package,
         "description": _line(answers.description),
         "author": _line(answers.author),
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "python": answers.python or _python_here(),
         "torch": TORCH,
         "perdure_wheel": brought,
         "perdure_requirement": "perdure" if wheel else f"perdure=={__version__}",
@@ -96,16 +102,15 @@ def _facts(answers: Answers, wheel: Wheel | None) -> dict[str, str]:
     }
 
 
+def _python_here() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def _place(file: Path, package: str) -> str:
     """Return where a file of the template goes: `dot_x` is `.x`, PACKAGE the package."""
     parts = file.relative_to(_TEMPLATE).as_posix().removesuffix(_SUFFIX).split("/")
     named = (package if part == "PACKAGE" else part for part in parts)
     return "/".join(f".{part[4:]}" if part.startswith("dot_") else part for part in named)
-
-
-def _toml(text: str) -> str:
-    """Return a TOML basic string: JSON's, but for the one control character JSON lets through."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _line(text: str) -> str:
@@ -136,26 +141,33 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         file.write_bytes(content)
 
 
-def _record(folder: Path, answers: Answers, names: list[str], report: Report) -> None:
+def _record(folder: Path, answers: Answers, files: Mapping[str, bytes], report: Report) -> None:
     """Write the record, after the commit that it names where there is git."""
     base = None
     try:
         if history.belongs_elsewhere(folder):
             report("the folder is part of a git repository: its files are yours to commit")
         else:
-            base = history.begin(folder, names, f"Perdure's template, version {VERSION}")
+            base = history.begin(folder, sorted(files), f"Perdure's template, version {VERSION}")
     except MissingProgram:
         report("git was not found: the project has no history, and jobs will not know their commit")
-    lines = ["# From which template this project was made: an upgrade starts here.", "format = 1"]
-    lines.append(f"version = {VERSION}")
-    lines += [f"base = {_toml(base)}"] if base else []
-    lines += ["", "[answers]"]
-    given = {"name": answers.name, "package": answers.package}
-    given |= {"description": _line(answers.description), "author": _line(answers.author)}
-    lines += [f"{key} = {_toml(value)}" for key, value in given.items()]
-    _write(folder, {RECORD: ("\n".join(lines) + "\n").encode()})
+    record = record_of(files, answers, base)
+    _write(folder, {RECORD: record_text(record).encode()})
     if base:
         history.commit(folder, [RECORD], f"Begin {answers.name}", parent=base)
+
+
+def record_of(files: Mapping[str, bytes], answers: Answers, base: str | None) -> TemplateRecord:
+    """Return the record of files that were rendered now; `base` is the commit that has them."""
+    digits = len(base) if base else 40
+    ids = {name: blob_id(content, digits) for name, content in files.items()}
+    said = replace(
+        answers,
+        description=_line(answers.description),
+        author=_line(answers.author),
+        python=answers.python or _python_here(),
+    )
+    return TemplateRecord(VERSION, said, base, ids)
 
 
 def _remove(folder: Path, *, keep: bool) -> None:
