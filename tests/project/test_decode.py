@@ -44,24 +44,6 @@ def test_a_task_is_a_line_a_list_or_a_table() -> None:
     assert project.tasks["line"].retries == 2
 
 
-def test_the_environment_has_variants_a_python_and_apt_files() -> None:
-    environment = decode_project(
-        document(
-            environment={
-                "variants": ["cpu", "cuda"],
-                "default_variant": "cuda",
-                "python": "3.12",
-                "apt": {"build": "requirements/apt-build.txt"},
-            }
-        ),
-        ROOT,
-    ).environment
-    assert environment.variants == ("cpu", "cuda")
-    assert environment.default_variant == "cuda"
-    assert environment.python == "3.12"
-    assert dict(environment.apt) == {"build": ROOT / "requirements/apt-build.txt"}
-
-
 def test_the_first_variant_is_the_default() -> None:
     environment = decode_project(document(environment={"variants": ["cuda", "cpu"]}), ROOT)
     assert environment.environment.default_variant == "cuda"
@@ -151,3 +133,9 @@ def test_a_project_is_loaded_from_its_folder(
     project = load_project(Path())
     assert project.root == tmp_path
     assert project.name == project.root.name
+
+
+def test_a_package_that_hides_a_module_is_told_what_to_do() -> None:
+    message = complaint(package="code")
+    assert "`code` would hide Python's own module of that name, which its debugger needs" in message
+    assert "rename it, and its folder below `src`" in message

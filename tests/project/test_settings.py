@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import NewerFormatError, UsageError
-from perdure.project.settings import Index, IndexFormat, load_settings, settings_files
+from perdure.project.settings import Docker, Index, IndexFormat, load_settings, settings_files
 
 
 def write(file: Path, text: str) -> Path:
@@ -74,7 +74,7 @@ def test_all_problems_of_a_file_are_told(home: Path) -> None:
     assert "defalt_variant: unknown key; did you mean `default_variant`?" in message
     assert "editor: expected `str`" in message
     assert "indexes.a: expected" in message
-    assert "indexes.b.format: invalid enum value 'round'" in message
+    assert "indexes.b.format: `round` is not a choice here; known: `flat`, `simple`" in message
     assert "indexes.b.url: is missing" in message
 
 
@@ -89,3 +89,32 @@ def test_newer_settings_are_not_guessed_at(home: Path) -> None:
     write(home / ".config/perdure/config.toml", "format = 7\n")
     with pytest.raises(NewerFormatError):
         load_settings(environ={"HOME": str(home)})
+
+
+def test_how_containers_are_run_is_the_users_own(tmp_path: Path) -> None:
+    home, root = tmp_path / "home", tmp_path / "project"
+    write(
+        home / ".config/perdure/config.toml",
+        '[docker]\nprogram = "podman"\nuser_id = 1000\ngroup_id = 1000\n',
+    )
+    write(root / ".perdure/local.toml", "[docker]\ngroup_id = 100\n")
+    assert load_settings(environ={"HOME": str(home)}).docker == Docker("podman", 1000, 1000)
+    # A project's own settings win key by key, and leave the others.
+    assert load_settings(root, environ={"HOME": str(home)}).docker == Docker("podman", 1000, 100)
+    write(root / ".perdure/local.toml", 'editor = "vi"\n')
+    assert load_settings(root, environ={"HOME": str(home)}).docker == Docker("podman", 1000, 1000)
+
+
+def test_root_is_nobody_to_run_containers_as(tmp_path: Path) -> None:
+    file = tmp_path / "perdure/config.toml"
+    write(file, "[docker]\nuser_id = 0\ngroup_id = 0\n")
+    with pytest.raises(UsageError) as caught:
+        load_settings(environ={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert caught.value.message.startswith("2 problems in")
+    assert "docker.user_id: is 0, which is root" in caught.value.message
+    write(file, '[docker]\nprogramm = "docker"\nuser_id = -1\ngroup_id = "me"\n')
+    with pytest.raises(UsageError) as caught:
+        load_settings(environ={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert "docker.programm: unknown key; did you mean `program`?" in caught.value.message
+    assert "docker.user_id: expected `int` >= 0" in caught.value.message
+    assert "docker.group_id: expected `int`" in caught.value.message

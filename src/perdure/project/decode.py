@@ -11,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
-from perdure.model.project import GRACE_S, RETRIES, Environment, Project, Task
+from perdure.model.project import GRACE_S, RETRIES, Project, Task
 from perdure.project import tables
+from perdure.project.environment import environment_of, environment_problems
 from perdure.project.find import PROJECT_FILE, perdure_table
 from perdure.project.validate import (
     Problem,
-    did_you_mean,
     dotted,
     problems_in,
     read_toml,
@@ -31,7 +31,7 @@ _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def load_project(root: Path) -> Project:
-    """Return the project in `root`. Reads its pyproject.toml.
+    """Return the project in `root`. Reads its pyproject.toml, and the files that this names.
 
     Raises:
         UsageError: naming every problem of the file.
@@ -42,7 +42,7 @@ def load_project(root: Path) -> Project:
 
 
 def decode_project(document: Mapping[str, object], root: Path) -> Project:
-    """Return the project that a parsed pyproject.toml describes.
+    """Return the project that a parsed pyproject.toml describes. Reads the files that it names.
 
     Raises:
         UsageError: naming every problem of the file.
@@ -55,7 +55,7 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
     problems = problems_in({} if table is None else table, tables.ProjectTable, _AT)
     extras = _extras(document)
     if not problems:
-        problems = _contradictions(msgspec.convert(table, tables.ProjectTable), extras)
+        problems = _contradictions(msgspec.convert(table, tables.ProjectTable), extras, root)
     refuse(file, problems)
     decoded = msgspec.convert(table, tables.ProjectTable)
     return Project(
@@ -63,7 +63,7 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
         name=_name(document) or root.name,
         package=decoded.package,
         tasks=MappingProxyType({name: _task(name, task) for name, task in decoded.tasks.items()}),
-        environment=_environment(decoded.environment, root),
+        environment=environment_of(decoded.environment, root),
     )
 
 
@@ -74,12 +74,15 @@ def package_problem(package: str) -> str | None:
     if keyword.iskeyword(package):
         return f"`{package}` is a Python keyword"
     if package in sys.stdlib_module_names:
-        return f"`{package}` would hide Python's own module of that name"
+        debugger = ", which its debugger needs" if package == "code" else ""
+        return f"`{package}` would hide Python's own module of that name{debugger}"
     return None
 
 
-def _contradictions(table: tables.ProjectTable, extras: frozenset[str]) -> list[Problem]:
-    """Return what only shows when keys are seen together."""
+def _contradictions(
+    table: tables.ProjectTable, extras: frozenset[str], root: Path
+) -> list[Problem]:
+    """Return what only shows when keys are seen together, or with the files they name."""
     found = [
         Problem(dotted(f"{_AT}.tasks", name), problem)
         for name, task in table.tasks.items()
@@ -87,9 +90,9 @@ def _contradictions(table: tables.ProjectTable, extras: frozenset[str]) -> list[
     ]
     problem = package_problem(table.package)
     if problem:
-        found.append(Problem(f"{_AT}.package", problem))
+        found.append(Problem(f"{_AT}.package", f"{problem}; rename it, and its folder below `src`"))
     if not isinstance(table.environment, UnsetType):
-        found += _variant_problems(table.environment, extras)
+        found += environment_problems(table.environment, f"{_AT}.environment", extras, root)
     return found
 
 
@@ -107,23 +110,6 @@ def _task_problems(name: str, task: str | list[str] | tables.TaskTable) -> Itera
         yield "the command holds a null character"
 
 
-def _variant_problems(table: tables.EnvironmentTable, extras: frozenset[str]) -> list[Problem]:
-    at = f"{_AT}.environment"
-    found = [
-        Problem(
-            f"{at}.variants",
-            f"`{each}` is not an extra of the project" + did_you_mean(each, extras),
-        )
-        for each in table.variants
-        if each not in extras
-    ]
-    chosen = table.default_variant
-    if not isinstance(chosen, UnsetType) and chosen not in table.variants:
-        near = did_you_mean(chosen, table.variants)
-        found.append(Problem(f"{at}.default_variant", f"`{chosen}` is not a variant" + near))
-    return found
-
-
 def _task(name: str, task: str | list[str] | tables.TaskTable) -> Task:
     if isinstance(task, tables.TaskTable):
         return Task(name, _words(task), task.grace_s, task.retries)
@@ -133,23 +119,6 @@ def _task(name: str, task: str | list[str] | tables.TaskTable) -> Task:
 def _words(task: str | list[str] | tables.TaskTable) -> tuple[str, ...]:
     command = task.command if isinstance(task, tables.TaskTable) else task
     return tuple(shlex.split(command) if isinstance(command, str) else command)
-
-
-def _environment(table: tables.EnvironmentTable | UnsetType, root: Path) -> Environment:
-    if isinstance(table, UnsetType):
-        return Environment()
-    first = table.variants[0] if table.variants else None
-    apt = msgspec.structs.asdict(table.apt) if not isinstance(table.apt, UnsetType) else {}
-    return Environment(
-        variants=tuple(table.variants),
-        default_variant=first
-        if isinstance(table.default_variant, UnsetType)
-        else table.default_variant,
-        python=None if isinstance(table.python, UnsetType) else table.python,
-        apt=MappingProxyType(
-            {stage: root / file for stage, file in apt.items() if file is not UNSET}
-        ),
-    )
 
 
 def _name(document: Mapping[str, object]) -> str | None:

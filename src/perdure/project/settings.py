@@ -7,16 +7,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import UnsetType
 
-from perdure.model.settings import Index, IndexFormat, Settings
+from perdure.model.settings import Docker, Index, IndexFormat, Settings
 from perdure.project import tables
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse, refuse_newer
 
-__all__ = ["Index", "IndexFormat", "Settings", "load_settings", "settings_files"]
+__all__ = ["Docker", "Index", "IndexFormat", "Settings", "load_settings", "settings_files"]
+
+T = TypeVar("T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -55,13 +58,26 @@ def _decode(table: dict[str, object], file: Path) -> tables.SettingsTable:
     refuse_newer(table, tables.FORMAT, file)
     problems = problems_in(table, tables.SettingsTable)
     if not problems:
-        problems = [
-            Problem(dotted("indexes", name), f"there is no folder `{_text(index)}`")
-            for name, index in msgspec.convert(table, tables.SettingsTable).indexes.items()
-            if (folder := _folder(_text(index), file)) is not None and not folder.is_dir()
-        ]
+        problems = _contradictions(msgspec.convert(table, tables.SettingsTable), file)
     refuse(file, problems)
     return msgspec.convert(table, tables.SettingsTable)
+
+
+def _contradictions(table: tables.SettingsTable, file: Path) -> list[Problem]:
+    """Return what does not fit this machine."""
+    found = [
+        Problem(dotted("indexes", name), f"there is no folder `{_text(index)}`")
+        for name, index in table.indexes.items()
+        if (folder := _folder(_text(index), file)) is not None and not folder.is_dir()
+    ]
+    if not isinstance(table.docker, UnsetType):
+        numbers = {"user_id": table.docker.user_id, "group_id": table.docker.group_id}
+        found += [
+            Problem(f"docker.{name}", "is 0, which is root; containers run as an ordinary user")
+            for name, number in numbers.items()
+            if number == 0
+        ]
+    return found
 
 
 def _over(weaker: Settings, table: tables.SettingsTable, file: Path) -> Settings:
@@ -70,11 +86,22 @@ def _over(weaker: Settings, table: tables.SettingsTable, file: Path) -> Settings
         indexes=MappingProxyType({**weaker.indexes, **indexes}),
         default_variant=_set(table.default_variant, weaker.default_variant),
         editor=_set(table.editor, weaker.editor),
+        docker=_docker_over(weaker.docker, table.docker),
         files=(*weaker.files, file),
     )
 
 
-def _set(value: str | UnsetType, otherwise: str | None) -> str | None:
+def _docker_over(weaker: Docker, table: tables.DockerTable | UnsetType) -> Docker:
+    if isinstance(table, UnsetType):
+        return weaker
+    return Docker(
+        program=_set(table.program, weaker.program),
+        user_id=_set(table.user_id, weaker.user_id),
+        group_id=_set(table.group_id, weaker.group_id),
+    )
+
+
+def _set(value: T | UnsetType, otherwise: T | None) -> T | None:
     return otherwise if isinstance(value, UnsetType) else value
 
 

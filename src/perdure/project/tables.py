@@ -13,6 +13,9 @@ FORMAT = 1
 
 Name = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, description="seconds")]
+# What Linux can number. 0 is root, which no job runs as: `settings` says so in its own words.
+UserNumber = Annotated[int, Meta(ge=0, le=4294967294)]
+Packages = Name | list[Name]
 Command = str | Annotated[list[str], Meta(min_length=1)]
 
 
@@ -29,11 +32,18 @@ class TaskTable(Struct, forbid_unknown_fields=True):
 
 
 class AptTable(Struct, forbid_unknown_fields=True):
-    """Files of Debian package names, one a line, by the stage that needs them."""
+    """Debian packages by the stage that needs them: their names, or a file with one a line."""
 
-    build: Name | UnsetType = UNSET
-    runtime: Name | UnsetType = UNSET
-    dev: Name | UnsetType = UNSET
+    build: Packages | UnsetType = UNSET
+    runtime: Packages | UnsetType = UNSET
+    dev: Packages | UnsetType = UNSET
+
+
+class StepTable(Struct, forbid_unknown_fields=True):
+    """What no package manager has: a line for a shell, while an image is built."""
+
+    run: Name
+    stage: Literal["build", "runtime", "dev"] = "runtime"
 
 
 class EnvironmentTable(Struct, forbid_unknown_fields=True):
@@ -48,6 +58,9 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     apt: AptTable | UnsetType = UNSET
+    conda: Annotated[Name, Meta(description="an environment.yml")] | UnsetType = UNSET
+    base: Annotated[Name, Meta(description="the image that all begins with")] | UnsetType = UNSET
+    steps: Annotated[list[StepTable], Meta(description="in order, each after the packages")] = []
 
 
 class ProjectTable(Struct, forbid_unknown_fields=True):
@@ -66,6 +79,14 @@ class IndexTable(Struct, forbid_unknown_fields=True):
     format: Literal["flat", "simple"] | UnsetType = UNSET
 
 
+class DockerTable(Struct, forbid_unknown_fields=True):
+    """How containers are run on this machine."""
+
+    program: Annotated[Name, Meta(description="docker, podman or a path")] | UnsetType = UNSET
+    user_id: UserNumber | UnsetType = UNSET
+    group_id: UserNumber | UnsetType = UNSET
+
+
 class SettingsTable(Struct, forbid_unknown_fields=True):
     """A user's settings: config.toml, and .perdure/local.toml for one project."""
 
@@ -73,3 +94,4 @@ class SettingsTable(Struct, forbid_unknown_fields=True):
     indexes: dict[str, Name | IndexTable] = {}
     default_variant: Name | UnsetType = UNSET
     editor: Name | UnsetType = UNSET
+    docker: DockerTable | UnsetType = UNSET

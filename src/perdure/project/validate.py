@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Literal, TypeGuard, Union, get_args, get_origin
 
 import msgspec
 
@@ -104,22 +104,41 @@ def dotted(at: str, key: str) -> str:
 
 
 def _problems_of(value: object, annotation: object, at: str) -> list[Problem]:
-    if isinstance(value, dict):
-        for member in _members(annotation):
-            if isinstance(member, type) and issubclass(member, msgspec.Struct):
-                return problems_in(value, member, at)
-            if get_origin(member) is dict:
-                of = get_args(member)[1]
-                return [
-                    found
-                    for key, each in value.items()
-                    for found in _problems_of(each, of, dotted(at, key))
-                ]
+    for member in _members(annotation):
+        found = _problems_within(value, member, at)
+        if found is not None:
+            return found
+    words = [word for member in _members(annotation) for word in _literals(member)]
+    if isinstance(value, str) and words and value not in words:
+        return [Problem(at, f"`{value}` is not a choice here" + did_you_mean(value, words))]
     try:
         msgspec.convert(value, type=annotation)
     except msgspec.ValidationError as error:
         return [_explained(str(error), at)]
     return []
+
+
+def _problems_within(value: object, member: object, at: str) -> list[Problem] | None:
+    """Return the problems of a table, or of tables in it or listed; None where these are none."""
+    of = get_args(member)
+    if isinstance(value, dict) and _is_table(member):
+        return problems_in(value, member, at)
+    if isinstance(value, dict) and get_origin(member) is dict:
+        pairs = ((dotted(at, key), each) for key, each in value.items())
+        return [found for key, each in pairs for found in _problems_of(each, of[1], key)]
+    if isinstance(value, list) and get_origin(member) is list and _is_table(of[0]):
+        numbered = ((f"{at}[{number}]", each) for number, each in enumerate(value))
+        return [found for key, each in numbered for found in problems_in(each, of[0], key)]
+    return None
+
+
+def _is_table(annotation: object) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+def _literals(annotation: object) -> list[str]:
+    """Return the words a type allows, none where it allows more than words."""
+    return [str(each) for each in get_args(annotation)] if get_origin(annotation) is Literal else []
 
 
 def _members(annotation: object) -> list[object]:
