@@ -138,6 +138,22 @@ def test_a_link_to_what_a_container_needs_is_refused(project: Project, leads: st
         of_job(project)
 
 
+def test_a_link_to_another_folder_of_the_project_needs_no_mount_within_a_mount(
+    project: Project,
+) -> None:
+    (project.results / "old").mkdir()
+    (project.data / "x").symlink_to("../results/old")
+    found = of_job(project)
+    assert not any(target.endswith("/old") for target in found)
+
+
+def test_a_link_that_would_be_made_in_the_working_tree_is_refused(project: Project) -> None:
+    (project.root / "code" / "x").mkdir(parents=True)
+    (project.data / "x").symlink_to("../code/x")
+    with pytest.raises(UsageError, match="leads to `/project/code/x`"):
+        of_job(project)
+
+
 def test_too_many_links_are_refused(project: Project, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for number in range(MOST_LINKS + 1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from perdure.errors import UsageError
@@ -63,9 +63,9 @@ def project_mounts(
         found += _folder(code / "notebooks", NOTEBOOKS, not code_writable)
     found += _seen(project.results, RESULTS, code, not results_writable)
     found += _seen(project.data, DATA, code, not data_writable)
-    links = _links(project, code, not data_writable)
+    found += _links(project, code, found, read_only=not data_writable)
     by_target: dict[str, Mount] = {}
-    for mount in (*found, *links):
+    for mount in found:
         by_target.setdefault(mount.target, mount)
     return tuple(sorted(by_target.values(), key=lambda mount: PurePosixPath(mount.target).parts))
 
@@ -108,8 +108,10 @@ def _seen(folder: Path, target: str, code: Path | None, read_only: bool) -> list
     return [Mount(source, path, read_only) for path in kept]
 
 
-def _links(project: Project, code: Path | None, read_only: bool) -> list[Mount]:
-    """Return the mounts that the links at the top of the data need to lead somewhere."""
+def _links(
+    project: Project, code: Path | None, mounts: Iterable[Mount], *, read_only: bool
+) -> list[Mount]:
+    """Return the mounts that the links at the top of the data need, beside those there are."""
     data = os.path.realpath(project.data)
     leaving = sorted(_leaving(data))
     if len(leaving) > MOST_LINKS:
@@ -120,17 +122,36 @@ def _links(project: Project, code: Path | None, read_only: bool) -> list[Mount]:
     views = [DATA, os.path.normpath(project.data.absolute()), data]
     if code is not None and os.path.realpath(code / "data") == data:
         views.append(f"{CODE}/data")
-    mounts: list[Mount] = []
+    found: list[Mount] = []
     for link in leaving:
-        source = os.path.realpath(link)
-        for target in dict.fromkeys(_leads(view, link) for view in views):
-            if _hides(target):
-                raise UsageError(
-                    f"`{link}` leads to `{target}`, which a container needs for itself",
-                    hint="link to a folder below it, or move what you need into `data`",
-                )
-            mounts.append(Mount(source, target, read_only))
-    return mounts
+        mount = Mount(os.path.realpath(link), "", read_only)
+        targets = dict.fromkeys(_leads(view, link) for view in views)
+        found += [
+            replace(mount, target=target)
+            for target in targets
+            if not _is_seen(target, mount.source, mounts, link)
+        ]
+    return found
+
+
+def _is_seen(target: str, source: str, mounts: Iterable[Mount], link: Path) -> bool:
+    """Return whether a container sees what a link leads to without a mount of its own.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    path = PurePosixPath(target)
+    around = [mount for mount in mounts if path.is_relative_to(mount.target)]
+    for mount in around:
+        # A mount within a mount would have to be made in the folder of this machine.
+        if os.path.realpath(mount.source + target.removeprefix(mount.target)) == source:
+            return True
+    if around or _hides(target):
+        raise UsageError(
+            f"`{link}` leads to `{target}`, which a container needs for itself",
+            hint="link to a folder below it, or move what you need into `data`",
+        )
+    return False
 
 
 def _leaving(data: str) -> Iterator[Path]:
