@@ -101,7 +101,9 @@ def test_the_rest_imports_only_the_shared_part_of_the_runtime() -> None:
     assert offenders == {}
 
 
-@pytest.mark.parametrize("heavy", ["msgspec", "rich", "jinja2", "shtab", "torch", "numpy"])
+@pytest.mark.parametrize(
+    "heavy", ["msgspec", "rich", "jinja2", "shtab", "tomlkit", "torch", "numpy"]
+)
 def test_no_command_imports_anything_heavy_at_its_top(heavy: str) -> None:
     """The verb table is imported for every verb, `--help` among them."""
     offenders = [

@@ -117,7 +117,7 @@ def test_the_entry_can_be_read_by_an_older_python() -> None:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("module", ["msgspec", "rich", "shtab"])
+@pytest.mark.parametrize("module", ["msgspec", "rich", "shtab", "tomlkit"])
 def test_a_missing_package_is_told_what_to_install(
     module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

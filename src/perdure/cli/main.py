@@ -22,7 +22,7 @@ EXIT_KILLED = 130  # 128 + SIGINT, as shells have it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 OLDEST_PYTHON = (3, 11)
 STORAGE_ERRORS = ("EACCES", "EDQUOT", "EIO", "ENOSPC", "EPERM", "EROFS")
-EXTRA = ("jinja2", "msgspec", "rich", "shtab")
+EXTRA = ("jinja2", "msgspec", "rich", "shtab", "tomlkit")
 INSTALL_HINT = "pip install 'perdure[cli]'"
 
 
