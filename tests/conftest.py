@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their names
+    _modern_running,
+    _old_running,
+    as_user,
+    engine,
+    modern_engine,
+    old_engine,
+)
+
 # A shared machine is slow at times; an example that takes long is no finding.
 settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("checks")

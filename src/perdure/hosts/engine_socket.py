@@ -58,7 +58,7 @@ def _decoded(question: str, status: int, body: bytes) -> Document:
     try:
         document = json.loads(body)
     except ValueError:
-        document = {"message": body.decode("utf-8", "replace").strip()}
+        document = body.decode("utf-8", "replace").strip()
     if status != http.client.OK or not isinstance(document, dict):
         said = document.get("message", "") if isinstance(document, dict) else document
         raise PerdureError(f"the container engine refused `GET {question}` ({status}): {said}")
