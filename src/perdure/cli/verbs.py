@@ -59,6 +59,13 @@ VERBS = (
         ("perdure demo", "perdure demo /tmp/digits"),
     ),
     Verb(
+        "upgrade",
+        START,
+        "bring a project up to the installed template, by a merge that keeps its edits",
+        "",
+        ("perdure upgrade --explain", "perdure upgrade"),
+    ),
+    Verb(
         "run",
         RUN,
         "run a task, or any command, as a job",

@@ -83,12 +83,16 @@ def git(
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment, without a repository that a hook around us is about."""
-    return {
+    """Return the environment, without a repository that a hook around us is about.
+
+    git answers in English: what it says is looked at.
+    """
+    kept = {
         name: value
         for name, value in os.environ.items()
         if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
     }
+    return kept | {"LC_ALL": "C", "LANGUAGE": ""}
 
 
 def _identity(environ: dict[str, str]) -> dict[str, str]:

@@ -51,6 +51,8 @@ def read_record(root: Path) -> TemplateRecord:
         NewerFormatError: it was written by a newer perdure.
     """
     file = root / RECORD
+    if file.is_symlink():
+        raise UsageError(f"`{file}` is a link, and an upgrade would write where it leads")
     if not file.is_file():
         raise UsageError(
             f"there is no `{RECORD}` in `{root}`: the project was not made by `perdure new`, so "
@@ -121,12 +123,23 @@ def _problems(table: Mapping[str, object]) -> list[Problem]:
     files = table.get("files", {})
     if not isinstance(files, dict):
         return [*found, Problem("files", "expected a table")]
-    wrong = [name for name, text in files.items() if not _is_id(text)]
-    return found + [Problem(dotted("files", name), "expected git's name for it") for name in wrong]
+    return found + [
+        Problem(dotted("files", name), "expected git's name for what is in it")
+        if _is_inside(name)
+        else Problem(dotted("files", name), "expected the name of a file in the project")
+        for name, text in files.items()
+        if not (_is_id(text) and _is_inside(name))
+    ]
 
 
 def _is_id(value: object) -> bool:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a name stays below the project, and is not git's own."""
+    parts = name.split("/")
+    return not {"", ".", ".."} & set(parts) and parts[0].lower() != ".git" and "\0" not in name
 
 
 def _strings(table: object) -> dict[str, str]:
