@@ -58,11 +58,11 @@ def project_mounts(
             more links than mounts are good for.
     """
     found: list[Mount] = []
-    if code is not None:
-        found.append(Mount(os.path.realpath(code), CODE, not code_writable))
-        found += _folder(code / "notebooks", NOTEBOOKS, not code_writable)
-    found += _seen(project.results, RESULTS, code, not results_writable)
-    found += _seen(project.data, DATA, code, not data_writable)
+    tree = Mount(os.path.realpath(code), CODE, not code_writable) if code else None
+    if tree is not None:
+        found += [tree, *_folder(Path(tree.source, "notebooks"), NOTEBOOKS, tree.read_only)]
+    found += _seen(project.results, RESULTS, tree, not results_writable)
+    found += _seen(project.data, DATA, tree, not data_writable)
     found += _links(project, code, found, read_only=not data_writable)
     by_target: dict[str, Mount] = {}
     for mount in found:
@@ -92,16 +92,16 @@ def _folder(folder: Path, target: str, read_only: bool) -> list[Mount]:
     return [Mount(source, target, read_only)] if Path(source).is_dir() else []
 
 
-def _seen(folder: Path, target: str, code: Path | None, read_only: bool) -> list[Mount]:
+def _seen(folder: Path, target: str, code: Mount | None, read_only: bool) -> list[Mount]:
     """Return the mounts of one of the project's own folders, at every path that leads to it."""
     source = os.path.realpath(folder)
     if not Path(source).is_dir():
         return []
     targets = [target, os.path.normpath(folder.absolute()), source]
-    inside = code / folder.name if code else None
+    inside = Path(code.source, folder.name) if code else None
     if inside is not None and inside.is_symlink():
         targets.append(_leads(CODE, inside))
-    elif inside is not None and os.path.realpath(inside) == source:
+    elif code and code.read_only != read_only and os.path.realpath(inside or "") == source:
         targets.append(f"{CODE}/{folder.name}")
     # A folder of the container's own is never hidden: `/project/data` serves in its place.
     kept = [path for path in targets if path == target or not _hides(path)]
