@@ -80,7 +80,8 @@ class Requirement:
 
     `hashes` are `sha256:...`, `marker` is a PEP 508 marker or empty. `file` is a wheel on this
     machine, None where an index has it; `index` is that index without credentials, None for uv's
-    default. `has_wheel` is False where only a source distribution is there.
+    default. `url` is a place of its own outside all indexes. `has_wheel` is False where only a
+    source distribution is there.
     """
 
     name: str
@@ -90,13 +91,15 @@ class Requirement:
     file: Path | None = None
     index: str | None = None
     has_wheel: bool = True
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLock:
     """What an image is made from beside uv.lock: perdure.lock.
 
-    `wanted` is a digest of the declarations it was made for, `uv` the SHA-256 of the uv.lock beside
+    `wanted` is a digest of the Python declarations it was made for, `image` of all that concerns
+    images only (the base, Debian and conda packages, steps), `uv` the SHA-256 of the uv.lock beside
     it. `tiers` says of each Python package in which layer it is. `base` is None where no engine
     could be asked: such a lock serves `local` only. `apt` has every package of a stage (`build`,
     `runtime`, `dev`) that the base lacks.
@@ -111,6 +114,7 @@ class ImageLock:
     python_source: PythonSource = PythonSource.BASE
     apt: Mapping[str, tuple[AptPackage, ...]] = field(default_factory=lambda: MappingProxyType({}))
     conda: tuple[CondaPackage, ...] = ()
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
