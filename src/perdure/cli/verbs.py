@@ -169,6 +169,24 @@ VERBS = (
         ("perdure lock",),
     ),
     Verb(
+        "add",
+        SETUP,
+        "declare packages, and bring the lock up to date",
+        "PACKAGE...",
+        (
+            "perdure add pandas 'scipy>=1.10'",
+            "perdure add --dev black",
+            "perdure add --apt runtime libgl1",
+        ),
+    ),
+    Verb(
+        "remove",
+        SETUP,
+        "declare packages no more, and bring the lock up to date",
+        "PACKAGE...",
+        ("perdure remove pandas", "perdure remove --apt runtime libgl1"),
+    ),
+    Verb(
         "completion",
         SETUP,
         "print a completion script for a shell",

@@ -52,7 +52,7 @@ def add(
         with naming_near_misses(project, wanted):
             revision.lock()
         if revision.bound(place, wanted):
-            revision.lock()
+            revision.lock(again=True)
         return revision.done()
 
 
@@ -110,8 +110,9 @@ def naming_near_misses(project: Project, wanted: Iterable[Wanted]) -> Iterator[N
                 f"no package index that this machine uses has `{missing[0]}`; nothing was changed",
                 hint=meant(near, error.hint or "a package may be imported by another name"),
             ) from error
-        error.message += "\nnothing was changed"
-        raise
+        if type(error) is not EnvironmentFailed:
+            raise
+        raise EnvironmentFailed(f"{error.message}\nnothing was changed", hint=error.hint) from error
 
 
 def _refuse_present(project: Project, place: Place, wanted: Sequence[Wanted]) -> None:

@@ -19,7 +19,7 @@ from perdure.environments.wanted import Kind, Wanted
 from perdure.errors import StorageError, UsageError
 from perdure.model import debian
 from perdure.model.project import Project
-from perdure.model.report import Report
+from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
 
 _HELD = "edit.lock"
@@ -107,9 +107,10 @@ class Revision:
             self.redeclare(place, texts)
         return bool(texts)
 
-    def lock(self) -> None:
-        """Bring the lock up to date. Raises as `ensure_lock`."""
-        ensure_lock(self.project, self._settings, report=self._report)
+    def lock(self, *, again: bool = False) -> None:
+        """Bring the lock up to date, `again` without telling it all twice. As `ensure_lock`."""
+        report = silent if again else self._report
+        ensure_lock(self.project, self._settings, report=report)
 
     def done(self) -> Revised:
         """Return what it came to."""
