@@ -1,0 +1,1 @@
+"""Packages from conda channels, where a project wants them: solved and installed by py-rattler."""
