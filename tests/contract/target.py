@@ -118,8 +118,9 @@ class TargetContract:
         assert harness.target.cancel(handle, PATIENCE_S) == "confirmed"
 
     def test_a_command_runs_beside_the_job(self, harness: Harness, tmp_path: Path) -> None:
-        plan, handle = self.started(harness, "while :; do sleep 0.05; done")
-        assert harness.target.exec(plan, ["sh", "-c", "exit 5"]) == 5
+        job = harness.job("while :; do sleep 0.05; done")
+        handle = harness.target.submit(harness.target.plan(job), job.job)
+        assert harness.target.exec(job, ["sh", "-c", "exit 5"]) == 5
         assert self.presence(harness, handle) is Presence.RUNNING
         assert harness.target.cancel(handle, PATIENCE_S) == "confirmed"
 

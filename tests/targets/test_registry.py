@@ -15,6 +15,7 @@ PROJECT = Project(Path("/p"), "cats", "cats", {})
 
 def test_local_is_there() -> None:
     assert open_target("local", PROJECT).name == "local"
+    assert open_target("docker", PROJECT).name == "docker"  # no engine is asked yet
 
 
 def test_a_mistyped_target_is_guessed() -> None:
@@ -23,7 +24,7 @@ def test_a_mistyped_target_is_guessed() -> None:
     assert caught.value.hint == "did you mean `local`?"
     with pytest.raises(UsageError) as caught:
         open_target("$(x)", PROJECT)
-    assert caught.value.hint == "targets: local"
+    assert caught.value.hint == "targets: docker, local"
 
 
 def test_a_target_is_imported_on_use(tmp_path: Path) -> None:

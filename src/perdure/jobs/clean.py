@@ -27,6 +27,7 @@ _MADE_FIRST = (
     f".{names.JOB_FILE}",
     folders.CODE_LIST,
     folders.ENVIRONMENT_LOCK,
+    folders.IMAGE_LOCK,
 )
 
 

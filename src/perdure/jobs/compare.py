@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 
 from perdure.jobs.folder import ENVIRONMENT_LOCK
-from perdure.jobs.launch import read_tree_of
 from perdure.jobs.provenance import PARTIAL
+from perdure.jobs.source import read_tree_of
 from perdure.model.job import JobRecord
 from perdure.runtime import names
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from perdure.errors import ConflictError
 from perdure.jobs import folder as folders
 from perdure.jobs.lifecycle import can_become, read_status
-from perdure.jobs.strays import stop_strays
-from perdure.jobs.workspace import storing
+from perdure.jobs.workspace import root_of, storing
 from perdure.model.job import State
 from perdure.model.project import Project
 from perdure.runtime import generation
 from perdure.targets import presence
 from perdure.targets.protocol import Confirmation, Handle, Notice, Target
-from perdure.targets.registry import LOCAL, open_target
+from perdure.targets.registry import open_target
 
 EXIT_CANCELLED = 130
 POLL_S = 0.05
@@ -36,8 +35,9 @@ def interrupt(folder: Path, *, reason: str, deadline: float | None = None) -> No
             f"job `{folder.name}` is not running: {status.state.value.lower()}",
             hint=f"perdure show {folder.name}",
         )
+    target, handle = reach(folder)
     with storing("the notice"):
-        _target(folder).interrupt(_handle(folder), Notice(reason, deadline))
+        target.interrupt(handle, Notice(reason, deadline))
 
 
 def wait_until_stopped(
@@ -58,17 +58,32 @@ def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.ti
     A job that has ended already is left as it is. `unconfirmed`: its supervisor still lives after
     `timeout_s`. Signals processes, touches the disk.
     """
+    target, handle = reach(folder)
     if folders.is_alive(folder):
-        answer = _target(folder).cancel(_handle(folder), timeout_s)
+        answer = target.cancel(handle, timeout_s)
         if answer == "unconfirmed":
             return answer
     if not can_become(read_status(folder).state, State.CANCELLED):
         return "confirmed"
     # Its supervisor is gone, or there never was one: what it would have done is done in its place.
     with storing("the run folder"), presence.held(folder):
-        stop_strays(folder, folders.read_history(folder))
+        target.sweep(handle, folders.read_history(folder))
         _write_ended(folder, clock())
     return "confirmed"
+
+
+def send_signal(folder: Path, pid: int, number: int) -> None:
+    """Send a signal to a process of a job, by the id that its events name."""
+    target, handle = reach(folder)
+    target.signal(handle, pid, number)
+
+
+def reach(folder: Path) -> tuple[Target, Handle]:
+    """Return the target that a run folder's job is on, and the job there. Reads the disk."""
+    # What deals with a job that exists needs nothing of its project but where that is.
+    name = folders.target_of(folder)
+    target = open_target(name, Project(root_of(folder), "", "", {}))
+    return target, Handle(name, folder.name, folder)
 
 
 def _write_ended(folder: Path, now: float) -> None:
@@ -85,12 +100,3 @@ def _write_ended(folder: Path, now: float) -> None:
         os.fsync(file.fileno())
     # The folder's own time tells the ledger that something happened.
     os.utime(folder)
-
-
-def _target(folder: Path) -> Target:
-    # What stops a job needs nothing of its project but where that is.
-    return open_target(LOCAL, Project(folder.parent.parent, "", "", {}))
-
-
-def _handle(folder: Path) -> Handle:
-    return Handle(LOCAL, folder.name, folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perdure.errors import EnvironmentFailed
 from perdure.jobs import provenance
-from perdure.jobs.folder import ENVIRONMENT_LOCK
+from perdure.jobs.folder import ENVIRONMENT_LOCK, IMAGE_LOCK
 from perdure.jobs.request import needs_environment
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import EnvironmentUsed, JobRecord
@@ -19,6 +19,8 @@ from perdure.model.report import Report
 
 _LOCK = "uv.lock"
 _PROJECT = "pyproject.toml"
+# Beside uv.lock: what an image is made from.
+IMAGE_LOCK_FILE = "perdure.lock"
 
 
 def environment_for(workspace: Workspace, variant: str | None, report: Report) -> EnvironmentUsed:
@@ -54,15 +56,31 @@ def planned_environment(workspace: Workspace, variant: str | None) -> Environmen
     return provenance.read_environment(handle.prefix, digest, chosen)
 
 
-def keep_lock(workspace: Workspace, used: EnvironmentUsed, folder: Path) -> None:
-    """Copy the lock of an environment into a run folder: it says which packages there were."""
-    if used.lock is None or used.prefix is None:
+def keep_locks(workspace: Workspace, used: EnvironmentUsed, folder: Path) -> None:
+    """Copy the locks of an environment into a run folder: they say which packages there were."""
+    root = workspace.project.root
+    if used.image is not None:
+        _copy(root / IMAGE_LOCK_FILE, folder / IMAGE_LOCK)
+    if used.lock is None:
         return
     # The environment has its own copy; the project's may be a newer one by now.
-    for source in (Path(used.prefix) / _LOCK, workspace.project.root / _LOCK):
-        if _digest(source) == used.lock:
-            shutil.copyfile(source, folder / ENVIRONMENT_LOCK)
+    kept = [Path(used.prefix) / _LOCK] if used.prefix else []
+    for each in (*kept, root / _LOCK):
+        if _digest(each) == used.lock:
+            shutil.copyfile(each, folder / ENVIRONMENT_LOCK)
             return
+
+
+def copy_locks(before: Path, folder: Path) -> None:
+    """Copy the locks that one run folder has into another."""
+    for name in (ENVIRONMENT_LOCK, IMAGE_LOCK):
+        _copy(before / name, folder / name)
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """Copy a file where there is one."""
+    if file.is_file():
+        shutil.copyfile(file, copy)
 
 
 def restore_environment(workspace: Workspace, record: JobRecord, report: Report) -> None:

@@ -20,6 +20,7 @@ from perdure.runtime import generation, names
 from perdure.targets import presence
 
 ENVIRONMENT_LOCK = "environment.lock"
+IMAGE_LOCK = "image.lock"
 CODE_LIST = "code.json"
 
 _STEP_LINE = re.compile(rb'"event":\s*"step"')
@@ -65,6 +66,18 @@ def read_record(folder: Path) -> JobRecord:
             hint="perdure ps -a",
         ) from error
     return _decode(raw, folder)
+
+
+def target_of(folder: Path) -> str:
+    """Return the name of the target that a job is on, without decoding all of its record.
+
+    A record that cannot be read says `local`: what stops a job must not depend on it.
+    """
+    try:
+        found = json.loads((folder / names.JOB_FILE).read_bytes()).get("target")
+    except (OSError, ValueError, AttributeError):
+        found = None
+    return found if isinstance(found, str) else "local"
 
 
 def attempts(folder: Path) -> list[int]:

@@ -12,8 +12,9 @@ from types import MappingProxyType
 
 from perdure.errors import UsageError
 from perdure.jobs import names as job_names
-from perdure.model.job import JobRecord, Limits
+from perdure.model.job import UNLIMITED, JobRecord, Limits, Resources
 from perdure.model.project import GRACE_S, RETRIES, Project, Task
+from perdure.targets.registry import LOCAL
 
 _SEEDS = 2**31
 
@@ -23,7 +24,7 @@ class JobRequest:
     """One job to be submitted: a task of the project, or any `command`.
 
     None means: the task's, the project's, or drawn. `environment` lies over the variables that
-    the job inherits, and is recorded in its job.json.
+    the job inherits, and is recorded in its job.json. `pegged`: the code is to be in the image.
     """
 
     task: str = ""
@@ -38,6 +39,9 @@ class JobRequest:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     name: str | None = None
     watch: tuple[str, ...] = ()
+    target: str = LOCAL
+    pegged: bool = False
+    resources: Resources = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ def decide(project: Project, request: JobRequest) -> Decided:
     )
     if limits.grace_s < 0 or limits.retries < 0:
         raise UsageError("a grace and a number of retries are 0 or more")
+    if request.live and request.pegged:
+        raise UsageError(
+            "`--live` runs the working tree, `--pegged` the code in the image: it is one or the "
+            "other"
+        )
     seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
     return Decided(name, command, request.arguments, seed, limits)
 
@@ -92,6 +101,9 @@ def rerun_request(record: JobRecord) -> JobRequest:
         rerun_of=record.job,
         environment=record.variables,
         watch=record.limits.watch,
+        target=record.target,
+        pegged=record.environment.image is not None and record.environment.image.pegged,
+        resources=record.resources,
     )
 
 

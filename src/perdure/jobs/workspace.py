@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from perdure.errors import ConflictError, StorageError
+from perdure.errors import ConflictError, StorageError, UsageError
 from perdure.model.project import Project
 from perdure.model.settings import Settings
 
@@ -53,6 +53,16 @@ def locate_workspace(start: Path) -> Workspace:
 
     root = find_project(start)
     return Workspace(Project(root, root.name, "", {}), Settings())
+
+
+def root_of(folder: Path) -> Path:
+    """Return the project that a run folder belongs to, the drill's in `.perdure` too."""
+    from perdure.project.find import find_project
+
+    try:
+        return find_project(folder)
+    except UsageError:
+        return folder.parent.parent
 
 
 def make_state_folder(project: Project) -> Path:

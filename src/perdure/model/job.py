@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 EventValue = str | float | bool | list[str] | None
 
@@ -60,13 +61,49 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageUsed:
+    """The image it ran in, and as whom; `pegged`: the code came from the image too.
+
+    No id: it is not built yet, and is only explained.
+    """
+
+    tag: str
+    id: str
+    user_id: int
+    group_id: int
+    pegged: bool = False
+
+    @property
+    def reference(self) -> str:
+        """Return what an engine knows it by: its contents, where they are known."""
+        return self.id or self.tag
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentUsed:
-    """The locked environment it ran in; no prefix: the machine's own Python."""
+    """The locked environment it ran in: an image, or a prefix; neither: the machine's Python."""
 
     lock: str | None
     variant: str | None
     python: str
     prefix: str | None
+    image: ImageUsed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a job may use of a machine. None: the target's own way, which is mostly all there is.
+
+    `cpus` may be a part of one; `shm_bytes` is the size of /dev/shm.
+    """
+
+    gpus: int | Literal["all"] = 0
+    memory_bytes: int | None = None
+    shm_bytes: int | None = None
+    cpus: float | None = None
+
+
+UNLIMITED = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +178,7 @@ class JobRecord(JobHeading):
     target: str = "local"
     rerun_of: str | None = None
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    resources: Resources = UNLIMITED
 
     @property
     def argv(self) -> tuple[str, ...]:

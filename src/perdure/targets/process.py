@@ -5,7 +5,7 @@ The supervisor runs on the tool's own Python, isolated; the training in the job'
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
 import sys
@@ -15,37 +15,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure import runtime
-from perdure.errors import PerdureError, StorageError, TimeoutExpired
+from perdure.errors import MissingProgram, PerdureError, StorageError, UsageError
 from perdure.hosts import local, processes
-from perdure.model.job import JobRecord
+from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.project import Project
+from perdure.model.settings import Settings
 from perdure.runtime import generation, names
-from perdure.targets import presence
+from perdure.targets import presence, strays, supervision
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 
 SUPERVISOR = Path(runtime.__file__).with_name("supervisor") / "__main__.py"
 
 START_S = 30.0
-_POLL_S = 0.005
-_ALREADY_RUNNING = 3
 # The words that mean the environment's Python, whatever else is on PATH.
 _PYTHON_WORDS = frozenset({"python", "python3"})
-# A job started from inside another one is not part of it.
-_OF_ANOTHER_JOB = frozenset(
-    {
-        names.RUN_DIR,
-        names.JOB,
-        names.GENERATION,
-        names.ATTEMPT,
-        names.SEED,
-        names.GRACE_S,
-        names.PREEMPT_FILE,
-        names.CTL_FD,
-    }
-)
 
 
-def open_process(project: Project) -> Process:
+def open_process(project: Project, settings: Settings | None = None) -> Process:  # noqa: ARG001
     """Return the target `local` of a project, with this process's environment around its jobs."""
     return Process(project.root, project.state, dict(os.environ))
 
@@ -66,26 +52,43 @@ class Process:
         """Return the name by which users know it."""
         return "local"
 
+    @property
+    def in_image(self) -> bool:
+        """Return that its jobs run in an installed environment."""
+        return False
+
     def probe(self) -> Capabilities:
         """Return that this machine is there; it always is."""
         return Capabilities(self.name, f"this machine, {os.cpu_count() or 1} cores")
 
+    def require(self, resources: Resources) -> None:
+        """Return if nothing is to be limited: a process has all of the machine."""
+        if resources != UNLIMITED:
+            raise UsageError(
+                "`local` gives a job all of this machine: it limits neither memory, processors "
+                "nor GPUs",
+                hint="--on docker",
+            )
+
     def plan(self, job: JobRecord) -> Plan:
         """Return the supervisor's command with the training's behind `--`."""
         cwd = self.code_folder(job)
-        limits = job.limits
-        options: list[str] = ["--run-dir", str(job.folder), "--job", job.job]
-        options += ["--seed", str(job.seed), "--cwd", str(cwd)]
-        options += ["--grace-s", f"{limits.grace_s:g}", "--retries", str(limits.retries)]
-        for cloud in limits.watch:
-            options += ["--watch", cloud]
-        argv = (self.python, "-I", "-S", str(SUPERVISOR), *options, "--", *self._command(job))
-        return Plan(job.job, job.folder, cwd, argv, self._environment(job, cwd))
+        options = supervision.supervisor_options(job, str(job.folder), str(cwd))
+        command = self._command(job)
+        argv = (self.python, "-I", "-S", str(SUPERVISOR), *options, "--", *command)
+        return Plan(job.job, job.folder, cwd, argv, self._environment(job, cwd), command)
 
     def code_folder(self, job: JobRecord) -> Path:
         """Return the folder the job's code runs from: its snapshot, or the working tree."""
         snapshot = job.code.snapshot
         return self.root if snapshot is None else self.state / "snapshots" / snapshot
+
+    def verify(self, plan: Plan) -> None:
+        """Return if there is such a program."""
+        word = plan.command[0]
+        path = plan.environment.get("PATH")
+        if shutil.which(plan.cwd / word if "/" in word else word, path=path) is None:
+            raise MissingProgram(f"no program `{word}` was found", program=word)
 
     def submit(self, plan: Plan, key: str) -> Handle:
         """Start the supervisor and return once it owns the run folder, or has ended already.
@@ -100,18 +103,20 @@ class Process:
                 return running
             before = generation.newest(plan.run_dir)
             log = plan.run_dir / names.SUPERVISOR_LOG
-            pid = local.spawn_detached(
-                plan.argv, env=self._inherited() | dict(plan.environment), cwd=plan.run_dir, log=log
+            environment = self._around(plan)
+            pid = local.spawn_detached(plan.argv, env=environment, cwd=plan.run_dir, log=log)
+            code = supervision.wait_for_claim(
+                plan.run_dir, before, pid, limit_s=self.start_s, pause=self.pause
             )
-            code = self._wait_for_claim(plan.run_dir, before, pid)
             if code is None or generation.newest(plan.run_dir) > before:
                 return Handle(self.name, key, plan.run_dir, pid)
             # Refused by a lock: another supervisor's (found next), or that of somebody who only
             # looked whether one lives (then it is tried again).
-            if code != _ALREADY_RUNNING:
+            if code != supervision.ALREADY_RUNNING:
                 kind = StorageError if code == StorageError.exit_code else PerdureError
                 raise kind(
-                    f"the supervisor of `{key}` did not start (exit code {code})", hint=_tail(log)
+                    f"the supervisor of `{key}` did not start (exit code {code})",
+                    hint=supervision.last_words(log),
                 )
 
     def find(self, key: str) -> Handle | None:
@@ -121,50 +126,73 @@ class Process:
 
     def poll(self, handles: Sequence[Handle]) -> Mapping[str, Presence]:
         """Return which of the jobs run, by their locks."""
-        return {
-            handle.key: Presence.RUNNING if presence.is_alive(handle.run_dir) else Presence.GONE
-            for handle in handles
-        }
+        return supervision.presences(handles)
 
     def logs(self, handle: Handle) -> bytes:
         """Return the output of all attempts so far."""
-        return b"".join(p.read_bytes() for p in sorted((handle.run_dir / names.LOGS).glob("*.log")))
+        return supervision.output(handle.run_dir)
 
-    def exec(self, plan: Plan, argv: Sequence[str]) -> int:
+    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
         """Return the exit code of a command in the job's folder and environment."""
-        environment = self._inherited() | dict(plan.environment)
-        return local.run_attached(argv, env=environment, cwd=plan.cwd)
+        plan = self.plan(job)
+        shell = self.surroundings.get("SHELL") or "/bin/sh"
+        return local.run_attached(argv or (shell,), env=self._around(plan), cwd=plan.cwd)
+
+    def run(
+        self,
+        job: JobRecord,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> local.Completed:
+        """Return how a command ended in the job's folder and environment."""
+        plan = self.plan(job)
+        return local.run(
+            argv,
+            env=self._around(plan),
+            cwd=plan.cwd,
+            stdin=stdin,
+            timeout_s=timeout_s,
+            on_line=on_line,
+        )
+
+    def seen(self, job: JobRecord, path: Path) -> str:  # noqa: ARG002 - the protocol's
+        """Return the path itself: it is this machine's."""
+        return os.fspath(path)
 
     def forward(self, handle: Handle, port: int) -> int:  # noqa: ARG002 - the protocol's
         """Return the port itself: it is this machine's."""
         return port
 
     def interrupt(self, handle: Handle, notice: Notice) -> None:
-        """Touch PREEMPT, whole: the supervisor never reads half a notice."""
-        words = json.dumps({"reason": notice.reason, "deadline": notice.deadline})
-        draft = handle.run_dir / f".{names.PREEMPT}-{os.getpid()}"
-        draft.write_text(words)
-        draft.replace(handle.run_dir / names.PREEMPT)
+        """Touch PREEMPT."""
+        supervision.notify(handle.run_dir, notice)
 
     def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
         """Touch CANCEL and wait for the lock to be free; then nothing of the job may be left."""
-        if presence.is_alive(handle.run_dir):
-            (handle.run_dir / names.CANCEL).touch()
-            deadline = time.monotonic() + timeout_s
-            while presence.is_alive(handle.run_dir):
-                if time.monotonic() > deadline:
-                    return "unconfirmed"
-                self.pause(_POLL_S)
-        run_dir = os.fspath(handle.run_dir)
-        processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))
-        return "confirmed"
+        answer = supervision.end(handle.run_dir, timeout_s, pause=self.pause)
+        if answer == "confirmed":
+            run_dir = os.fspath(handle.run_dir)
+            processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))
+        return answer
+
+    def signal(self, handle: Handle, pid: int, number: int) -> None:  # noqa: ARG002 - the protocol's
+        """Send the signal; a process that is gone is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def sweep(self, handle: Handle, events: Sequence[Event], *, grace_s: float = 0.0) -> int:
+        """Return how many processes a dead supervisor had left; they are stopped."""
+        return strays.stop_strays(handle.run_dir, events, grace_s=grace_s, pause=self.pause)
 
     def collect(self, handle: Handle) -> Path:
         """Return the run folder: it is here already."""
         return handle.run_dir
 
-    def _inherited(self) -> dict[str, str]:
-        return {k: v for k, v in self.surroundings.items() if k not in _OF_ANOTHER_JOB}
+    def _around(self, plan: Plan) -> dict[str, str]:
+        return supervision.without_job(self.surroundings) | dict(plan.environment)
 
     def _command(self, job: JobRecord) -> tuple[str, ...]:
         word, *rest = job.argv
@@ -185,28 +213,3 @@ class Process:
             path = [f"{job.environment.prefix}/bin", around.get("PATH", os.defpath)]
             environment |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": job.environment.prefix}
         return environment | dict(job.variables)
-
-    def _wait_for_claim(self, run_dir: Path, before: int, pid: int) -> int | None:
-        """Return None once the run folder has a new owner, or the exit code of a supervisor."""
-        # The claim is waited for, not the lock: asking for the lock could keep it from being taken.
-        deadline = time.monotonic() + self.start_s
-        while generation.newest(run_dir) <= before:
-            code = local.exit_code_of(pid)
-            if code is not None:
-                return code
-            if time.monotonic() > deadline:
-                local.kill_group(pid)
-                raise TimeoutExpired(
-                    f"the supervisor of `{run_dir.name}` did not start in {self.start_s:g} s",
-                    hint=_tail(run_dir / names.SUPERVISOR_LOG),
-                )
-            self.pause(_POLL_S)
-        return None
-
-
-def _tail(log: Path, lines: int = 5) -> str | None:
-    try:
-        text = log.read_text(errors="replace").strip()
-    except OSError:
-        return None
-    return "\n".join(text.splitlines()[-lines:]) or None

@@ -7,13 +7,17 @@ time limit.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from perdure.model.job import JobRecord
+from perdure.model.image import ImageUser
+from perdure.model.job import Event, JobRecord, Resources
+
+if TYPE_CHECKING:
+    from perdure.hosts.local import Completed
 
 Confirmation = Literal["confirmed", "unconfirmed"]
 
@@ -37,18 +41,26 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Exactly what would be executed: `environment` lies over what the command finds around it."""
+    """Exactly what would be executed: `environment` lies over what the command finds around it.
+
+    `run_dir` is this machine's; `cwd` and `command` are the training's, as they are called where
+    it runs. `owner` is whom the run folder has to belong to, where that is not whoever asks.
+    """
 
     key: str
     run_dir: Path
     cwd: Path
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    command: tuple[str, ...]
+    owner: ImageUser | None = None
 
     def text(self) -> str:
         """Return the plan as lines that a shell would take."""
         settings = [f"export {name}={shlex.quote(v)}" for name, v in self.environment.items()]
-        return "\n".join([f"cd {shlex.quote(str(self.cwd))}", *settings, shlex.join(self.argv)])
+        # With an owner the command line says itself where it runs: in a container.
+        folder = [] if self.owner else [f"cd {shlex.quote(str(self.cwd))}"]
+        return "\n".join([*folder, *settings, shlex.join(self.argv)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +88,30 @@ class Target(Protocol):
     def name(self) -> str:
         """Return the name by which users know it."""
 
+    @property
+    def in_image(self) -> bool:
+        """Return whether its jobs run in an image, and not in an installed environment."""
+
     def probe(self) -> Capabilities:
         """Return what it can do, and whether it can be reached."""
 
+    def require(self, resources: Resources) -> None:
+        """Return if it can run jobs with these resources, before anything is made for one.
+
+        Raises:
+            UsageError: it cannot limit or give what is asked for.
+            EnvironmentFailed: it cannot run jobs just now.
+        """
+
     def plan(self, job: JobRecord) -> Plan:
-        """Return what `submit` would execute. Pure: the same job gives the same plan."""
+        """Return what `submit` would execute: the same job gives the same plan. Starts nothing."""
+
+    def verify(self, plan: Plan) -> None:
+        """Return if the training's command is there, as far as can be seen without running it.
+
+        Raises:
+            MissingProgram: it is not.
+        """
 
     def submit(self, plan: Plan, key: str) -> Handle:
         """Start what was planned, once: a key that is running already is found, not started."""
@@ -94,8 +125,25 @@ class Target(Protocol):
     def logs(self, handle: Handle) -> bytes:
         """Return what the job has written so far, all attempts in order."""
 
-    def exec(self, plan: Plan, argv: Sequence[str]) -> int:
-        """Return the exit code of a command run beside the job, with this terminal."""
+    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
+        """Return the exit code of a command run beside the job, with this terminal.
+
+        No words: a shell. Where the job does not run, its folder and environment are there alike.
+        """
+
+    def run(
+        self,
+        job: JobRecord,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> Completed:
+        """Return how a command ended in a job's folder and environment, without its supervisor."""
+
+    def seen(self, job: JobRecord, path: Path) -> str:
+        """Return what a path below the folder of the job's run folder is called where it runs."""
 
     def forward(self, handle: Handle, port: int) -> int:
         """Return the port of this machine's loopback that reaches `port` where the job runs."""
@@ -105,6 +153,15 @@ class Target(Protocol):
 
     def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
         """Kill it, and return whether it was seen to be gone within the time limit."""
+
+    def signal(self, handle: Handle, pid: int, number: int) -> None:
+        """Send a signal to a process of the job, by the id that its events name."""
+
+    def sweep(self, handle: Handle, events: Sequence[Event], *, grace_s: float = 0.0) -> int:
+        """Return how many processes were left of a job whose supervisor is gone; none is now.
+
+        `events` are all of the job's. With a grace they are asked to save first.
+        """
 
     def collect(self, handle: Handle) -> Path:
         """Return the run folder on this machine, brought here where it was elsewhere."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from perdure.cli.arguments import add_job
@@ -23,7 +22,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     workspace = open_workspace(Path.cwd())
     record = find_job(workspace, arguments.job)
-    command: tuple[str, ...] = arguments.rest or (os.environ.get("SHELL") or "/bin/sh",)
+    command: tuple[str, ...] = arguments.rest
     if not arguments.rest:
         console.say(f"a shell where `{record.job}` runs; leaving it leaves the job be")
     return attach(workspace, record, command)

@@ -65,10 +65,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.starting import follow_started
     from perdure.jobs.launch import explain, start, submit
     from perdure.jobs.workspace import open_workspace
-    from perdure.targets.registry import open_target
 
     workspace = open_workspace(Path.cwd())
-    open_target(arguments.on, workspace.project)
     request = make_request(arguments)
     if arguments.explain:
         console.lines(explain(workspace, request).splitlines())

@@ -1,4 +1,4 @@
-"""Processes that a dead supervisor left behind: they would go on writing, and hold their GPUs."""
+"""Processes of this machine that a dead supervisor left: they would go on writing, hold GPUs."""
 
 from __future__ import annotations
 
