@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from perdure.model.project import Environment, Project
 MakeWheel = Callable[..., Path]
 
 
-def wheel(name: str, version: str, text: str) -> bytes:
+def wheel(name: str, version: str, text: str, requires: str = "") -> bytes:
     info = f"{name}-{version}.dist-info"
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
     files = {
         f"{name}/__init__.py": text,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/RECORD": "".join(
             f"{file},,\n"
@@ -107,3 +109,20 @@ def project(tmp_path: Path, make_wheel: MakeWheel, offline: None) -> Project:
     (root / "pyproject.toml").write_text(PYPROJECT)
     environment = Environment(variants=("cpu", "cuda"), default_variant="cpu", python="3.11")
     return Project(root, "cats", "cats", {}, environment)
+
+
+@pytest.fixture
+def plain(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Return a project without indexes of its own, on a machine that has its folder only."""
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.delenv("UV_OFFLINE")
+    environment = Environment(variants=("cpu",), default_variant="cpu", python="3.11")
+    declare(project, '["toy"]')
+    return replace(project, environment=environment)
+
+
+def declare(project: Project, dependencies: str, cpu: str = "[]") -> None:
+    (project.root / "pyproject.toml").write_text(
+        '[project]\nname = "cats"\nversion = "1"\nrequires-python = "==3.11.*"\n'
+        f"dependencies = {dependencies}\noptional-dependencies.cpu = {cpu}\n"
+    )

@@ -99,6 +99,7 @@ def test_a_password_reaches_uv_and_nothing_else(
 def test_a_wrong_password_is_told_without_it(tmp_path: Path, project: Project, port: int) -> None:
     with pytest.raises(EnvironmentFailed) as caught:
         ensure_environment(project, settings(tmp_path, "me:wr0ng@", port), report=Told())
-    assert "toy was not found" in caught.value.message
+    assert "no package `toy` in any index" in caught.value.message
+    assert "is the index reachable from here?" in (caught.value.hint or "")
     assert "wr0ng" not in caught.value.message
     assert PrivateIndex.refused

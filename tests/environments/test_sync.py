@@ -147,6 +147,9 @@ def test_an_earlier_lock_can_be_installed_again(
         (source / name).write_bytes((project.root / name).read_bytes())
     file = project.root / "pyproject.toml"
     file.write_text(file.read_text().replace('["brought"]', "[]"))
+    with pytest.raises(EnvironmentFailed, match="older than the dependencies"):
+        ensure_environment(project, settings)
+    ensure_lock(project, settings)
     after = ensure_environment(project, settings)
     assert after.prefix != before.prefix
     (before.prefix / MARKER).unlink()

@@ -91,6 +91,24 @@ class Manifest:
         )
         return frozenset(normalised(name[1]) for name in names if name)
 
+    def places(self, package: str) -> list[str]:
+        """Return the keys below which a package is asked for, its name normalised."""
+        project = _table(self.tables, "project")
+        extras = _table(project, "optional-dependencies")
+        groups = _table(self.tables, "dependency-groups")
+        lists = {
+            "project.dependencies": project.get("dependencies"),
+            **{f"project.optional-dependencies.{each}": extras[each] for each in extras},
+            **{f"dependency-groups.{each}": groups[each] for each in groups},
+        }
+        return [
+            place
+            for place, texts in lists.items()
+            for text in (texts if isinstance(texts, list) else ())
+            if isinstance(text, str) and (name := _NAME.match(text))
+            if normalised(name[1]) == package
+        ]
+
     def path_files(self, root: Path) -> Iterator[Path]:
         """Return the files, wheels mostly, that sources name by their path."""
         for sources in _table(self.uv, "sources").values():

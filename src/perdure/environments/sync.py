@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.environments.exclusive import alone
-from perdure.environments.lock import LOCK_FILE, UNNEEDED, LockInfo, ensure_lock, read_manifest
+from perdure.environments.lock import LOCK_FILE, UNNEEDED, LockInfo, read_manifest, require_lock
 from perdure.environments.manifest import Manifest
 from perdure.environments.uv import (
     prepare_state,
@@ -49,18 +49,19 @@ class EnvironmentHandle:
 def ensure_environment(
     project: Project, settings: Settings, variant: str | None = None, *, report: Report = silent
 ) -> EnvironmentHandle:
-    """Return the environment of the project's lock, locked and installed first if need be.
+    """Return the environment of the project's lock, which is made if it is missing, installed.
 
     The project itself is not in it: a job imports `Project.source` or its snapshot's.
 
     Raises:
-        EnvironmentFailed: no such variant, no resolution, or uv could not install.
+        EnvironmentFailed: no such variant, a lock older than what it was made for, no resolution,
+            or uv could not install.
         MissingProgram: there is no uv.
         StorageError: no space, or a folder that cannot be written.
         TimeoutExpired: another perdure has been installing it for an hour.
     """
     chosen = choose_variant(project, settings, variant)
-    lock = ensure_lock(project, settings, report=report)
+    lock = require_lock(project, settings, report=report)
     return _ensure_installed(project, settings, replace(lock, variant=chosen), project.root, report)
 
 

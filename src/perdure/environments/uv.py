@@ -40,6 +40,11 @@ _CHATTER = re.compile(r"^( [+~-] |Using CPython |Using Python |Creating virtual 
 _EXACT = re.compile(r"==\s*(\d+\.\d+)(?:\.\*|\.\d+)?")
 _LAST_LINES = 25
 
+INDEX_HINT = (
+    "is the index reachable from here? A mirror or a folder of wheels can take its place: "
+    '`[indexes] NAME = "URL or folder"` in ~/.config/perdure/config.toml'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -183,8 +188,5 @@ def _hint(text: str) -> str | None:
         word in text
         for word in ("failed to fetch", "error sending request", "was not found in the package")
     ):
-        return (
-            "is the index reachable from here? A mirror or a folder of wheels can take its place: "
-            '`[indexes] NAME = "URL or folder"` in ~/.config/perdure/config.toml'
-        )
+        return INDEX_HINT
     return None

@@ -19,14 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the lock is there and fits pyproject.toml."""
-    from perdure.environments.lock import ensure_lock, relock
+    from perdure.environments.lock import LOCK_FILE, lock_packages
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
-    resolve = relock if arguments.again else ensure_lock
-    lock = resolve(workspace.project, workspace.settings, report=console)
+    project, settings = workspace.project, workspace.settings
+    lock = lock_packages(project, settings, refresh=arguments.again, report=console)
+    path = project.root / LOCK_FILE
     if arguments.json:
-        console.json({"path": str(lock.path), "digest": lock.digest})
+        console.json({"path": str(path), "digest": lock.uv})
     else:
-        console.lines([f"{lock.path}  {lock.digest}"])
+        console.lines([f"{path}  {lock.uv}"])
     return 0
