@@ -28,6 +28,9 @@ STATE_STYLES = {
     "CANCELLED": "dim",
     "LOST": "bold magenta",
     "UNKNOWN": "magenta",
+    "OK": "green",
+    "WARNING": "yellow",
+    "PROBLEM": "bold red",
 }
 
 

@@ -11,15 +11,16 @@ NOTHING = "nothing"  # every word belongs to perdure
 TASK = "task"  # the first word is a task; all after it is the task's, untouched
 COMMAND = "command"  # all after `--` is a command's or a task's, untouched
 
-START, RUN, STOP, LOOK, PROVE, SETUP = (
+START, RUN, DEVELOP, STOP, LOOK, PROVE, SETUP = (
     "start a project",
     "run",
+    "develop in a container",
     "stop and go on",
     "look",
     "prove and compare",
     "set up",
 )
-GROUPS = (START, RUN, STOP, LOOK, PROVE, SETUP)
+GROUPS = (START, RUN, DEVELOP, STOP, LOOK, PROVE, SETUP)
 
 
 class Verb:
@@ -35,7 +36,9 @@ class Verb:
         self.summary = summary
         self.usage = usage
         self.examples = examples
-        self.rest = {"run": TASK, "attach": COMMAND, "drill": COMMAND}.get(name, NOTHING)
+        self.rest = {"run": TASK, "attach": COMMAND, "drill": COMMAND, "shell": COMMAND}.get(
+            name, NOTHING
+        )
 
     @property
     def module(self) -> str:
@@ -83,6 +86,38 @@ VERBS = (
         "open a shell where a job runs",
         "JOB [-- COMMAND...]",
         ("perdure attach @last", "perdure attach @last -- nvidia-smi"),
+    ),
+    Verb(
+        "up",
+        DEVELOP,
+        "make and start the development container",
+        "",
+        ("perdure up", "perdure up --gpus all --git --ssh-agent", "perdure up --env HF_TOKEN"),
+    ),
+    Verb(
+        "shell",
+        DEVELOP,
+        "open a shell in the development container, or run a command there",
+        "[-- COMMAND...]",
+        (
+            "perdure shell",
+            "perdure shell -- nvidia-smi",
+            "perdure shell --root -- apt-get install -y tree",
+        ),
+    ),
+    Verb(
+        "stop",
+        DEVELOP,
+        "stop the development container; what is in it stays",
+        "",
+        ("perdure stop",),
+    ),
+    Verb(
+        "down",
+        DEVELOP,
+        "remove the development container (asks if something would be lost)",
+        "",
+        ("perdure down",),
     ),
     Verb(
         "interrupt",
@@ -136,9 +171,9 @@ VERBS = (
     Verb(
         "logs",
         LOOK,
-        "print what a job printed, in all its attempts",
-        "JOB",
-        ("perdure logs @last", "perdure logs -f brave"),
+        "print what a job printed, or the development container",
+        "[JOB]",
+        ("perdure logs @last", "perdure logs -f brave", "perdure logs -f"),
     ),
     Verb(
         "drill",
@@ -185,6 +220,39 @@ VERBS = (
         "declare packages no more, and bring the lock up to date",
         "PACKAGE...",
         ("perdure remove pandas", "perdure remove --apt runtime libgl1"),
+    ),
+    Verb(
+        "doctor",
+        SETUP,
+        "look at what this machine has of what perdure needs, and name the remedies",
+        "",
+        ("perdure doctor", "perdure doctor --json"),
+    ),
+    Verb(
+        "env",
+        SETUP,
+        "tell what the environment is made of, or what differs between two",
+        "show | diff A B",
+        ("perdure env show", "perdure env diff HEAD~1 lock", "perdure env diff @last installed"),
+    ),
+    Verb(
+        "ship",
+        SETUP,
+        "bring an image to another engine, a registry or a file: only what is missing there",
+        "[IMAGE | runtime | dev] --to WHERE",
+        (
+            "perdure ship --to gpubox",
+            "perdure ship dev --to ssh://me@gpubox",
+            "perdure ship --to registry.lab:5000/cats",
+            "perdure ship perdure/cats:tag --to cats.sqfs",
+        ),
+    ),
+    Verb(
+        "eject",
+        SETUP,
+        "write plain files that build and run the images without perdure",
+        "dockerfile|compose|devcontainer",
+        ("perdure eject compose", "perdure eject devcontainer --force"),
     ),
     Verb(
         "completion",

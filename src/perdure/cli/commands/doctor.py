@@ -1,0 +1,80 @@
+"""`perdure doctor`: what this machine has of what perdure needs, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.cli.arguments import add_json
+from perdure.cli.render import Console
+from perdure.cli.table import Column, make_table, shorten
+from perdure.cli.words import counted
+
+if TYPE_CHECKING:
+    from perdure.doctor.finding import Finding
+
+SEEN_PLACES = 100
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `doctor` takes."""
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 if no finding is a problem, else 1."""
+    from perdure.doctor.examine import examine
+    from perdure.doctor.finding import problems_in
+
+    findings = examine(Path.cwd(), report=console)
+    found = problems_in(findings)
+    if arguments.json:
+        console.json({"findings": [as_json(each) for each in findings], "problems": found})
+    else:
+        show(findings, console)
+    return 1 if found else 0
+
+
+def show(findings: Sequence[Finding], console: Console) -> None:
+    """Write the findings as a table, and below it, whole, what is wrong with its remedy."""
+    columns = (Column("CHECK"), Column("VERDICT", paint=True), Column("SEEN"))
+    rows = [
+        (each.name, each.verdict.value, shorten(each.seen.splitlines()[0], SEEN_PLACES))
+        for each in findings
+    ]
+    console.table(make_table(columns, rows))
+    wrong = [each for each in findings if each.remedy]
+    for each in wrong:
+        console.lines(["", f"{each.verdict.value}: {each.name}", *indented(each.seen)])
+        console.lines([f"  remedy: {each.remedy}"])
+    console.say(summary(findings))
+
+
+def indented(text: str) -> list[str]:
+    """Return the lines of a text, set in."""
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return the last line: how many are wrong, and what works all the same."""
+    verdicts = [each.verdict.value for each in findings]
+    parts = [counted(verdicts.count(kind), kind) for kind in (PROBLEM, WARNING) if kind in verdicts]
+    told = f"{' and '.join(parts)}" if parts else "nothing is wrong"
+    named = {each.name: each.verdict.value for each in findings}
+    local_works = named.get("uv") == OK and named.get("configuration") is None
+    if named.get("engine") != OK and local_works:
+        told += "; without a container engine, `perdure run --on local` works"
+    return told
+
+
+def as_json(finding: Finding) -> dict[str, str]:
+    """Return a finding for a program."""
+    return {
+        "name": finding.name,
+        "verdict": finding.verdict.value,
+        "seen": finding.seen,
+        "remedy": finding.remedy,
+    }
