@@ -10,10 +10,12 @@ from perdure.model.job import (
     Data,
     EnvironmentUsed,
     Event,
+    ImageUsed,
     JobRecord,
     JobStatus,
     Limits,
     Machine,
+    Resources,
     State,
     Versions,
 )
@@ -65,6 +67,22 @@ def test_a_job_in_words() -> None:
         "result: none saved",
     ):
         assert line in told, told
+
+
+def test_an_image_and_its_limits_are_told() -> None:
+    image = ImageUsed("perdure/cats:runtime-cpu-1", "sha256:ab", 1000, 1001, pegged=True)
+    used = dataclasses.replace(RECORD.environment, prefix=None, image=image)
+    resources = Resources(gpus="all", memory_bytes=2**34, shm_bytes=2**29, cpus=1.5)
+    record = dataclasses.replace(RECORD, target="docker", environment=used, resources=resources)
+    told = in_words(dataclasses.replace(KNOWN, record=record), 1e9 + 65)
+    for line in (
+        "target:      docker",
+        "image:       perdure/cats:runtime-cpu-1, with the code in it (--pegged)",
+        "             sha256:ab, as 1000:1001",
+        "resources:   all GPUs, 1.5 processors, 16.0 GiB of memory, 512.0 MiB of shared memory",
+    ):
+        assert line in told, told
+    assert not any(line.startswith("resources") for line in in_words(KNOWN, 1e9 + 65))
 
 
 def test_began_again_is_said() -> None:

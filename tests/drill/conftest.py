@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from perdure.drill.play import Stage, thread_settings
+from perdure.hosts import local
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
@@ -48,6 +50,31 @@ package = "small"
 train = "python train.py"
 """
 
+
+@dataclass(frozen=True)
+class Here:
+    """This machine as the site of a drill."""
+
+    cwd: Path
+    environment: Mapping[str, str]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> local.Completed:
+        around, cwd = self.environment, self.cwd
+        return local.run(
+            argv, env=around, cwd=cwd, stdin=stdin, timeout_s=timeout_s, on_line=on_line
+        )
+
+    def seen(self, path: Path) -> str:
+        return os.fspath(path)
+
+
 SetStage = Callable[[str], Stage]
 
 
@@ -62,8 +89,7 @@ def stage(tmp_path: Path) -> SetStage:
         folder = tmp_path / "drill $(x)"
         folder.mkdir()
         environment = {**os.environ, **thread_settings(2), "PYTHONPATH": os.fspath(SRC)}
-        return Stage(
-            sys.executable, ("python", "train.py"), cwd, environment, folder, seed=3, lanes=2
-        )
+        site = Here(cwd, environment)
+        return Stage(sys.executable, ("python", "train.py"), cwd, site, folder, seed=3, lanes=2)
 
     return set_stage

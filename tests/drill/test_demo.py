@@ -129,7 +129,7 @@ def test_a_training_that_fails_ends_the_demonstration(small_demo: Callable[[str]
     assert not any(is_alive(job) for job in (folder / "results").iterdir())
 
 
-def test_it_runs_here_only(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not on `moon`"):
+def test_a_target_that_is_none_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no target `moon`"):
         demo.run_demo(tmp_path / "demo", target="moon", report=silent, tell=print)
     assert not (tmp_path / "demo").exists()

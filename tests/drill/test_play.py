@@ -96,12 +96,11 @@ def test_runs_do_not_see_each_other(stage: SetStage) -> None:
 
 def test_a_python_without_perdure_is_told(stage: SetStage, tmp_path: Path) -> None:
     ready = stage(GOOD)
-    environment = {**ready.environment, "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
     bare = tmp_path / "bin" / "python"
     bare.parent.mkdir()
     bare.write_text("#!/bin/sh\necho 'No module named perdure' >&2\nexit 1\n")
     bare.chmod(0o755)
-    ready = dataclasses.replace(ready, python=str(bare), environment=environment)
+    ready = dataclasses.replace(ready, python=str(bare))
     with pytest.raises(DifferenceError, match="exit code 1") as caught:
         play(ready, [stopped(Kind.TERM)], 20.0, silent, message="")
     assert caught.value.hint == "No module named perdure"

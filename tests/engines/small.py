@@ -58,7 +58,7 @@ def contained(record: JobRecord, image: ImageUsed) -> JobRecord:
 
 
 def _sources() -> bytes:
-    """Return an archive of the supervisor's sources as `perdure/perdure/...`, the same each time."""
+    """Return an archive of the supervisor's sources, below `perdure/`; the same each time."""
     package = Path(runtime.__file__).parents[1]
     files = [package / "__init__.py", *sorted((package / "runtime").rglob("*.py"))]
     buffer = io.BytesIO()

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from perdure.cli.listing import job_json, state_cell
 from perdure.cli.words import counted, duration, size
-from perdure.model.job import ALIVE, Code, Event, JobRecord, JobStatus
+from perdure.model.job import (
+    ALIVE,
+    Code,
+    Event,
+    ImageUsed,
+    JobRecord,
+    JobStatus,
+    Resources,
+)
 from perdure.runtime.result import Result
 
 LABEL_PLACES = 13
@@ -65,11 +73,13 @@ def about_record(record: JobRecord) -> list[tuple[str, str]]:
         ("code", about_code(record.code)),
         ("lock", used.lock or "none: the machine's own Python"),
         ("environment", " ".join(filter(None, (used.variant, used.python, used.prefix)))),
+        *about_image(used.image),
         ("data", f"{counted(record.data.files, 'file')}, {size(record.data.bytes)}"),
         ("machine", f"{machine.host}: {machine.os}, {machine.cpu}"),
         ("", f"{counted(machine.cores, 'core')}, {machine.memory_gib:g} GiB of memory"),
         ("GPUs", ", ".join(machine.gpus)),
         ("target", record.target),
+        ("resources", about_resources(record.resources)),
         (
             "limits",
             f"{limits.grace_s:g} s to stop, {limits.retries} crashes tried again",
@@ -77,6 +87,25 @@ def about_record(record: JobRecord) -> list[tuple[str, str]]:
         ("perdure", f"{record.versions.perdure} on Python {record.versions.python}"),
         ("folder", str(record.folder)),
     ]
+
+
+def about_image(image: ImageUsed | None) -> list[tuple[str, str]]:
+    """Return which image ran, its contents, and as whom; nothing where there was none."""
+    if image is None:
+        return []
+    code = ", with the code in it (--pegged)" if image.pegged else ""
+    return [("image", image.tag + code), ("", f"{image.id}, as {image.user_id}:{image.group_id}")]
+
+
+def about_resources(resources: Resources) -> str:
+    """Return what the job may use, "" where nothing was said about it."""
+    wanted = {
+        "GPUs": str(resources.gpus or ""),
+        "processors": "" if resources.cpus is None else f"{resources.cpus:g}",
+        "of memory": "" if resources.memory_bytes is None else size(resources.memory_bytes),
+        "of shared memory": "" if resources.shm_bytes is None else size(resources.shm_bytes),
+    }
+    return ", ".join(f"{amount} {what}" for what, amount in wanted.items() if amount)
 
 
 def about_code(code: Code) -> str:

@@ -21,15 +21,17 @@ from perdure.drill.play import thread_settings
 from perdure.drill.report import describe
 from perdure.drill.showcase import prepare
 from perdure.drill.watch import Progress, read_progress
-from perdure.errors import DifferenceError, TimeoutExpired, UsageError
+from perdure.errors import DifferenceError, TimeoutExpired
 from perdure.jobs import folder as folders
 from perdure.jobs import launch
-from perdure.jobs.control import kill
+from perdure.jobs.control import kill, send_signal
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, open_workspace
-from perdure.model.job import Event, JobHeading, JobRecord
+from perdure.model.job import UNLIMITED, Event, JobHeading, JobRecord
+from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.runtime import names
+from perdure.targets.registry import open_target
 
 Tell = Callable[[str], None]
 
@@ -59,20 +61,21 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     """Return what came of it. Makes a project in `folder`, installs, starts processes.
 
     Raises:
-        UsageError: the target is not `local`.
+        UsageError: there is no such target.
+        EnvironmentFailed: nothing there can run jobs, or the environment cannot be had.
         ConflictError: `folder` holds something that is no demonstration.
         DifferenceError: the two trainings do not end alike.
     """
-    if target != "local":
-        raise UsageError(f"the demo runs on `local`, not on `{target}`", hint="perdure demo")
     folder = folder.absolute()
+    # Before anything is made: a target that is not there, or an engine that does not answer.
+    open_target(target, Project(folder, "", "", {})).require(UNLIMITED)
     prepare(folder, tell)
     workspace = open_workspace(folder)
     began = time.monotonic()
-    broken = _submit(workspace, report)
+    broken = _submit(workspace, target, report)
     tell(f"job `{broken.job}`: a CNN learns to read handwritten digits, {EPOCHS} epochs")
     _interrupted_training(workspace, broken, report, tell)
-    whole = _submit(workspace, report)
+    whole = _submit(workspace, target, report)
     tell(f"job `{whole.job}`: the same training with the same seed, left alone")
     _uninterrupted_training(workspace, whole, report)
     result = judge(folder, broken, whole, time.monotonic() - began)
@@ -81,13 +84,14 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     return result
 
 
-def _submit(workspace: Workspace, report: Report) -> JobRecord:
+def _submit(workspace: Workspace, target: str, report: Report) -> JobRecord:
     # One thread is enough for a network this small, and stays quick on a machine that is busy.
     request = JobRequest(
         task=TASK,
         arguments=("--epochs", str(EPOCHS)),
         seed=SEED,
         environment=thread_settings(1, cores=1),
+        target=target,
     )
     return launch.submit(workspace, request, report=report)
 
@@ -108,7 +112,7 @@ def _interrupted_training(
         launch.resume(workspace, record)
         tell("resumed")
         at = _wait_for_epoch(record, KILL_IN, report)
-        os.kill(_training_pid(record), signal.SIGKILL)
+        send_signal(record.folder, _training_pid(record), signal.SIGKILL)
         tell(
             f"killed the training with SIGKILL at step {at.step}, in the middle of epoch "
             f"{at.epoch + 1}"

@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from perdure.drill.evidence import AttemptEnd
 from perdure.drill.plan import RunPlan
 from perdure.errors import DifferenceError
-from perdure.hosts import local
+from perdure.hosts.local import Completed
 from perdure.model.report import Report
 
 Ends = Mapping[str, tuple[AttemptEnd, ...]]
@@ -33,14 +34,34 @@ _THREAD_VARIABLES = (
 )
 
 
+class Site(Protocol):
+    """A machine or a container in which a drill is played, as a target gives it."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> Completed:
+        """Return how a command ended in the training's folder and environment."""
+
+    def seen(self, path: Path) -> str:
+        """Return what a path below the drill's folder is called there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a drill is played: the training's command, and the environment around it."""
+    """Where a drill is played: the training's command, and the environment around it.
+
+    `cwd`, like the command, is as it is called on the site; `folder` is this machine's.
+    """
 
     python: str
     argv: tuple[str, ...]
     cwd: Path
-    environment: Mapping[str, str]
+    site: Site
     folder: Path
     seed: int
     lanes: int
@@ -71,10 +92,8 @@ def play(
     orders = json.dumps(_orders(stage, plans, limit_s)).encode()
     attempts = sum(len(plan.interruptions) + 1 + _SPARE_ATTEMPTS for plan in plans)
     report(message, done=0, total=len(plans))
-    done = local.run(
+    done = stage.site.run(
         (stage.python, "-m", "perdure.runtime.zygote"),
-        env=stage.environment,
-        cwd=stage.cwd,
         stdin=orders,
         timeout_s=60 + limit_s * attempts,
         on_line=told.line,
@@ -96,7 +115,9 @@ def _orders(stage: Stage, plans: Sequence[RunPlan], limit_s: float) -> dict[str,
         "cwd": os.fspath(stage.cwd),
         "modules": known,
         "lanes": stage.lanes,
-        "runs": [_run(stage, plan, limit_s, "" if known else os.fspath(modules)) for plan in plans],
+        "runs": [
+            _run(stage, plan, limit_s, "" if known else stage.site.seen(modules)) for plan in plans
+        ],
     }
 
 
@@ -105,7 +126,7 @@ def _run(stage: Stage, plan: RunPlan, limit_s: float, modules_to: str) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     return {
         "name": plan.name,
-        "folder": os.fspath(folder),
+        "folder": stage.site.seen(folder),
         "seed": stage.seed,
         "orders": plan.orders(),
         "attempts": len(plan.interruptions) + 1 + _SPARE_ATTEMPTS,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +17,17 @@ from perdure.drill.play import Stage, lanes, thread_settings
 from perdure.drill.report import DrillReport
 from perdure.drill.rounds import Drill, drill
 from perdure.errors import UsageError
+from perdure.hosts.local import Completed
 from perdure.jobs import folder as folders
 from perdure.jobs import launch
 from perdure.jobs.control import kill
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, make_state_folder, submitting
-from perdure.model.job import Event, JobRecord
+from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.report import Report
 from perdure.runtime import names
+from perdure.targets.protocol import Target
+from perdure.targets.registry import LOCAL
 
 _POLL_S = 0.02
 _KILL_S = 20.0
@@ -49,6 +51,8 @@ class DrillOptions:
     tolerance: float = 1e-5
     seed: int = 0
     keep: bool = False
+    target: str = LOCAL
+    resources: Resources = UNLIMITED
 
 
 def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> DrillReport:
@@ -119,32 +123,58 @@ def _submit(
         seed=options.seed,
         name=folder.name,
         environment=threads,
+        target=options.target,
+        resources=options.resources,
     )
     record = launch.submit(workspace, request, report=report)
     return folders.read_record(Path(shutil.move(record.folder, folder / folder.name)))
 
 
 def _stage(workspace: Workspace, record: JobRecord, folder: Path, at_a_time: int) -> Stage:
-    plan = launch.plan_of(workspace, record)
-    argv = plan.argv[plan.argv.index("--") + 1 :]
-    around = {key: value for key, value in os.environ.items() if not key.startswith("PERDURE_")}
+    target = launch.target_of(workspace, record)
+    plan = target.plan(record)
     return Stage(
-        python=_python(record, argv),
-        argv=argv,
+        python=_python(record, plan.command, in_image=target.in_image),
+        argv=plan.command,
         cwd=plan.cwd,
-        environment={**around, **plan.environment},
+        site=_There(target, record),
         folder=folder,
         seed=record.seed,
         lanes=at_a_time,
     )
 
 
-def _python(record: JobRecord, argv: tuple[str, ...]) -> str:
+def _python(record: JobRecord, argv: tuple[str, ...], *, in_image: bool) -> str:
     """Return the interpreter that plays the attempts: the training's own."""
     if Path(argv[0]).name.startswith("python"):
         return argv[0]
+    if in_image:
+        return "python"
     prefix = record.environment.prefix
     return sys.executable if prefix is None else f"{prefix}/bin/python"
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """Where the drill's one job would run."""
+
+    target: Target
+    record: JobRecord
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> Completed:
+        """Return how a command ended in the job's folder and environment."""
+        return self.target.run(self.record, argv, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
+
+    def seen(self, path: Path) -> str:
+        """Return what a path below the drill's folder is called there."""
+        return self.target.seen(self.record, path)
 
 
 @dataclass(frozen=True, slots=True)

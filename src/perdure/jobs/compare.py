@@ -11,7 +11,7 @@ from pathlib import Path
 from perdure.jobs.folder import ENVIRONMENT_LOCK
 from perdure.jobs.provenance import PARTIAL
 from perdure.jobs.source import read_tree_of
-from perdure.model.job import JobRecord
+from perdure.model.job import EnvironmentUsed, JobRecord
 from perdure.runtime import names
 
 
@@ -132,8 +132,8 @@ def _environment(before: JobRecord, after: JobRecord) -> Iterator[Difference]:
     one, other = before.environment, after.environment
     yield from _fields(
         Aspect.ENVIRONMENT,
-        {"python": one.python, "variant": one.variant or ""},
-        {"python": other.python, "variant": other.variant or ""},
+        {"python": one.python, "variant": one.variant or "", **_image(one)},
+        {"python": other.python, "variant": other.variant or "", **_image(other)},
     )
     if one.lock == other.lock:
         return
@@ -144,6 +144,14 @@ def _environment(before: JobRecord, after: JobRecord) -> Iterator[Difference]:
             yield from found
             return
     yield Difference(Aspect.ENVIRONMENT, "lock", one.lock or "", other.lock or "")
+
+
+def _image(used: EnvironmentUsed) -> Mapping[str, str]:
+    image = used.image
+    if image is None:
+        return {}
+    user = f"{image.user_id}:{image.group_id}"
+    return {"image": image.tag, "image's contents": image.id, "user": user}
 
 
 def _packages(folder: Path) -> Mapping[str, str] | None:
@@ -178,8 +186,16 @@ def _data(before: JobRecord, after: JobRecord) -> Iterator[Difference]:
 
 
 def _machine(record: JobRecord) -> Mapping[str, str]:
-    machine = record.machine
+    machine, resources = record.machine, record.resources
+    limits = {
+        "limit of GPUs": str(resources.gpus or ""),
+        "limit of memory": str(resources.memory_bytes or ""),
+        "limit of processors": str(resources.cpus or ""),
+        "shared memory": str(resources.shm_bytes or ""),
+    }
     return {
+        "target": record.target,
+        **limits,
         "host": machine.host,
         "os": machine.os,
         "cpu": machine.cpu,

@@ -30,8 +30,12 @@ def _serve(listener: socket.socket, there: tuple[str, int]) -> None:
 
 
 def _pass_on(here: socket.socket, there: tuple[str, int]) -> None:
-    with here, contextlib.suppress(OSError):
-        with socket.create_connection(there, timeout=_CONNECT_S) as other:
+    with here:
+        try:
+            other = socket.create_connection(there, timeout=_CONNECT_S)
+        except OSError:
+            return  # nobody listens there: whoever connected sees the end of the connection
+        with other:
             other.settimeout(None)
             back = threading.Thread(target=_copy, args=(other, here), daemon=True)
             back.start()

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from perdure.cli.render import Console
+from perdure.cli.resources import add_target
 from perdure.cli.signals import as_ctrl_c
 
 
@@ -14,9 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="DIR", nargs="?", default="perdure-demo", help="where to make the project"
     )
-    parser.add_argument(
-        "--in", dest="target", default="local", metavar="TARGET", help="where to run (local)"
-    )
+    add_target(parser, "--in")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

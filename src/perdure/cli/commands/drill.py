@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.arguments import tolerance, whole_number
 from perdure.cli.nearest import did_you_mean
 from perdure.cli.render import Console
+from perdure.cli.resources import add_resources, add_target, chosen_resources
 from perdure.cli.signals import as_ctrl_c
 from perdure.errors import DifferenceError
 
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how far metrics may differ where the baselines do ({TOLERANCE:g})",
     )
     add_repetition(parser)
+    add_target(parser)
+    add_resources(parser)
 
 
 def add_repetition(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +83,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         tolerance=arguments.tolerance,
         seed=arguments.seed,
         keep=arguments.keep,
+        target=arguments.target,
+        resources=chosen_resources(arguments),
     )
     with as_ctrl_c():
         report = run_drill(open_workspace(Path.cwd()), options, console)

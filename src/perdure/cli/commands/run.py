@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_detach, seconds, whole_number
 from perdure.cli.render import Console
+from perdure.cli.resources import add_resources, add_target, chosen_resources
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the job's name; two words that can be said if not given")
     parser.add_argument("--seed", type=whole_number, metavar="N", help="drawn if not given")
     parser.add_argument("--variant", help="the environment's variant, such as cpu or cuda")
-    parser.add_argument(
-        "--live", action="store_true", help="run the working tree, not a snapshot of it"
-    )
+    add_code(parser)
     add_limits(parser)
     parser.add_argument(
         "--env",
@@ -44,9 +43,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=CLOUDS,
         help="ask this cloud's metadata service for notices of interruption",
     )
-    parser.add_argument("--on", default="local", metavar="TARGET", help="where to run (local)")
+    add_target(parser)
+    add_resources(parser)
     parser.add_argument(
         "--explain", action="store_true", help="print what would be executed; execute nothing"
+    )
+
+
+def add_code(parser: argparse.ArgumentParser) -> None:
+    """Add which code the job runs: a snapshot unless one of these is said."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--live", action="store_true", help="run the working tree, not a snapshot of it"
+    )
+    which.add_argument(
+        "--pegged", action="store_true", help="in a container: run the code in its image"
     )
 
 
@@ -101,6 +112,9 @@ def make_request(arguments: argparse.Namespace) -> JobRequest:
         environment=chosen_variables(arguments.env, os.environ).recorded,
         name=arguments.name,
         watch=tuple(arguments.watch),
+        target=arguments.target,
+        pegged=arguments.pegged,
+        resources=chosen_resources(arguments),
     )
 
 
