@@ -1,0 +1,35 @@
+"""What pip is asked for where conda is asked too: one resolution that lives with both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from perdure.environments.conda.provided import constraints
+from perdure.environments.manifest import Manifest
+from perdure.model.image import CondaPackage
+
+
+def joined(manifest: Manifest, pip: Sequence[str], packages: Sequence[CondaPackage]) -> Manifest:
+    """Return the manifest with the requirements of an environment.yml, bound to what conda brings.
+
+    uv then finds versions of pip's packages that go with conda's, or says why there are none.
+    """
+    document = dict(manifest.document)
+    project = _table(document, "project")
+    document["project"] = {**project, "dependencies": [*_list(project, "dependencies"), *pip]}
+    tool = _table(document, "tool")
+    uv = _table(tool, "uv")
+    key = "constraint-dependencies"
+    bound = {key: [*_list(uv, key), *constraints(packages)]}
+    document["tool"] = {**tool, "uv": {**uv, **bound}}
+    return Manifest.of(document)
+
+
+def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
+    found = table.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(table: Mapping[str, object], key: str) -> list[object]:
+    found = table.get(key)
+    return list(found) if isinstance(found, list) else []
