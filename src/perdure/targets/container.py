@@ -19,7 +19,7 @@ from perdure.errors import EnvironmentFailed, PerdureError, StorageError, Timeou
 from perdure.hosts import local
 from perdure.hosts.engine import Engine, find_engine
 from perdure.hosts.engine_client import DOCKER, PODMAN, find_program, is_podman
-from perdure.images.mounts import CODE, RESULTS, Mount, project_mounts
+from perdure.images.mounts import CODE, DATA, RESULTS, Mount, project_mounts
 from perdure.model.image import ImageUser
 from perdure.model.job import Event, JobRecord, Resources
 from perdure.model.project import Project
@@ -266,6 +266,8 @@ class Container:
         # A drill has its run folders elsewhere; and before the first job there is no folder.
         others = [mount for mount in found if mount.target != RESULTS]
         mounts = [*others, Mount(os.path.realpath(job.results), RESULTS, read_only=False)]
+        if code is not None and not code.is_dir():
+            mounts += _to_be_made(self.project, mounts)
         return tuple(sorted(mounts, key=lambda mount: PurePosixPath(mount.target).parts))
 
     def _start(self, engine: Engine, plan: Plan, name: str) -> Handle | None:
@@ -345,6 +347,20 @@ class Container:
                     _remove(engine, name)
                     return
                 self.pause(_POLL_S)
+
+
+def _to_be_made(project: Project, known: Sequence[Mount]) -> list[Mount]:
+    """Return the mounts of the folders that come with a snapshot which is not made yet."""
+    wanted = [
+        Mount(os.path.realpath(folder), target, read_only)
+        for folder, view, read_only in (
+            (project.data, DATA, True),
+            (project.results, RESULTS, False),
+        )
+        for target in (view, os.path.normpath(folder.absolute()))
+    ]
+    there = {mount.target for mount in known}
+    return [mount for mount in wanted if mount.target not in there]
 
 
 def hand_over(folder: Path, owner: ImageUser | None) -> None:
