@@ -126,6 +126,16 @@ def spawn_detached(
     return process.pid
 
 
+def spawn_piped(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, feeding: bool
+) -> subprocess.Popen[bytes]:
+    """Return a running command with its outputs in pipes, and its input too where `feeding`.
+
+    It has a session of its own. Whoever calls this waits for it or kills it: perdure.hosts.piped.
+    """
+    return _start(argv, env, None, with_stdin=feeding)
+
+
 def exit_code_of(pid: int) -> int | None:
     """Return the exit code of a process that `spawn_detached` started here, None while it runs."""
     process = _detached.get(pid)
