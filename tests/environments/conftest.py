@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -126,3 +127,54 @@ def declare(project: Project, dependencies: str, cpu: str = "[]") -> None:
         '[project]\nname = "cats"\nversion = "1"\nrequires-python = "==3.11.*"\n'
         f"dependencies = {dependencies}\noptional-dependencies.cpu = {cpu}\n"
     )
+
+
+CATS = """\
+# The cats.
+[project]
+name = "cats"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = [
+  "brought",  # from afar
+]
+
+[project.optional-dependencies]
+cpu = []
+cuda = []
+
+[tool.perdure]
+format = 1
+package = "cats"
+
+[tool.perdure.environment]
+variants = ["cpu", "cuda"]
+
+[tool.perdure.environment.apt]
+runtime = "apt.txt"
+build = ["make"]
+
+[tool.uv]
+conflicts = [[{ extra = "cpu" }, { extra = "cuda" }]]
+"""
+
+
+@pytest.fixture
+def cats(
+    project: Project, wheels: Path, make_wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """Return a project that needs `brought`; `toy` and `toys` are there to be added."""
+    # Not offline: then uv could not know that a package does not exist.
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.delenv("UV_OFFLINE")
+    make_wheel(wheels, "brought", "1.0")
+    make_wheel(wheels, "toy", "0.9")
+    make_wheel(wheels, "toys", "3.0")
+    (project.root / "pyproject.toml").write_text(CATS)
+    (project.root / "apt.txt").write_text("# seen\nlibgl1\n")
+    environment = Environment(
+        variants=("cpu", "cuda"),
+        default_variant="cpu",
+        apt=MappingProxyType({"runtime": project.root / "apt.txt", "build": ("make",)}),
+    )
+    return replace(project, environment=environment)

@@ -51,7 +51,8 @@ def compare(before: Packages, after: Packages) -> Changes:
         if one is None and other is None:
             continue
         if one is None or other is None:
-            unknown.append(kind)
+            # A project that has none of a kind now had none before, in all likelihood.
+            unknown += [kind] if one or other else []
         else:
             items += _changes(kind, one, other)
     return Changes(tuple(items), tuple(unknown))

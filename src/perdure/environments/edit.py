@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from perdure.environments.declarations import VARIANT, Place
 from perdure.environments.familiar import meant, near_misses
@@ -13,7 +12,6 @@ from perdure.environments.revision import (
     Revised,
     declared,
     declaring_file,
-    locked_packages,
     places,
     revising,
 )
@@ -22,8 +20,6 @@ from perdure.errors import ConflictError, EnvironmentFailed, UsageError
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
-
-_UNKNOWN = re.compile(r"(\S+) was not found in the (?:package|provided)")
 
 
 def add(
@@ -49,7 +45,7 @@ def add(
     with revising(project, settings, report) as revision:
         _refuse_present(project, place, wanted)
         revision.declare(place, wanted)
-        with naming_near_misses(project, wanted):
+        with saying_nothing_changed():
             revision.lock()
         if revision.bound(place, wanted):
             revision.lock(again=True)
@@ -70,7 +66,8 @@ def remove(
     with revising(project, settings, report) as revision:
         _refuse_absent(project, place, wanted)
         revision.withdraw(place, [each.key for each in wanted])
-        revision.lock()
+        with saying_nothing_changed():
+            revision.lock()
         return revision.done()
 
 
@@ -96,23 +93,17 @@ def check_place(project: Project, place: Place) -> None:
 
 
 @contextlib.contextmanager
-def naming_near_misses(project: Project, wanted: Iterable[Wanted]) -> Iterator[None]:
-    """Say which of the packages there is not, and which may have been meant."""
+def saying_nothing_changed() -> Iterator[None]:
+    """Say in the error of a lock that cannot be made that the declarations are as they were."""
     try:
         yield
     except EnvironmentFailed as error:
-        said = " ".join(error.message.split())
-        names = {each.key: each.name for each in wanted}
-        missing = [names[name] for name in _UNKNOWN.findall(said) if name in names]
-        if missing:
-            near = near_misses(missing[0], locked_packages(project).pip)
-            raise EnvironmentFailed(
-                f"no package index that this machine uses has `{missing[0]}`; nothing was changed",
-                hint=meant(near, error.hint or "a package may be imported by another name"),
-            ) from error
         if type(error) is not EnvironmentFailed:
             raise
-        raise EnvironmentFailed(f"{error.message}\nnothing was changed", hint=error.hint) from error
+        apart = "\n" if "\n" in error.message else "; "
+        raise EnvironmentFailed(
+            f"{error.message}{apart}nothing was changed", hint=error.hint
+        ) from error
 
 
 def _refuse_present(project: Project, place: Place, wanted: Sequence[Wanted]) -> None:

@@ -21,8 +21,8 @@ class Packages:
     """The packages of an environment by who installs them, names to versions.
 
     `label` is how messages call it. What is None is not known: a uv.lock alone says nothing of
-    apt, conda and the base image. Where a lock has several versions, for one variant or platform
-    each, they stand side by side.
+    apt, conda, Python and the base image. Where a lock has several versions, for one variant or
+    platform each, they stand side by side.
     """
 
     label: str
@@ -44,15 +44,13 @@ def of_lock(label: str, lock: str, image: ImageLock | None = None) -> Packages:
     except tomllib.TOMLDecodeError as error:
         raise EnvironmentFailed(f"`{label}` is no lock: {error}", hint="perdure lock") from error
     pip = locked_versions(document)
-    python = document.get("requires-python")
-    pythons = python if isinstance(python, str) else None
     if image is None:
-        return Packages(label, pip, python=pythons)
+        return Packages(label, pip)
     apt = {each.name: each.version for stage in image.apt.values() for each in stage}
     conda = {each.name: f"{each.version} {each.build}".strip() for each in image.conda}
-    base = f"{image.base.name} {image.base.layers}" if image.base else None
+    base = f"{image.base.name} {image.base.layers[:12]}" if image.base else None
     known = apt if image.base or apt else None
-    return Packages(label, pip, known, conda, image.python or pythons, base)
+    return Packages(label, pip, known, conda, image.python or None, base)
 
 
 def locked_versions(document: Mapping[str, object]) -> Versions:

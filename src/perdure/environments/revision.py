@@ -13,6 +13,7 @@ from perdure.environments.compare import Changes, compare
 from perdure.environments.declarations import VARIANT, Place
 from perdure.environments.exclusive import alone
 from perdure.environments.lock import LOCK_FILE, PROJECT_FILE, ensure_lock
+from perdure.environments.lockfile import PINNED_FILE, read_pinned
 from perdure.environments.packages import Packages, of_lock
 from perdure.environments.uv import prepare_state, unwritable
 from perdure.environments.wanted import Kind, Wanted
@@ -25,7 +26,6 @@ from perdure.model.settings import Settings
 _HELD = "edit.lock"
 # What is put back when a change fails, beside the lists that are files of their own.
 _STATE = "lock.json"
-_PINNED = "perdure.lock"
 
 _Write = Callable[[str], str]
 
@@ -169,7 +169,7 @@ def locked_packages(project: Project) -> Packages:
         text = (project.root / LOCK_FILE).read_bytes().decode("utf-8")
     except FileNotFoundError:
         return Packages("lock", {})
-    return of_lock("lock", text)
+    return of_lock("lock", text, read_pinned(project))
 
 
 def places(project: Project) -> tuple[Place, ...]:
@@ -197,7 +197,7 @@ def read_text(file: Path) -> str:
 
 def _contents(project: Project) -> dict[Path, bytes | None]:
     """Return what is in each file that a change may write; None for one that is not there."""
-    files = [project.root / name for name in (PROJECT_FILE, LOCK_FILE, _PINNED)]
+    files = [project.root / name for name in (PROJECT_FILE, LOCK_FILE, PINNED_FILE)]
     files += [project.state / _STATE]
     files += [file for file in project.environment.apt.values() if isinstance(file, Path)]
     files += [project.environment.conda] if project.environment.conda else []

@@ -1,7 +1,8 @@
-"""The packages that a word on the command line means: a job's, a commit's, a file's, this lock's."""
+"""The packages that a word on the command line means: a job's, a commit's, those of a lock."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from perdure.environments.lockfile import PINNED_FILE, decode
@@ -97,8 +98,6 @@ def _of_job(workspace: Workspace, word: str) -> Packages:
     found = of_lock(
         record.job, lock.read_text("utf-8"), _image_lock(record.folder / _JOB_IMAGE_LOCK)
     )
-    from dataclasses import replace
-
     return replace(found, python=record.environment.python or found.python)
 
 
