@@ -23,3 +23,7 @@ def test_a_package_cannot_be_called_that(name: str) -> None:
 
 def test_a_capital_letter_is_a_slip() -> None:
     assert "did you mean `libgl1`?" in (package_problem("libGL1") or "")
+
+
+def test_a_word_that_apt_would_take_for_a_removal_is_refused() -> None:
+    assert "take the package away; did you mean `git`?" in (package_problem("git-") or "")

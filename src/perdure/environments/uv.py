@@ -85,8 +85,8 @@ def run_uv(
     environ: Mapping[str, str],
     timeout_s: float,
     report: Report,
-) -> None:
-    """Run uv, telling `report` what it says. Touches disk and network.
+) -> str:
+    """Return what uv writes; what it says beside that is told. Touches disk and network.
 
     Raises:
         MissingProgram: there is no uv.
@@ -103,6 +103,7 @@ def run_uv(
     completed = local.run(argv, env=environ, cwd=cwd, timeout_s=timeout_s, on_line=tell)
     if completed.returncode != 0:
         raise _failure(words[0], completed)
+    return completed.stdout.decode("utf-8", "replace")
 
 
 def find_uv(environ: Mapping[str, str]) -> str:

@@ -18,8 +18,11 @@ def listed(text: str) -> tuple[str, ...]:
 
 def package_problem(text: str) -> str | None:
     """Return why this cannot be a Debian package, None where it can."""
-    if _PACKAGE.fullmatch(text):
+    # To apt-get, a word that ends with `-` is a package to remove.
+    if _PACKAGE.fullmatch(text) and not text.endswith("-"):
         return None
+    if text.endswith("-") and _PACKAGE.fullmatch(text.rstrip("-")):
+        return f"`{text}` would take the package away; did you mean `{text.rstrip('-')}`?"
     lower = text.strip().lower()
     if any(character.isspace() for character in text.strip()):
         return f"`{text}` is more than one word: a package each"
