@@ -33,6 +33,8 @@ def image_for(
 def planned_image(workspace: Workspace, variant: str | None, *, pegged: bool) -> EnvironmentUsed:
     """Return the image that `image_for` would give, by its tag; builds nothing.
 
+    A pegged one is not known before its code is: a word stands for it.
+
     Raises:
         EnvironmentFailed: nothing is locked yet.
     """
@@ -42,7 +44,9 @@ def planned_image(workspace: Workspace, variant: str | None, *, pegged: bool) ->
     from perdure.images.user import choose_user
 
     project, settings = workspace.project, workspace.settings
-    tag = plan_image(project, settings, Stage.RUNTIME, variant=variant)[0]
+    tag = "IMAGE-WITH-THE-CODE"
+    if not pegged:
+        tag = plan_image(project, settings, Stage.RUNTIME, variant=variant)[0]
     user = choose_user(project, settings)
     image = ImageUsed(tag, "", user.user_id, user.group_id, pegged)
     chosen = choose_variant(project, settings, variant)
