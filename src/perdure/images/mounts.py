@@ -20,6 +20,9 @@ DATA = f"{PROJECT}/data"
 RESULTS = f"{PROJECT}/results"
 NOTEBOOKS = f"{PROJECT}/notebooks"
 
+#: What /dev/shm may hold, where workers hand batches over: a limit, nothing is set aside.
+SHARED_MEMORY = "8g"
+
 MOST_LINKS = 100
 #: What an image needs of its own: nothing is mounted over these, nor over a folder above them.
 _KEPT = (

@@ -1,24 +1,35 @@
-"""`perdure logs`: what a job printed, in all its attempts."""
+"""`perdure logs`: what a job printed, in all its attempts; without a job, the container's log."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from perdure.cli.arguments import add_job
+from perdure.cli.arguments import JOB_HELP
 from perdure.cli.render import Console
+from perdure.errors import UsageError
+
+#: How the engine's client ends by it, caught or not.
+_CTRL_C = (130, -2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `logs` takes."""
-    add_job(parser)
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="go on until the job ends; Ctrl-C leaves it be"
+        "job",
+        metavar="JOB",
+        nargs="?",
+        help=f"{JOB_HELP}; without one, the development container's log",
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until it ends; Ctrl-C leaves it be"
     )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after printing; Ctrl-C ends the printing, never the job."""
+    if arguments.job is None:
+        return log_of_container(console, follow=arguments.follow)
     from perdure.jobs.find import find_job
     from perdure.jobs.follow import follow
     from perdure.jobs.workspace import open_workspace
@@ -36,3 +47,24 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     except KeyboardInterrupt:
         console.say(f"the job goes on without you: perdure logs -f {record.job}")
     return 0
+
+
+def log_of_container(console: Console, *, follow: bool) -> int:
+    """Return 0 after the development container's log was printed.
+
+    Raises:
+        UsageError: there is no container.
+    """
+    from perdure.cli.developing import open_here
+    from perdure.development.lifecycle import show_log
+    from perdure.development.standing import State, look
+
+    session = open_here()
+    if look(session).state is State.ABSENT:
+        raise UsageError(
+            "there is no development container, and no job is named",
+            hint="`perdure logs JOB` for a job's, `perdure up` for a container",
+        )
+    console.close()
+    code = show_log(session, follow=follow)
+    return 0 if follow and code in _CTRL_C else code

@@ -1,0 +1,201 @@
+"""The development container, brought up, entered, stopped and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perdure.development import contents
+from perdure.development.change import Wanted
+from perdure.development.container import (
+    BASHRC,
+    GRACE_S,
+    Host,
+    Made,
+    exec_words,
+    folder_inside,
+    home_folder,
+    run_words,
+)
+from perdure.development.standing import ASK_S, Session, Standing, State, look
+from perdure.development.wishes import Wishes, pass_on
+from perdure.errors import ConflictError, EnvironmentFailed, PerdureError
+from perdure.hosts.engine_client import PODMAN
+from perdure.images.mounts import project_mounts
+from perdure.jobs.workspace import make_state_folder, storing
+from perdure.model.image import ImageUser
+from perdure.model.report import Report
+
+START_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command to run in the container (none: a shell), from which folder, and as whom."""
+
+    command: tuple[str, ...]
+    here: Path
+    root: bool = False
+    terminal: bool = False
+
+
+def wanted_now(session: Session, wishes: Wishes, *, report: Report) -> Wanted:
+    """Return what the project would get now. Builds nothing; a lock is made where there is none.
+
+    Raises:
+        EnvironmentFailed: the lock is older than the declarations.
+    """
+    from perdure.development.image import plan_image
+
+    tag, parts = plan_image(session.workspace, wishes.variant, report=report)
+    return Wanted(tag, parts, wishes)
+
+
+def make(session: Session, wishes: Wishes, standing: Standing, *, report: Report) -> None:
+    """Make the container and start it, in place of the one there is; its image is built first.
+
+    Raises:
+        BuildFailed: the image cannot be built; the container there was is as it was.
+        PerdureError: the engine does not start it.
+    """
+    from perdure.development.image import build_image
+
+    # What is asked for is looked for before anything is built or ended.
+    passed = pass_on(wishes, session.engine.environ)
+    image, parts = build_image(session.workspace, wishes.variant, report=report)
+    made = Made(image.tag, image.user, contents.to_label(parts))
+    _make_folders(session, image.user)
+    mounts = project_mounts(
+        session.project, code=session.project.root, code_writable=True, data_writable=True
+    )
+    words = run_words(host_of(session), made, wishes, mounts, passed)
+    if standing.state is not State.ABSENT:
+        remove(session, standing, report=report)
+    report("starting the container")
+    engine = replace(session.engine, environ={**session.engine.environ, **(passed.environ or {})})
+    done = engine.run(words, timeout_s=START_S)
+    if done.returncode != 0:
+        _discard(session)
+        raise _refused(done.complaint)
+    _check_running(session)
+
+
+def start(session: Session, standing: Standing, *, report: Report) -> None:
+    """Start a container that is there, as it is; one that runs is left be.
+
+    Raises:
+        PerdureError: the engine does not start it.
+    """
+    if standing.state is State.RUNNING:
+        return
+    report("starting the container")
+    verb = "unpause" if standing.state is State.PAUSED else "start"
+    done = session.engine.run((verb, session.container), timeout_s=START_S)
+    if done.returncode != 0:
+        raise EnvironmentFailed(
+            f"the container does not start again: {_last_line(done.complaint)}",
+            hint="`perdure down`, then `perdure up`: a folder it saw may be gone",
+        )
+    _check_running(session)
+
+
+def stop(session: Session, standing: Standing, *, report: Report, grace_s: float = GRACE_S) -> None:
+    """Stop the container: what runs in it is asked to end, then ended. What is in it stays."""
+    if standing.state in (State.ABSENT, State.STOPPED):
+        return
+    report("stopping the container")
+    name = session.container
+    if standing.state is State.PAUSED:
+        session.engine.run(("unpause", name), timeout_s=ASK_S)
+    words = ("stop", "--time", str(math.ceil(grace_s)), name)
+    done = session.engine.run(words, timeout_s=grace_s + ASK_S)
+    if done.returncode != 0:
+        raise PerdureError(f"the container does not stop: {_last_line(done.complaint)}")
+
+
+def remove(session: Session, standing: Standing, *, report: Report) -> None:
+    """Stop the container and remove it, with all that was installed in it by hand."""
+    stop(session, standing, report=report)
+    _discard(session)
+
+
+def enter(session: Session, entry: Entry) -> int:
+    """Return the exit code of a command in the running container, with this terminal."""
+    words = exec_words(
+        session.container,
+        entry.command,
+        folder=folder_inside(session.project, entry.here),
+        root=entry.root,
+        terminal=entry.terminal,
+    )
+    return session.engine.attached(words)
+
+
+def show_log(session: Session, *, follow: bool) -> int:
+    """Return the exit code of the engine's client, after it has written the container's log."""
+    words = ("logs", *(("--follow",) if follow else ()), session.container)
+    return session.engine.attached(words)
+
+
+def host_of(session: Session) -> Host:
+    """Return what of this machine the container depends on. Asks the engine."""
+    kind = session.engine.kind
+    rootless = kind == PODMAN and session.engine.version().rootless
+    return Host(session.project, kind, tuple(os.getgroups()), rootless)
+
+
+def _check_running(session: Session) -> None:
+    if look(session).state is not State.RUNNING:
+        name = session.container
+        said = session.engine.run(("logs", "--tail", "5", name), timeout_s=ASK_S)
+        raise EnvironmentFailed(
+            f"the container ended at once: {_last_line(said.complaint or said.text)}",
+            hint="perdure logs",
+        )
+
+
+def _discard(session: Session) -> None:
+    """Remove the container, whatever its state; none there is right too."""
+    words = ("rm", "--force", "--volumes", session.container)
+    session.engine.run(words, timeout_s=ASK_S)
+
+
+def _refused(complaint: str) -> PerdureError:
+    said = _last_line(complaint)
+    if "already in use" in complaint:
+        return ConflictError(
+            "somebody else makes this project's container right now", hint="perdure shell"
+        )
+    if "device driver" in complaint or "nvidia" in complaint.lower():
+        return EnvironmentFailed(f"no GPU for the container: {said}", hint="perdure doctor")
+    return EnvironmentFailed(f"the container does not start: {said}", hint="perdure doctor")
+
+
+def _last_line(text: str) -> str:
+    """Return the engine's own words: the last line that is not about its `--help`."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if "--help" not in line]
+    return own[-1].removeprefix("docker: ") if own else "it says nothing"
+
+
+def _make_folders(session: Session, user: ImageUser) -> None:
+    """Make what the container needs of folders: one the engine makes would be root's."""
+    home = home_folder(session.project)
+    with storing("the container's home"):
+        made = [path for path in (home, session.project.results) if not path.is_dir()]
+        made += [] if session.project.state.is_dir() else [session.project.state]
+        make_state_folder(session.project)
+        for folder in (home, session.project.results):
+            folder.mkdir(exist_ok=True)
+        bashrc = home / ".bashrc"
+        if not bashrc.exists():
+            bashrc.write_text(BASHRC)
+            made.append(bashrc)
+        if os.getuid() == 0:
+            hidden = session.project.state / ".gitignore"
+            for path in (*made, hidden):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(path, user.user_id, user.group_id)

@@ -1,0 +1,134 @@
+"""How a project's development container stands: whether it is there, runs, and is up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from perdure.development import contents
+from perdure.development.container import (
+    CONTENTS_LABEL,
+    IMAGE_LABEL,
+    KEEP,
+    PROJECT_LABEL,
+    ROLE,
+    WISHES_LABEL,
+)
+from perdure.development.leftovers import Leftovers, leftovers_in
+from perdure.development.wishes import NONE, Wishes
+from perdure.errors import ConflictError, EnvironmentFailed
+from perdure.hosts.engine import ContainerFacts, Engine, find_engine
+from perdure.jobs.workspace import Workspace
+from perdure.model.project import Project
+from perdure.targets.invocation import container_name
+
+ASK_S = 60.0
+_OUR_OWN = ("sleep 86400", KEEP.splitlines()[0])
+
+
+class State(Enum):
+    """What a container does."""
+
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    RUNNING = "running"
+
+
+_STATES = {"running": State.RUNNING, "restarting": State.RUNNING, "paused": State.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A project with its user's settings, and the engine its container is in."""
+
+    workspace: Workspace
+    engine: Engine
+
+    @property
+    def project(self) -> Project:
+        """Return the project."""
+        return self.workspace.project
+
+    @property
+    def container(self) -> str:
+        """Return the name of the project's development container."""
+        return container_name(self.project.root, ROLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A container as it was found, with what it was made from."""
+
+    state: State
+    tag: str = ""
+    wishes: Wishes = NONE
+    contents: Mapping[str, str] | None = None
+
+
+def open_session(workspace: Workspace) -> Session:
+    """Return the session of a workspace. Looks for an engine; see `find_engine`.
+
+    Raises:
+        EnvironmentFailed: there is no engine, or it does not see this machine's folders.
+    """
+    engine = find_engine(workspace.settings)
+    if not engine.is_local():
+        raise EnvironmentFailed(
+            f"the container engine at `{engine.endpoint}` does not see this machine's folders",
+            hint="unset DOCKER_HOST, or `docker context use default`; "
+            "`perdure run` on that machine works too",
+        )
+    return Session(workspace, engine)
+
+
+def look(session: Session) -> Standing:
+    """Return how the project's container stands. Asks the engine.
+
+    Raises:
+        ConflictError: a container of that name belongs to somebody else.
+    """
+    facts = session.engine.inspect_container(session.container)
+    return Standing(State.ABSENT) if facts is None else standing_of(facts, session.project)
+
+
+def standing_of(facts: ContainerFacts, project: Project) -> Standing:
+    """Return how a container stands. Pure.
+
+    Raises:
+        ConflictError: it is not this project's.
+    """
+    if facts.labels.get(PROJECT_LABEL) != str(project.root):
+        raise ConflictError(
+            f"the container `{facts.name}` is not this project's",
+            hint=f"look at it: docker inspect {facts.name}",
+        )
+    return Standing(
+        state=_STATES.get(facts.state, State.STOPPED),
+        tag=facts.labels.get(IMAGE_LABEL, ""),
+        wishes=Wishes.from_label(facts.labels.get(WISHES_LABEL, "")),
+        contents=contents.from_label(facts.labels.get(CONTENTS_LABEL, "")),
+    )
+
+
+def installed_by_hand(session: Session) -> Leftovers:
+    """Return the packages that the container has and its image does not. Asks the engine."""
+    done = session.engine.run(("diff", session.container), timeout_s=ASK_S)
+    return leftovers_in(done.stdout.decode("utf-8", "replace"))
+
+
+def running_inside(session: Session) -> tuple[str, ...]:
+    """Return the commands that run in the container, but for its own first ones.
+
+    Nothing where the engine cannot tell: it is for a question, not for a decision.
+    """
+    words = ("top", session.container, "-o", "pid,args")
+    done = session.engine.run(words, timeout_s=ASK_S)
+    return commands_in(done.stdout.decode("utf-8", "replace")) if done.returncode == 0 else ()
+
+
+def commands_in(listing: str) -> tuple[str, ...]:
+    """Return the commands in a listing of process ids and arguments, its first line a title."""
+    rows = [line.strip().partition(" ")[2].strip() for line in listing.splitlines()[1:]]
+    return tuple(row for row in rows if row and not any(own in row for own in _OUR_OWN))
