@@ -118,20 +118,7 @@ def _write_image(
     reference: str,
 ) -> None:
     """Write everything of a layout but its layers."""
-    layers = [
-        {"mediaType": each.media_type, "digest": each.digest, "size": size}
-        for each, size in zip(descriptors, sizes, strict=True)
-    ]
-    manifest = Blob.of(
-        _text(
-            {
-                "schemaVersion": 2,
-                "mediaType": _MANIFEST_TYPE,
-                "config": _described(config, _CONFIG_TYPE),
-                "layers": layers,
-            }
-        )
-    )
+    manifest = _manifest(config, descriptors, sizes)
     named = {
         "io.containerd.image.name": familiar_to_full(reference),
         "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
@@ -144,6 +131,20 @@ def _write_image(
     _write(written, "index.json", _text({"schemaVersion": 2, "manifests": [entry]}))
     _write(written, "manifest.json", _text([docker]))
     _write(written, "oci-layout", _text({"imageLayoutVersion": "1.0.0"}))
+
+
+def _manifest(config: Blob, descriptors: Sequence[Descriptor], sizes: Sequence[int]) -> Blob:
+    layers = [
+        {"mediaType": each.media_type, "digest": each.digest, "size": size}
+        for each, size in zip(descriptors, sizes, strict=True)
+    ]
+    document = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST_TYPE,
+        "config": _described(config, _CONFIG_TYPE),
+        "layers": layers,
+    }
+    return Blob.of(_text(document))
 
 
 def _described(blob: Blob, media_type: str) -> dict[str, object]:

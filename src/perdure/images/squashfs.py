@@ -7,6 +7,7 @@ so the image's own is put where Apptainer reads it: /.singularity.d/env.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import re
 import shlex
@@ -18,6 +19,7 @@ from pathlib import Path
 from perdure.errors import EnvironmentFailed, MissingProgram
 from perdure.hosts import local, piped
 from perdure.hosts.engine import Engine
+from perdure.hosts.local import Completed
 from perdure.images.ship_file import storage_error, whole_or_not
 from perdure.images.ship_image import ImageRecord
 from perdure.images.ship_stream import END_S, MIB, STALL_S, Progress, failure
@@ -96,19 +98,28 @@ def _convert(
         piped.feeding(argv, stall_s=STALL_S) as squash,
         piped.reading(export, env=engine.environ, stall_s=STALL_S) as source,
     ):
-        count = 0
         # It reads no more: how it ended, below, says why.
         with contextlib.suppress(BrokenPipeError):
-            squash.write(environment_archive(image))
-            while data := source.read(MIB):
-                count += squash.write(data)
-                tell(count)
-            ended = source.finish(END_S)
-            if ended.returncode != 0:
-                raise failure("the image's files did not come whole from its engine", ended)
+            _copy(source, squash, image, tell)
         done = squash.finish(END_S)
+    _refuse(done, path)
+
+
+def _copy(source: piped.Piped, squash: piped.Piped, image: ImageRecord, tell: Progress) -> None:
+    """Hand over the environment, then all that comes from the engine."""
+    count = squash.write(environment_archive(image))
+    while data := source.read(MIB):
+        count += squash.write(data)
+        tell(count)
+    ended = source.finish(END_S)
+    if ended.returncode != 0:
+        raise failure("the image's files did not come whole from its engine", ended)
+
+
+def _refuse(done: Completed, path: Path) -> None:
+    """Return if the file was written."""
     if _FULL in (done.complaint + done.text).lower():
-        raise storage_error(path, OSError(28, "no space left on device"))
+        raise storage_error(path, OSError(errno.ENOSPC, _FULL))
     if "-tar" in done.complaint:
         raise MissingProgram(
             f"this `{_PROGRAM}` is too old to read an archive", program=_PROGRAM, hint=_INSTALL
