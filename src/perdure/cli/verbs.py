@@ -62,6 +62,13 @@ VERBS = (
         ("perdure demo", "perdure demo /tmp/digits"),
     ),
     Verb(
+        "adopt",
+        START,
+        "make an existing repository a project (asks first; commits nothing)",
+        "[DIR]",
+        ("perdure adopt --explain", "perdure adopt ~/work/cats --yes"),
+    ),
+    Verb(
         "upgrade",
         START,
         "bring a project up to the installed template, by a merge that keeps its edits",
@@ -253,6 +260,13 @@ VERBS = (
         "write plain files that build and run the images without perdure",
         "dockerfile|compose|devcontainer",
         ("perdure eject compose", "perdure eject devcontainer --force"),
+    ),
+    Verb(
+        "freeze",
+        SETUP,
+        "declare what was installed by hand, and bring the lock up to date (asks first)",
+        "",
+        ("perdure freeze --explain", "perdure freeze --yes", "perdure freeze --from container"),
     ),
     Verb(
         "completion",
