@@ -27,6 +27,7 @@ class OrdinaryUser:
     user_id: int
     group_id: int
     folder: Path
+    python: Path = Path(sys.executable)
 
     @property
     def home(self) -> Path:
@@ -67,7 +68,7 @@ class OrdinaryUser:
         timeout_s: float = LIMIT_S,
     ) -> Ended:
         """Return how `perdure WORDS...` ended that ran as this user."""
-        main = (sys.executable, "-m", "perdure.cli.main")
+        main = (str(self.python), "-m", "perdure.cli.main")
         return self.run(*main, *words, cwd=cwd, env=env, timeout_s=timeout_s)
 
     def words(self) -> tuple[str, ...]:
@@ -101,12 +102,28 @@ def make_user(folder: Path, settings: Path) -> OrdinaryUser:
         user_id, group_id = USER_ID, USER_ID
     else:
         user_id, group_id = os.getuid(), os.getgid()
-    user = OrdinaryUser(user_id, group_id, folder)
+    user = OrdinaryUser(user_id, group_id, folder, _python(folder))
     user.home.mkdir()
     shutil.copytree(settings, user.home / ".config")
     user.give(folder)
     folder.chmod(0o755)
     return user
+
+
+def _python(folder: Path) -> Path:
+    """Return an interpreter with perdure that the user can reach: root's may lie in root's home."""
+    real = Path(sys.executable).resolve()
+    if os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in real.parents):
+        return Path(sys.executable)
+    system = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
+    made = folder / "venv"
+    subprocess.run([str(system), "-m", "venv", "--without-pip", str(made)], check=True)
+    search = [path for path in sys.path if path.endswith("site-packages")]
+    root = Path(__file__).resolve().parents[2]
+    (packages,) = made.glob("lib/python*/site-packages")
+    (packages / "tests.pth").write_text("\n".join([*search, str(root / "src")]) + "\n")
+    (made / "bin" / "uv").symlink_to(Path(sys.executable).with_name("uv"))
+    return made / "bin" / "python"
 
 
 def _docker_group() -> tuple[str, ...]:
