@@ -11,8 +11,14 @@ from tests.architecture.source import SRC, imported, parse, python_files, relati
 
 #: The modules that may start processes: the host, and what runs beside the training.
 STARTERS = ("src/perdure/hosts/local.py", "src/perdure/runtime/")
-#: The renderer; and `main`, which writes help and errors before anything else is imported.
-PRINTERS = ("src/perdure/cli/render.py", "src/perdure/cli/main.py", "src/perdure/runtime/")
+#: The renderer; `main`, which writes help and errors before anything else is imported; and a
+#: script for the Python in a container, whose answer is what it prints.
+PRINTERS = (
+    "src/perdure/cli/render.py",
+    "src/perdure/cli/main.py",
+    "src/perdure/environments/inventory.py",
+    "src/perdure/runtime/",
+)
 STARTING = {"subprocess", "multiprocessing", "pty"}
 OS_STARTING = {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
 

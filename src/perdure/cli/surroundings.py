@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perdure.cli.table import pad
 from perdure.cli.words import counted, size
+from perdure.errors import EngineUnreachable, MissingProgram, PerdureError
 
 if TYPE_CHECKING:
     from perdure.environments.overview import Overview, TierSize
+    from perdure.jobs.workspace import Workspace
     from perdure.model.project import Project
 
 NOT_LOCKED = "not locked yet: perdure lock"
 
 
-def about(project: Project, found: Overview) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image of the project: its stage, its tag, its size in bytes; None: it is not built."""
+
+    stage: str
+    tag: str
+    bytes: int | None
+
+
+def images_of(workspace: Workspace) -> list[NamedImage]:
+    """Return the images that the lock stands for, none where that cannot be said. Builds nothing.
+
+    An engine is asked whether it has them, if there is one.
+    """
+    from perdure.hosts.engine import find_engine
+    from perdure.images.build import planned_image
+    from perdure.model.image import Stage
+
+    project, settings = workspace.project, workspace.settings
+    try:
+        tags = {stage.value: planned_image(project, settings, stage)[0] for stage in Stage}
+    except PerdureError:
+        # Not locked, or locked without an engine: the lines about the locks say so.
+        return []
+    try:
+        engine = find_engine(settings)
+        found = {stage: engine.inspect_image(tag) for stage, tag in tags.items()}
+    except (MissingProgram, EngineUnreachable):
+        found = {}
+    facts = {stage: found.get(stage) for stage in tags}
+    return [
+        NamedImage(stage, tag, None if (fact := facts[stage]) is None else fact.size)
+        for stage, tag in tags.items()
+    ]
+
+
+def about(project: Project, found: Overview, images: Sequence[NamedImage]) -> list[str]:
     """Return the environment as lines: what it is on the left, what it is made of on the right."""
     base = found.base
     rows = [
@@ -34,7 +73,14 @@ def about(project: Project, found: Overview) -> list[str]:
     for stage, number in found.installed.items():
         if number:
             rows.append((f"apt {stage}, all", f"{counted(number, 'package')} that the base lacks"))
+    rows += [(f"image {each.stage}", image_words(each)) for each in images]
     return aligned(rows)
+
+
+def image_words(image: NamedImage) -> str:
+    """Return an image's tag, and whether it is there."""
+    there = "not built here" if image.bytes is None else f"built, {size(image.bytes)}"
+    return f"{image.tag}  ({there})"
 
 
 def python_words(found: Overview) -> str:
@@ -64,7 +110,7 @@ def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{pad(label, width, right=False)}{text}" for label, text in rows]
 
 
-def plain(project: Project, found: Overview) -> dict[str, object]:
+def plain(project: Project, found: Overview, images: Sequence[NamedImage]) -> dict[str, object]:
     """Return all of it for a program."""
     base = found.base
     return {
@@ -92,4 +138,5 @@ def plain(project: Project, found: Overview) -> dict[str, object]:
             for each in found.declared
         ],
         "apt_installed": dict(found.installed),
+        "images": {each.stage: {"tag": each.tag, "bytes": each.bytes} for each in images},
     }

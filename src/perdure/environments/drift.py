@@ -63,38 +63,28 @@ class Drift:
 def drift_between(label: str, before: Before, now: Inventory, itself: Collection[str]) -> Drift:
     """Return what was installed by hand since; `itself` are the names of the project."""
     passed_over = _SEEDS | frozenset(itself)
-    by_name = {each.name: each for each in now.packages}
-    new = {
-        name: each
-        for name, each in by_name.items()
-        if name not in before.pip and name not in passed_over
-    }
-    tools = _needed_by([by_name[_TOOL]] if _TOOL in by_name else [], new)
-    # What the tool's command line needs is passed over, unless somebody asked pip for it.
-    wished = _asked_for({name: each for name, each in new.items() if name not in tools})
-    foreign = [each for each in wished if each.url.startswith(_FOREIGN) or each.editable]
-    kept = [each for each in wished if each not in foreign]
-    brought = _needed_by([*kept, *foreign], new) - {each.name for each in wished}
-    conda = {each.name for each in now.conda} - before.conda.keys()
+    there = {each.name: each for each in now.packages}
+    known = {each.name for each in now.packages} & before.pip.keys() - passed_over
+    wished, brought = _new({k: v for k, v in there.items() if k not in passed_over}, before.pip)
     manual = now.manual if now.manual is not None and before.manual is not None else {}
-    known = before.manual or {}
     return Drift(
         label,
-        wished=tuple(kept),
-        brought=tuple(new[name] for name in sorted(brought)),
-        foreign=tuple(foreign),
+        wished=tuple(each for each in wished if not _is_foreign(each)),
+        brought=tuple(brought),
+        foreign=tuple(each for each in wished if _is_foreign(each)),
         changed=tuple(
-            Change("pip", name, before.pip[name], each.version)
-            for name, each in by_name.items()
-            if name not in passed_over and before.pip.get(name, each.version) != each.version
+            Change("pip", name, before.pip[name], there[name].version)
+            for name in sorted(known)
+            if before.pip[name] != there[name].version
         ),
         missing=tuple(
-            Change("pip", name, version, "")
-            for name, version in sorted(before.pip.items())
-            if name not in by_name and name not in passed_over
+            Change("pip", name, before.pip[name], "")
+            for name in sorted(before.pip.keys() - there.keys() - passed_over)
         ),
-        apt=MappingProxyType({name: manual[name] for name in manual if name not in known}),
-        conda=tuple(each for each in now.conda if each.name in conda and each.requested),
+        apt=MappingProxyType(
+            {name: manual[name] for name in manual if name not in (before.manual or {})}
+        ),
+        conda=tuple(each for each in now.conda if each.requested and each.name not in before.conda),
     )
 
 
@@ -118,6 +108,22 @@ def _first(items: Iterable[NamedT]) -> tuple[NamedT, ...]:
     for each in items:
         found.setdefault(each.name, each)
     return tuple(found[name] for name in sorted(found))
+
+
+def _new(
+    there: Mapping[str, InstalledPackage], before: Mapping[str, str]
+) -> tuple[list[InstalledPackage], list[InstalledPackage]]:
+    """Return the new packages that were asked for, and those that came along with them."""
+    new = {name: each for name, each in there.items() if name not in before}
+    # What the command line of perdure needs is no wish of anybody's for the project.
+    tools = _needed_by([there[_TOOL]] if _TOOL in there else [], new)
+    wished = _asked_for({name: each for name, each in new.items() if name not in tools})
+    brought = _needed_by(wished, new) - {each.name for each in wished}
+    return wished, [new[name] for name in sorted(brought)]
+
+
+def _is_foreign(package: InstalledPackage) -> bool:
+    return package.url.startswith(_FOREIGN) or package.editable
 
 
 def _asked_for(new: Mapping[str, InstalledPackage]) -> list[InstalledPackage]:

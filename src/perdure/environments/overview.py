@@ -9,12 +9,15 @@ from types import MappingProxyType
 from perdure.environments.fingerprint import apt_packages
 from perdure.environments.lock import LOCK_FILE, lock_digest, read_manifest
 from perdure.environments.lockfile import read_pinned
+from perdure.environments.requirements import export
 from perdure.environments.resolution import Resolution
 from perdure.environments.revision import declared, declaring_file, places
 from perdure.environments.tiers import assign
 from perdure.environments.wanted import Kind
+from perdure.errors import EnvironmentFailed
 from perdure.model.image import Base, Tier
 from perdure.model.project import Project
+from perdure.model.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class Overview:
     installed: Mapping[str, int]
 
 
-def overview(project: Project) -> Overview:
-    """Return what the project's environment is made of. Reads its files and its locks.
+def overview(project: Project, settings: Settings) -> Overview:
+    """Return what the project's environment is made of. Reads its files and locks; may run uv.
 
     Raises:
         EnvironmentFailed: a lock is damaged.
@@ -75,7 +78,7 @@ def overview(project: Project) -> Overview:
         locked=lock_digest(project),
         packages=len(resolution.packages),
         pinned=pinned is not None,
-        tiers=_tiers(project, resolution, None if pinned is None else pinned.tiers),
+        tiers=_tiers(project, settings, resolution, None if pinned is None else pinned.tiers),
         declared=_declared(project),
         installed=MappingProxyType(
             {} if pinned is None else {name: len(found) for name, found in pinned.apt.items()}
@@ -92,13 +95,20 @@ def _resolution(project: Project) -> Resolution:
 
 
 def _tiers(
-    project: Project, resolution: Resolution, previous: Mapping[str, Tier] | None
+    project: Project,
+    settings: Settings,
+    resolution: Resolution,
+    previous: Mapping[str, Tier] | None,
 ) -> Mapping[str, tuple[TierSize, ...]]:
     sizes = resolution.sizes()
     found = {}
     for variant in project.environment.variants or ("",):
-        installed = resolution.installed([variant] if variant else [])
-        tiers = assign(installed, sizes, previous, project.root)
+        try:
+            packages = export(project, settings, variant or None)
+        except EnvironmentFailed:
+            # No lock, or one that no image can hold: what the lock itself says has to do.
+            packages = resolution.installed([variant] if variant else [])
+        tiers = assign(packages, sizes, previous, project.root)
         found[variant] = tuple(_size(tier, tiers, sizes) for tier in Tier)
     return MappingProxyType(found)
 

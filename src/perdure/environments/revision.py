@@ -24,8 +24,6 @@ from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
 
 _HELD = "edit.lock"
-# What is put back when a change fails, beside the lists that are files of their own.
-_STATE = "lock.json"
 
 _Write = Callable[[str], str]
 
@@ -72,6 +70,7 @@ class Revision:
         self._report = report
         self._before = before
         self._locked = locked_packages(project)
+        self._kinds: set[Kind] = set()
 
     def declare(self, place: Place, packages: Sequence[Wanted]) -> None:
         """Write the packages into the declarations."""
@@ -108,9 +107,18 @@ class Revision:
         return bool(texts)
 
     def lock(self, *, again: bool = False) -> None:
-        """Bring the lock up to date, `again` without telling it all twice. As `ensure_lock`."""
+        """Bring the lock up to date, `again` without telling it all twice.
+
+        An engine is asked only if Debian or conda packages were changed: adding a Python package
+        costs a second. Raises as `ensure_lock` and `ensure_pinned`.
+        """
         report = silent if again else self._report
-        ensure_lock(self.project, self._settings, report=report)
+        if self._kinds - {Kind.PIP}:
+            from perdure.environments.pinned import ensure_pinned
+
+            ensure_pinned(self.project, self._settings, report=report)
+        else:
+            ensure_lock(self.project, self._settings, report=report)
 
     def done(self) -> Revised:
         """Return what it came to."""
@@ -126,6 +134,7 @@ class Revision:
         self, place: Place, in_project_file: _Write, in_lists: Mapping[Kind, _Write]
     ) -> None:
         """Write the one file that a place is in, and know the project as it is then."""
+        self._kinds.add(place.kind)
         file = declaring_file(self.project, place)
         if file != self.project.root / PROJECT_FILE:
             _write(file, in_lists[place.kind](read_text(file) if file.exists() else ""))
@@ -198,7 +207,6 @@ def read_text(file: Path) -> str:
 def _contents(project: Project) -> dict[Path, bytes | None]:
     """Return what is in each file that a change may write; None for one that is not there."""
     files = [project.root / name for name in (PROJECT_FILE, LOCK_FILE, PINNED_FILE)]
-    files += [project.state / _STATE]
     files += [file for file in project.environment.apt.values() if isinstance(file, Path)]
     files += [project.environment.conda] if project.environment.conda else []
     return {file: file.read_bytes() if file.exists() else None for file in files}

@@ -43,6 +43,6 @@ def tell(revised: Revised, arguments: argparse.Namespace, console: Console) -> N
         return
     if revised.changes.items:
         console.table(changes_table(revised.changes))
-    else:
+    elif not revised.changes.unknown:
         console.say("the lock has the same packages as before")
     console.say("changed: " + ", ".join(f"`{file.name}`" for file in revised.files))

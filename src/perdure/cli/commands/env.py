@@ -53,14 +53,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def show(workspace: Workspace, console: Console, *, as_json: bool) -> int:
     """Return 0 after telling what the environment is made of."""
-    from perdure.cli.surroundings import about, plain
+    from perdure.cli.surroundings import about, images_of, plain
     from perdure.environments.overview import overview
 
-    found = overview(workspace.project)
+    found = overview(workspace.project, workspace.settings)
+    images = images_of(workspace)
     if as_json:
-        console.json(plain(workspace.project, found))
+        console.json(plain(workspace.project, found, images))
     else:
-        console.lines(about(workspace.project, found))
+        console.lines(about(workspace.project, found, images))
     return 0
 
 
