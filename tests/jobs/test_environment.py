@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.environments.lock import ensure_lock
 from perdure.environments.sync import MARKER
 from perdure.errors import EnvironmentFailed
 from perdure.jobs.attach import attach
@@ -80,6 +81,10 @@ def test_a_newer_lock_changes_nothing_of_what_was_submitted(house: Workspace) ->
     record = submit(house, JobRequest("train"))
     lock = (record.folder / ENVIRONMENT_LOCK).read_bytes()
     ask_for(house.project.root, "2.0")
+    with pytest.raises(EnvironmentFailed, match="older than the dependencies") as caught:
+        submit(house, JobRequest("train"))
+    assert caught.value.hint == "perdure lock"
+    ensure_lock(house.project, house.settings)
     assert printed(house, submit(house, JobRequest("train")))[0] == "2.0"
     assert record.environment.prefix is not None
     shutil.rmtree(record.environment.prefix)
@@ -94,6 +99,7 @@ def test_a_newer_lock_changes_nothing_of_what_was_submitted(house: Workspace) ->
 def test_without_its_lock_nobody_can_make_an_environment_again(house: Workspace) -> None:
     record = submit(house, JobRequest("train"))
     ask_for(house.project.root, "2.0")
+    ensure_lock(house.project, house.settings)
     submit(house, JobRequest("train"))
     assert record.environment.prefix is not None
     shutil.rmtree(record.environment.prefix)
