@@ -83,18 +83,18 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
+CATS = {
+    "pyproject.toml": PYPROJECT,
+    "src/cats/__init__.py": "",
+    "src/cats/train.py": MAIN,
+    "src/cats/deep/er.py": MAIN,
+    "src/cats/library.py": "x = 1\n",
+    "README.md": "mine",
+}
+
+
 def test_a_package_in_src(root: Path) -> None:
-    fill(
-        root,
-        **{
-            "pyproject.toml": PYPROJECT,
-            "src/cats/__init__.py": "",
-            "src/cats/train.py": MAIN,
-            "src/cats/deep/er.py": MAIN,
-            "src/cats/library.py": "x = 1\n",
-            "README.md": "mine",
-        },
-    )
+    fill(root, **CATS)
     plan = adopted(root)
     assert plan.tasks == {
         "train": ("python", "-m", "cats.train"),
