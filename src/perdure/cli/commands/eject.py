@@ -26,11 +26,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.development.image import recipe_of
     from perdure.images.eject import eject
     from perdure.images.eject_files import write
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import open_workspace, storing
 
     workspace = open_workspace(Path.cwd())
     output = (arguments.output or workspace.project.root).absolute()
     recipe = recipe_of(workspace, arguments.variant, report=console)
+    # A container is given the folders there are; it has to have one for results.
+    with storing("the folder of results"):
+        workspace.project.results.mkdir(exist_ok=True)
     ejection = eject(workspace.project, recipe, arguments.kind, output)
     changed = write(ejection.files, output, force=arguments.force)
     for source in ejection.sources:
