@@ -118,8 +118,11 @@ def test_what_uv_says_is_told_without_chatter(
 def test_no_space_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = 'echo "error: failed to write: No space left on device (os error 28)" >&2; exit 2'
     environ = fake_uv(tmp_path, monkeypatch, script)
+    told = Told()
     with pytest.raises(StorageError, match="no space left for the environment; `uv sync`"):
-        run_uv(["sync"], cwd=tmp_path, environ=environ, timeout_s=30, report=Told())
+        run_uv(["sync"], cwd=tmp_path, environ=environ, timeout_s=30, report=told)
+    # It is in the error already.
+    assert told.messages == []
 
 
 def test_an_index_that_cannot_be_reached_has_a_hint(

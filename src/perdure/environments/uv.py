@@ -95,8 +95,13 @@ def run_uv(
         TimeoutExpired: it took too long.
     """
 
+    complaining = False
+
     def tell(line: str) -> None:
-        if not _CHATTER.match(line):
+        nonlocal complaining
+        # What it ends with is the error's message, and is told once.
+        complaining = complaining or line.startswith("error: ")
+        if not complaining and not _CHATTER.match(line):
             report(masked(line.strip()))
 
     argv = [find_uv(environ), *words, *(["--no-index"] if environ.get("UV_NO_INDEX") else [])]
