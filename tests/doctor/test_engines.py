@@ -14,6 +14,7 @@ from perdure.doctor.finding import Finding, Verdict
 from perdure.doctor.surroundings import look_around
 from tests.cli.command import perdure
 from tests.engines.engines import RealEngine
+from tests.engines.user import OrdinaryUser
 
 PYPROJECT = (
     '[project]\nname = "cats"\nversion = "0"\n[tool.perdure]\nformat = 1\npackage = "cats"\n'
@@ -50,11 +51,10 @@ def test_an_engine_is_told_from_the_other(engine: RealEngine, project: Path) -> 
 
 
 def test_a_file_of_a_container_is_tried(engine: RealEngine, project: Path) -> None:
-    before = engine.docker("ps", "-aq"), engine.docker("images", "-q")
     found = found_in(project)["files of containers"]
     assert found.verdict is Verdict.OK
     assert "as tried in a container" in found.seen
-    assert (engine.docker("ps", "-aq"), engine.docker("images", "-q")) == before
+    assert engine.docker("ps", "-aq", "--filter", "name=perdure-doctor") == ""
     assert list((project / ".perdure").iterdir()) == []
 
 
@@ -90,6 +90,21 @@ def test_root_is_told_when_there_is_nobody_else(tmp_path: Path) -> None:
     (found,) = owner.user(around)
     assert found.verdict is Verdict.WARNING
     assert "user_id" in found.remedy
+
+
+def test_an_ordinary_user_has_no_problems(engine: RealEngine, as_user: OrdinaryUser) -> None:
+    root = as_user.folder / 'their "project", é'
+    root.mkdir()
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    as_user.give(root)
+    environ = as_user.leading_to(engine)
+    ended = as_user.perdure("doctor", "--json", cwd=root, env=environ)
+    assert ended.code == 0, ended.err
+    found = {each["name"]: each for each in json.loads(ended.out)["findings"]}
+    assert found["user"]["seen"] == f"{as_user.user_id}:{as_user.group_id}"
+    assert "as tried in a container" in found["files of containers"]["seen"]
+    # What is looked at stays as it was: nothing is made in the project.
+    assert [path.name for path in root.iterdir()] == ["pyproject.toml"]
 
 
 def test_engines_that_map_users() -> None:

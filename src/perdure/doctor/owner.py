@@ -11,9 +11,10 @@ from pathlib import Path
 from perdure.doctor.container import remapped
 from perdure.doctor.finding import Finding, fine, problem, warning
 from perdure.doctor.surroundings import Surroundings
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, UsageError
 from perdure.hosts.engine import Engine
 from perdure.images.mounts import Mount, mount_words
+from perdure.images.user import choose_user
 
 TRY_S = 60.0
 ASK_S = 15.0
@@ -26,36 +27,34 @@ Ids = tuple[int, int]
 
 def user(around: Surroundings) -> Iterator[Finding]:
     """Yield whom containers run as, and whether what they write is the user's."""
-    ids = container_user(around)
-    if ids[0] == 0 and around.project is None:
-        yield fine("user", "root; containers run as the owner of the project's folder")
+    name = "user"
+    try:
+        ids = container_user(around)
+    except UsageError as error:
+        yield warning(name, error.message, error.hint or "work as an ordinary user")
         return
-    if ids[0] == 0:
-        remedy = (
-            "work as an ordinary user, or give the project's folder to one, or set `[docker] "
-            "user_id` and `group_id` in ~/.config/perdure/config.toml"
-        )
-        yield warning(
-            "user", "root, who owns the folder too: containers do not run as root", remedy
-        )
+    if ids is None:
+        yield fine(name, "root; containers run as the owner of the project's folder")
         return
     if os.getuid() == 0:
         told = f"root; containers run as {ids[0]}:{ids[1]}, and what perdure makes is theirs"
     else:
         told = f"{os.getuid()}:{os.getgid()}"
         told += f"; containers run as {ids[0]}:{ids[1]}" if ids[0] != os.getuid() else ""
-    yield fine("user", told)
+    yield fine(name, told)
     yield from ownership(around, ids)
 
 
-def container_user(around: Surroundings) -> Ids:
-    """Return whom a container would run as: as the user has set it, else as it is found."""
-    settings = around.settings.docker
-    owner = around.folder.stat()
-    found = (owner.st_uid, owner.st_gid) if os.getuid() == 0 else (os.getuid(), os.getgid())
-    user_id = found[0] if settings.user_id is None else settings.user_id
-    group_id = found[1] if settings.group_id is None else settings.group_id
-    return user_id, group_id
+def container_user(around: Surroundings) -> Ids | None:
+    """Return whom a container would run as, None where that depends on a project.
+
+    Raises:
+        UsageError: nobody but root is left.
+    """
+    if around.project:
+        chosen = choose_user(around.project, around.settings)
+        return chosen.user_id, chosen.group_id
+    return (os.getuid(), os.getgid()) if os.getuid() and os.getgid() else None
 
 
 def ownership(around: Surroundings, ids: Ids) -> Iterator[Finding]:
