@@ -94,7 +94,6 @@ def run_uv(
         EnvironmentFailed: uv failed; its own last lines are in the message.
         TimeoutExpired: it took too long.
     """
-
     complaining = False
 
     def tell(line: str) -> None:
