@@ -14,6 +14,14 @@ from perdure.hosts.engine import Engine
 
 _SCRIPT = Path(__file__).with_name("inventory.py")
 _TIMEOUT_S = 60.0
+# Both questions at once: a container takes a second to start. One without apt has none of its
+# packages.
+_QUERY = """\
+"$0" - || exit 1
+printf '\\0'
+apt-mark showmanual 2>/dev/null | xargs -r dpkg-query -W -f '${Package}=${Version}\\n' 2>/dev/null
+exit 0
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +88,17 @@ def read_container(engine: Engine, words: tuple[str, ...], python: str) -> Inven
         EnvironmentFailed: it has no such Python, or cannot be run.
         EngineUnreachable: no engine answers.
     """
-    done = engine.run([*words, python, "-"], timeout_s=_TIMEOUT_S, stdin=_SCRIPT.read_bytes())
+    done = engine.run(
+        [*words, "sh", "-c", _QUERY, python], timeout_s=_TIMEOUT_S, stdin=_SCRIPT.read_bytes()
+    )
     if done.returncode != 0:
         raise EnvironmentFailed(
             f"the container does not say what is installed in it: {done.complaint}",
             hint="perdure up",
         )
-    found = msgspec.json.decode(done.stdout, type=Inventory)
-    query = [
-        "sh",
-        "-c",
-        "apt-mark showmanual | xargs -r dpkg-query -W -f '${Package}=${Version}\\n'",
-    ]
-    listed = engine.run([*words, *query], timeout_s=_TIMEOUT_S, stdin=b"")
-    # An image without apt has none of its packages.
-    lines = listed.text.splitlines() if listed.returncode == 0 else []
+    text, _, listed = done.stdout.partition(b"\0")
+    found = msgspec.json.decode(text, type=Inventory)
+    lines = listed.decode("utf-8", "replace").splitlines()
     manual = {name: version for name, _, version in (line.partition("=") for line in lines)}
     return Inventory(found.python, found.packages, found.conda, manual)
 
