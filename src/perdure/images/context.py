@@ -1,0 +1,219 @@
+"""The folder that an image is built in: texts, wheels, uv, the supervisor; the code if pegged.
+
+It stays where it is from build to build, and a file whose contents are right is left alone: an
+engine asks for what has changed, and a wheel of 200 MB is not sent to it twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import perdure
+from perdure.environments.uv import unwritable
+from perdure.errors import EnvironmentFailed, StorageError
+from perdure.images import debian
+from perdure.images.dockerfile import render
+from perdure.images.recipe import Recipe, file_digest
+from perdure.images.requirements import PIP, groups, sources_of
+from perdure.images.shell import EPOCH
+from perdure.images.uv_binary import uv_for
+from perdure.model.image import Requirement, Stage, Tier
+from perdure.model.report import Report, silent
+
+DOCKERFILE = "Dockerfile"
+CODE = "code"
+CONDA = "conda"
+
+#: The time that every file of a context has, as those of the code's snapshots have.
+STAGED_AT = EPOCH
+_LINKED = {"data": "/project/data", "results": "/project/results"}
+
+
+def texts(recipe: Recipe, stage: Stage, *, pegged: bool = False) -> Mapping[str, str]:
+    """Return the small files of the context by name, the Dockerfile among them. Pure."""
+    found = {DOCKERFILE: render(recipe, stage, pegged=pegged), "pip.txt": PIP}
+    for name, content in _requirements(recipe, stage):
+        found |= {group.file: group.text() for group in groups(name, content)}
+    for name in ("build", "runtime", *(["dev"] if stage is Stage.DEV else [])):
+        packages = recipe.apt.get(name, ())
+        if packages:
+            found[f"apt-{name}.txt"] = debian.wanted(packages)
+            found[f"apt-{name}.sha256"] = debian.checksums(packages)
+    return found
+
+
+def wheels(recipe: Recipe, stage: Stage) -> Mapping[str, Path]:
+    """Return the files of this machine that are installed, by their place in the context."""
+    return {
+        f"wheels/{name}/{each.file.name}": each.file
+        for name, content in _requirements(recipe, stage)
+        for each in content
+        if each.file is not None and each.has_wheel is not name.startswith("sources")
+    }
+
+
+def supervisor_files() -> Mapping[str, bytes]:
+    """Return the sources that a job's supervisor runs from, by their place in the context."""
+    package = Path(perdure.__file__).parent
+    files = [package / "__init__.py", *sorted((package / "runtime").rglob("*.py"))]
+    return {
+        f"supervisor/perdure/{file.relative_to(package).as_posix()}": file.read_bytes()
+        for file in files
+    }
+
+
+def stage_context(
+    recipe: Recipe,
+    stage: Stage,
+    folder: Path,
+    code: Path | None = None,
+    *,
+    report: Report = silent,
+) -> None:
+    """Make the folder hold what the image is built from, and nothing else.
+
+    Conda packages are fetched where the recipe has any, and uv where this machine's is for another
+    kind of machine than the image.
+
+    Raises:
+        EnvironmentFailed: a wheel is not where uv.lock says.
+        StorageError: the folder cannot be written.
+    """
+    small = {name: text.encode() for name, text in texts(recipe, stage, pegged=bool(code)).items()}
+    small |= supervisor_files()
+    large = wheels(recipe, stage)
+    _refuse_missing(recipe, stage)
+    uv = uv_for(recipe.platform, recipe.uv, report)
+    try:
+        _clear(folder, {*small, *large, "uv/uv"}, keep_conda=bool(recipe.conda))
+        for name, content in small.items():
+            _write(folder / name, content)
+        for name, file in large.items():
+            _bring(file, folder / name, 0o644)
+        _bring(uv, folder / "uv" / "uv", 0o755)
+        if code is not None:
+            _copy_code(code, folder / CODE)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if recipe.conda:
+        from perdure.environments.conda.install import stage_conda
+
+        stage_conda(recipe.conda, folder / CONDA, report=report)
+
+
+def code_files(code: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path of each file of a snapshot, with a digest of its kind and contents, sorted."""
+    for at, folders, files in os.walk(code):
+        folders.sort()
+        for name in sorted([*files, *(each for each in folders if Path(at, each).is_symlink())]):
+            path = Path(at, name)
+            inside = path.relative_to(code).as_posix()
+            if path.is_symlink():
+                yield inside, f"l:{_LINKED.get(inside) or os.readlink(path)}"  # noqa: PTH115
+            else:
+                kind = "x" if path.stat().st_mode & 0o100 else "-"
+                yield inside, f"{kind}:{file_digest(path)}"
+
+
+def _requirements(recipe: Recipe, stage: Stage) -> Iterator[tuple[str, tuple[Requirement, ...]]]:
+    for tier in Tier:
+        content = recipe.tiers.get(tier, ())
+        yield tier.value, content
+        yield f"sources-{tier.value}", sources_of(content)
+    if stage is Stage.DEV:
+        yield "dev", recipe.development
+
+
+def _refuse_missing(recipe: Recipe, stage: Stage) -> None:
+    missing = [file for file in wheels(recipe, stage).values() if not file.is_file()]
+    if missing:
+        raise EnvironmentFailed(
+            "uv.lock names wheels that are not on this machine: "
+            + ", ".join(f"`{file}`" for file in missing),
+            hint="perdure lock --again",
+        )
+
+
+def _clear(folder: Path, wanted: set[str], *, keep_conda: bool) -> None:
+    """Remove what an earlier image was built from and this one is not."""
+    if (folder / CODE).is_dir():
+        _remove(folder / CODE)
+    for at, folders, files in os.walk(folder):
+        if Path(at) == folder and keep_conda:
+            folders[:] = [name for name in folders if name != CONDA]
+        for name in files:
+            path = Path(at, name)
+            if path.relative_to(folder).as_posix() not in wanted:
+                path.unlink()
+    for at, folders, _ in os.walk(folder, topdown=False):
+        for name in folders:
+            with contextlib.suppress(OSError):
+                Path(at, name).rmdir()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a copy of a snapshot, whose folders are read-only."""
+    for at, _, _ in os.walk(folder):
+        Path(at).chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def _write(file: Path, content: bytes) -> None:
+    with contextlib.suppress(OSError):
+        if file.read_bytes() == content:
+            return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+    file.chmod(0o644)
+    os.utime(file, (STAGED_AT, STAGED_AT))
+
+
+def _bring(source: Path, target: Path, mode: int) -> None:
+    """Have the file in the context: a hard link where that can be, else a copy."""
+    here = source.stat()
+    with contextlib.suppress(OSError):
+        there = target.stat()
+        # A copy is as old as its source, and a link is its source.
+        if (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns):
+            return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        if here.st_mode & 0o777 != mode:
+            raise StorageError("its mode is not ours to change")
+        target.hardlink_to(source)
+    except (OSError, StorageError):
+        shutil.copyfile(source, target)
+        target.chmod(mode)
+        os.utime(target, ns=(here.st_mtime_ns, here.st_mtime_ns))
+
+
+def _copy_code(code: Path, target: Path) -> None:
+    """Copy a snapshot; its links to the project's data and results lead to the container's own."""
+    shutil.copytree(code, target, symlinks=True, copy_function=_linked)
+    for at, _, _ in os.walk(target):
+        Path(at).chmod(0o755)
+    for name, place in _LINKED.items():
+        (target / name).unlink(missing_ok=True)
+        (target / name).symlink_to(place)
+    for at, folders, files in os.walk(target):
+        for name in (*folders, *files):
+            os.utime(Path(at, name), (STAGED_AT, STAGED_AT), follow_symlinks=False)
+
+
+def _linked(source: str, target: str, *, follow_symlinks: bool = True) -> str:
+    del follow_symlinks
+    path = Path(source)
+    if path.is_symlink():
+        Path(target).symlink_to(path.readlink())
+    else:
+        try:
+            Path(target).hardlink_to(path)
+        except OSError:
+            shutil.copy2(source, target)
+    return target
