@@ -1,0 +1,261 @@
+"""The development container on real engines, of a small image: brought up, entered, ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from perdure.development import image as images
+from perdure.development.change import Wanted, change_between
+from perdure.development.container import exec_words
+from perdure.development.lifecycle import Entry, enter, make, remove, start, stop, wanted_now
+from perdure.development.standing import (
+    Session,
+    State,
+    installed_by_hand,
+    look,
+    open_session,
+    running_inside,
+)
+from perdure.development.wishes import NONE, Wishes
+from perdure.errors import ConflictError, EnvironmentFailed
+from perdure.jobs.workspace import Workspace
+from perdure.model.image import Image, ImageUser, Stage
+from perdure.model.report import silent
+from perdure.model.settings import Settings
+from tests.development.values import project_in
+from tests.engines.engines import RealEngine
+from tests.engines.small import USER_ID, small_image
+from tests.jobs.projects import until
+
+CONTENTS = {"pip six": "1.17.0"}
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A project with a container of a small image in one engine."""
+
+    session: Session
+    engine: RealEngine
+
+    def up(self, wishes: Wishes = NONE) -> None:
+        """Make the container."""
+        make(self.session, wishes, look(self.session), report=silent)
+
+    def said(self, *command: str, root: bool = False) -> str:
+        """Return what a command in the container printed."""
+        words = exec_words(
+            self.session.container, command, folder="/project/code", root=root, terminal=False
+        )
+        return self.engine.docker(*words)
+
+    def run(self, *command: str) -> int:
+        """Return the exit code of a command in the container, entered as `perdure shell` does."""
+        return enter(self.session, Entry(command, self.session.project.root))
+
+
+@pytest.fixture
+def yard(engine: RealEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    """Return a project whose folder has a name that nothing should trip over."""
+    small = small_image(engine)
+    user = ImageUser(small.user_id, small.group_id)
+    built = Image(small.reference, small.id, Stage.DEV, None, user)
+
+    def build(*_: object, report: object) -> tuple[Image, Mapping[str, str]]:
+        return built, CONTENTS
+
+    def plan(*_: object, report: object) -> tuple[str, Mapping[str, str]]:
+        return built.tag, CONTENTS
+
+    # The image that perdure builds is another part's; it takes a minute.
+    monkeypatch.setattr(images, "build_image", build)
+    monkeypatch.setattr(images, "plan_image", plan)
+    project = project_in(tmp_path / "a, \"b\" 'c' $HOME $(x)")
+    tmp_path.chmod(0o755)
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", f"{USER_ID}:{USER_ID}", str(project.root)], check=True)
+    session = open_session(Workspace(project, Settings()))
+    yield Yard(session, engine)
+    engine.docker("rm", "--force", "--volumes", session.container, check=False)
+
+
+def test_up_shell_stop_and_down(yard: Yard) -> None:
+    session = yard.session
+    assert look(session).state is State.ABSENT
+    yard.up()
+    standing = look(session)
+    assert standing.state is State.RUNNING
+    assert standing.contents == CONTENTS
+    assert change_between(standing, wanted_now(session, NONE, report=silent)) is None
+    assert yard.said("sh", "-c", "id -u; pwd; echo $HOME").split() == [
+        str(USER_ID),
+        "/project/code",
+        "/home/perdure",
+    ]
+    assert yard.run("sh", "-c", "exit 7") == 7
+    assert yard.run("sh", "-c", 'touch ~/kept results/made data/made "/project/code/a b"') == 0
+    assert running_inside(session) == ()
+    stop(session, standing, report=silent)
+    assert look(session).state is State.STOPPED
+    start(session, look(session), report=silent)
+    assert yard.said("sh", "-c", "ls ~/kept /project/results").split() == [
+        "/home/perdure/kept",
+        "/project/results:",
+        "made",
+    ]
+    log = yard.engine.docker("logs", session.container)
+    assert [line.split()[1] for line in log.splitlines()] == ["up,", "stopping", "stopped", "up,"]
+    remove(session, look(session), report=silent)
+    assert look(session).state is State.ABSENT
+    # What was done as the user is the user's, and so is all that perdure made for it.
+    root = session.project.root
+    owners = {path.lstat().st_uid for path in root.rglob("*")}
+    assert owners == {USER_ID}, [p for p in root.rglob("*") if p.lstat().st_uid != USER_ID]
+
+
+def test_what_was_installed_by_hand_is_known_running_or_not(yard: Yard) -> None:
+    yard.up()
+    assert not installed_by_hand(yard.session)
+    made = "/opt/dev/lib/python3.11/site-packages/six-1.17.0.dist-info"
+    yard.said("sh", "-c", f"mkdir -p {made}; touch /var/lib/dpkg/info/cowsay.list", root=True)
+    for _ in range(2):
+        found = installed_by_hand(yard.session)
+        assert found.told() == "pip: six 1.17.0; apt: cowsay"
+        stop(yard.session, look(yard.session), report=silent)
+
+
+SAVING = """\
+import signal, sys, time
+def save(number, frame):
+    time.sleep(0.5)
+    open('/project/results/saved', 'w').write('x')
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+open('/project/results/ready', 'w')
+time.sleep(60)
+"""
+
+
+def test_what_runs_in_it_is_named_and_may_save(yard: Yard) -> None:
+    yard.up()
+    session, results = yard.session, yard.session.project.results
+    yard.engine.docker("exec", "--detach", session.container, "python", "-c", SAVING)
+    until((results / "ready").exists)
+    (command,) = running_inside(session)
+    assert command.startswith("python -c")
+    stop(session, look(session), report=silent)
+    assert (results / "saved").read_text() == "x"
+
+
+def test_what_does_not_end_is_ended(yard: Yard) -> None:
+    yard.up()
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    yard.engine.docker("exec", "--detach", yard.session.container, "python", "-c", stubborn)
+    until(lambda: bool(running_inside(yard.session)))
+    stop(yard.session, look(yard.session), report=silent, grace_s=0.5)
+    assert look(yard.session).state is State.STOPPED
+
+
+def test_a_container_that_is_paused_goes_on(yard: Yard) -> None:
+    yard.up()
+    yard.engine.docker("pause", yard.session.container)
+    assert look(yard.session).state is State.PAUSED
+    start(yard.session, look(yard.session), report=silent)
+    assert look(yard.session).state is State.RUNNING
+    yard.engine.docker("pause", yard.session.container)
+    stop(yard.session, look(yard.session), report=silent, grace_s=1)
+    assert look(yard.session).state is State.STOPPED
+
+
+def test_a_token_reaches_the_container_and_nothing_else(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2 $(x)")
+    session = open_session(yard.session.workspace)
+    wishes = Wishes(variables=("TOKEN", "MODE=a b"))
+    make(session, wishes, look(session), report=silent)
+    assert yard.said("sh", "-c", "echo $TOKEN/$MODE") == "hunter2 $(x)/a b"
+    labels = yard.engine.docker("inspect", "--format", "{{json .Config.Labels}}", session.container)
+    assert "hunter2" not in labels
+    # Without a wish, nothing of this process's environment is seen there.
+    monkeypatch.setenv("UNASKED", "x")
+    assert "UNASKED" not in yard.said("env")
+    assert look(session).wishes == wishes
+
+
+def test_gits_identity_is_passed_on_when_asked_for(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "gitconfig"
+    config.write_text("[user]\n\tname = A. Nother\n")
+    config.chmod(0o644)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    session = open_session(yard.session.workspace)
+    make(session, Wishes(git=True), look(session), report=silent)
+    assert "A. Nother" in yard.said("sh", "-c", 'cat "$GIT_CONFIG_GLOBAL"')
+    assert yard.run("sh", "-c", '! echo x >> "$GIT_CONFIG_GLOBAL"') == 0
+
+
+def test_replacing_keeps_the_home_and_the_old_one_until_the_image_is_there(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.up()
+    before = yard.engine.docker("inspect", "--format", "{{.Id}}", yard.session.container)
+    yard.said("sh", "-c", "echo ls > ~/.bash_history")
+    change = change_between(look(yard.session), Wanted("another", {"pip six": "1.18"}, NONE))
+    assert change is not None
+    assert change.details == ("pip six 1.17.0 -> 1.18",)
+
+    def failing(*_: object, report: object) -> tuple[Image, Mapping[str, str]]:
+        raise EnvironmentFailed("a step failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "build_image", failing)
+        with pytest.raises(EnvironmentFailed):
+            yard.up()
+    assert look(yard.session).state is State.RUNNING
+    yard.up()
+    after = yard.engine.docker("inspect", "--format", "{{.Id}}", yard.session.container)
+    assert after != before
+    assert yard.said("sh", "-c", "cat ~/.bash_history") == "ls"
+
+
+def test_a_data_folder_elsewhere_is_seen(yard: Yard, tmp_path: Path) -> None:
+    project = yard.session.project
+    big = tmp_path / "big, disk"
+    (big / "inner").mkdir(parents=True)
+    (big / "inner" / "set.csv").write_text("1")
+    project.data.rmdir()
+    project.data.symlink_to(big)
+    yard.up()
+    for path in ("/project/data/inner/set.csv", "data/inner/set.csv", f"{big}/inner/set.csv"):
+        assert yard.said("cat", path) == "1"
+
+
+def test_a_container_that_cannot_start_leaves_none_behind(yard: Yard) -> None:
+    with pytest.raises(EnvironmentFailed, match="GPU"):
+        yard.up(Wishes(gpus="all"))
+    assert look(yard.session).state is State.ABSENT
+
+
+def test_a_container_of_that_name_that_is_not_ours(yard: Yard) -> None:
+    small = small_image(yard.engine)
+    yard.engine.docker("create", "--name", yard.session.container, small.reference, "true")
+    with pytest.raises(ConflictError, match="not this project's"):
+        look(yard.session)
+
+
+def test_an_engine_elsewhere_sees_no_folders_of_this_machine(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.development import standing
+
+    far = replace(yard.session.engine, endpoint="ssh://gpu.invalid")
+    monkeypatch.setattr(standing, "find_engine", lambda settings: far)
+    with pytest.raises(EnvironmentFailed, match="does not see this machine's folders"):
+        open_session(yard.session.workspace)
