@@ -103,7 +103,8 @@ def run_uv(
         if not complaining and not _CHATTER.match(line):
             report(masked(line.strip()))
 
-    argv = [find_uv(environ), *words, *(["--no-index"] if environ.get("UV_NO_INDEX") else [])]
+    closed = environ.get("UV_NO_INDEX") and words[0] != "python"
+    argv = [find_uv(environ), *words, *(["--no-index"] if closed else [])]
     completed = local.run(argv, env=environ, cwd=cwd, timeout_s=timeout_s, on_line=tell)
     if completed.returncode != 0:
         raise _failure(words[0], completed)
