@@ -113,7 +113,7 @@ def _fits(lock: ImageLock, wanted: str) -> bool:
 
 def _without_image(project: Project, lock: ImageLock) -> ImageLock:
     """Return the lock with its Python part only, written."""
-    bare = ImageLock(wanted=lock.wanted, uv=lock.uv, tiers=lock.tiers, platform=lock.platform)
+    bare = ImageLock(lock.wanted, lock.uv, lock.tiers, lock.platform, conda=lock.conda)
     write_pinned(project, bare)
     return bare
 
@@ -132,7 +132,8 @@ def _image(
     apt = lock_apt(engine, base, platform, declared, origins=_origins(project), report=report)
     conda: tuple[CondaPackage, ...] = ()
     if environment.conda is not None:
-        conda = _conda(project, environment.conda, platform, manifest, report)
+        # Locked with the Python packages, which are resolved beside them.
+        conda = lock.conda or _conda(project, environment.conda, platform, manifest, report)
         source, python = PythonSource.UV, _version_of("python", conda)
     else:
         source, python = _python(project, manifest, platform, (base.python, apt.python))

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from perdure.environments.apt_machine import machine_apt
 from perdure.environments.machine import local_folder, pip_files, pip_options, read_files
 from perdure.environments.uv import this_machine
 from perdure.errors import UsageError
-from perdure.images.apt_settings import read_apt
 from perdure.model.settings import Index
 
 LARGEST_KIB = 500
@@ -80,13 +80,13 @@ def machine_secrets(
     """
     given = dict(os.environ if environ is None else environ)
     told = this_machine(given).environ
-    apt = read_apt(release)
+    apt = machine_apt(release)
     contents = {
         "machine": _exports(told, given),
         "netrc": _netrc(told, indexes, given),
         "apt_sources": apt.sources,
-        "apt_conf": apt.options,
-        "apt_auth": apt.logins,
+        "apt_conf": apt.conf,
+        "apt_auth": apt.auth,
     }
     found = {name: text for name, text in contents.items() if text}
     for name, text in found.items():
