@@ -384,3 +384,14 @@ def test_the_verb(root: Path) -> None:
     assert again.code == 0
     assert "a project already" in again.err
     assert shlex.split("perdure run train")
+
+
+def test_what_setup_py_says_is_taken_over(root: Path) -> None:
+    setup = (
+        'from setuptools import setup\nsetup(name="The Cats!", version="2", description="a\\nb")\n'
+    )
+    fill(root, **{"train.py": MAIN, "setup.py": setup})
+    adopted(root)
+    project = document(root)["project"]
+    assert (project["name"], project["version"]) == ("The-Cats", "2")
+    assert project["description"] == "a b"
