@@ -225,14 +225,5 @@ def test_new_makes_a_project_and_asks_two_questions_at_most(tmp_path: Path) -> N
     assert again.code == 3
 
 
-def test_lock_says_where_the_lock_is(project: Path) -> None:
-    locked = perdure("lock", "--json", cwd=project)
-    assert locked.code == 0, locked.err
-    assert json.loads(locked.out)["path"] == str(project / "uv.lock")
-    again = perdure("lock", cwd=project)
-    assert again.out.startswith(str(project / "uv.lock"))
-    assert (project / "uv.lock").is_file()
-
-
 def test_the_kinds_of_the_drill_are_those_it_knows() -> None:
     assert tuple(kind.value for kind in Kind) == KINDS
