@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from perdure.cli.commands import doctor as verb
-from perdure.doctor import container, disk, gpu, owner, programs
+from perdure.doctor import container, disk, gpu, owner, programs, surroundings
 from perdure.doctor.finding import Finding, Verdict, fine, problem, warning
 from perdure.doctor.surroundings import EngineSeen, Surroundings
 from perdure.environments import uv as environment_uv
@@ -180,6 +181,22 @@ def test_root_without_a_project(around: Surroundings) -> None:
         pytest.skip("this is about root")
     (found,) = owner.user(replace(around, project=None))
     assert found.verdict is Verdict.OK
+
+
+def test_an_engine_that_accepts_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "LOOK_S", 0.3)
+    place = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+        environ = {**os.environ, "DOCKER_HOST": f"unix://{place}"}
+        around = surroundings.look_around(tmp_path, environ)
+    assert around.seen.error is not None
+    assert "did not answer within 0.3 s" in around.seen.error.message
+    (found,) = container.engine(around)
+    assert found.verdict is Verdict.PROBLEM
 
 
 def test_the_last_line() -> None:

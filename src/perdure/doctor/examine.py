@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from perdure.doctor import container, disk, gpu, owner, programs
 from perdure.doctor.finding import Finding, problem, warning
+from perdure.doctor.limited import Limited
 from perdure.doctor.surroundings import Surroundings, look_around
 from perdure.errors import MissingProgram, PerdureError
 from perdure.model.report import Report, silent
@@ -59,42 +59,23 @@ def examine(
 def run_probes(probes: Sequence[Probe], around: Surroundings) -> tuple[Finding, ...]:
     """Return the findings of all probes; one that does not end in time becomes a finding itself."""
     begun = time.monotonic()
-    waiting = [(probe, _start(probe, around)) for probe in probes]
+    started = [(probe, Limited(partial(_look, probe, around), probe.name)) for probe in probes]
     findings: list[Finding] = []
-    for probe, answers in waiting:
+    for probe, work in started:
         left = probe.limit_s - (time.monotonic() - begun)
-        try:
-            answer = answers.get(timeout=max(left, 0.01))
-        except queue.Empty:
+        found = work.answer(max(left, 0.01))
+        if found is None:
             told = f"no answer within {probe.limit_s:g} s"
-            findings.append(problem(probe.name, told, "is a disk or a network mount gone?"))
-            continue
-        if isinstance(answer, BaseException):
-            raise answer
-        findings += answer
+            found = [problem(probe.name, told, "is a disk or a network mount gone?")]
+        findings += found
     return tuple(findings)
 
 
-Answer = list[Finding] | BaseException
-
-
-def _start(probe: Probe, around: Surroundings) -> queue.SimpleQueue[Answer]:
-    """Return where the probe's answer will be.
-
-    The thread is a daemon: one that hangs on a dead mount does not keep perdure from ending.
-    """
-    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-
-    def look() -> None:
-        try:
-            answers.put(list(probe.look(around)))
-        except PerdureError as error:
-            answers.put([_failed(probe, error)])
-        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
-            answers.put(error)
-
-    threading.Thread(target=look, name=f"probe-{probe.name}", daemon=True).start()
-    return answers
+def _look(probe: Probe, around: Surroundings) -> list[Finding]:
+    try:
+        return list(probe.look(around))
+    except PerdureError as error:
+        return [_failed(probe, error)]
 
 
 def _failed(probe: Probe, error: PerdureError) -> Finding:

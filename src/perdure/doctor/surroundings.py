@@ -6,15 +6,18 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from perdure.errors import PerdureError
+from perdure.doctor.limited import Limited
+from perdure.errors import PerdureError, TimeoutExpired
 from perdure.hosts.engine import Engine, EngineVersion, find_engine
 from perdure.model.project import Project
 from perdure.model.settings import Settings
 
 ENGINE_S = 20.0
+LOOK_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,16 @@ class Surroundings:
 def look_around(start: Path, environ: Mapping[str, str] | None = None) -> Surroundings:
     """Return what is around a folder; nothing that is missing or broken is an error.
 
-    Reads the project's and the user's files, and asks the engine, for up to 20 s.
+    Reads the project's and the user's files, and asks the engine, for up to 40 s.
     """
     environ = dict(os.environ) if environ is None else dict(environ)
     mistakes: list[PerdureError] = []
     project = _project(start, mistakes)
     settings = _settings(project, environ, mistakes)
-    seen = look_at_engine(settings, environ)
+    # Three questions, each with a limit of its own, may take too long together.
+    asking = Limited(partial(look_at_engine, settings, environ), "engine")
+    silent = TimeoutExpired(f"the container engine did not answer within {LOOK_S:g} s")
+    seen = asking.answer(LOOK_S) or EngineSeen(error=silent)
     return Surroundings(start, environ, project, settings, tuple(mistakes), seen)
 
 
