@@ -39,7 +39,12 @@ def fingerprint(project: Project, manifest: Manifest) -> Fingerprint:
         "steps": [[step.stage, step.run] for step in environment.steps],
     }
     text = json.dumps(image, sort_keys=True).encode("utf-8", "surrogatepass")
-    return Fingerprint(manifest.digest(project.root, ()), hashlib.sha256(text).hexdigest())
+    packages = manifest.digest(project.root, ())
+    if environment.conda:
+        # uv resolves beside what conda brings.
+        beside = [packages, image["conda"], environment.python, environment.variants]
+        packages = hashlib.sha256(json.dumps(beside).encode()).hexdigest()
+    return Fingerprint(packages, hashlib.sha256(text).hexdigest())
 
 
 def apt_packages(environment: Environment, stage: str) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from perdure.environments.conda.provided import agreeing
 from perdure.environments.exclusive import alone
 from perdure.environments.fingerprint import Fingerprint, fingerprint
 from perdure.environments.lockfile import Head, read_head, read_pinned, write_pinned
+from perdure.environments.manifest import Manifest
 from perdure.environments.resolution import Resolution
 from perdure.environments.resolve import (
     LOCK_FILE,
@@ -25,7 +27,7 @@ from perdure.environments.resolve import (
 from perdure.environments.tiers import assign
 from perdure.environments.uv import prepare_state
 from perdure.errors import EnvironmentFailed
-from perdure.model.image import ImageLock, Tier
+from perdure.model.image import CondaPackage, ImageLock, Tier
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
@@ -98,10 +100,13 @@ def lock_packages(
         fits = before and (before.wanted, before.uv) == (wanted, lock_digest(project))
         if before is not None and fits and not refresh:
             return before
-        digest = resolve(project, manifest, settings, upgrade=refresh, report=report)
-        known = before or ImageLock(wanted, digest, {})
-        tiers = {} if refresh else known.tiers
-        lock = replace(known, wanted=wanted, uv=digest, tiers=_tiers(project, tiers))
+        known = before or ImageLock(wanted, "", {})
+        kept = replace(known, tiers={}, conda=()) if refresh else known
+        joined, conda = _conda(project, manifest, kept, report)
+        with agreeing(conda):
+            digest = resolve(project, joined, settings, upgrade=refresh, report=report)
+        tiers = _tiers(project, kept.tiers)
+        lock = replace(known, wanted=wanted, uv=digest, tiers=tiers, conda=conda)
         write_pinned(project, lock)
         return lock
 
@@ -143,6 +148,19 @@ def _previous(project: Project, *, refresh: bool) -> ImageLock | None:
         if refresh:
             return None
         raise
+
+
+def _conda(
+    project: Project, manifest: Manifest, kept: ImageLock, report: Report
+) -> tuple[Manifest, tuple[CondaPackage, ...]]:
+    """Return what uv is to resolve, and the conda packages that it is resolved beside."""
+    file = project.environment.conda
+    if file is None:
+        return manifest, ()
+    from perdure.environments.conda.beside import lock_beside
+
+    platform = kept.platform if kept.base else None
+    return lock_beside(project, file, manifest, platform, previous=kept.conda, report=report)
 
 
 def _tiers(project: Project, previous: Mapping[str, Tier]) -> dict[str, Tier]:

@@ -21,7 +21,7 @@ from perdure.environments.sync import choose_variant
 from perdure.errors import EngineUnreachable, EnvironmentFailed, MissingProgram
 from perdure.hosts.engine import Engine, find_engine
 from perdure.model.debian import STAGES
-from perdure.model.image import CondaPackage, ImageLock, PythonSource
+from perdure.model.image import ImageLock, PythonSource
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
@@ -130,11 +130,11 @@ def _image(
     base, platform = find_base(engine, environment.base, platform, refresh=refresh, report=report)
     declared = {stage: apt_packages(environment, stage) for stage in STAGES}
     apt = lock_apt(engine, base, platform, declared, origins=_origins(project), report=report)
-    conda: tuple[CondaPackage, ...] = ()
     if environment.conda is not None:
         # Locked with the Python packages, which are resolved beside them.
-        conda = lock.conda or _conda(project, environment.conda, platform, manifest, report)
-        source, python = PythonSource.UV, _version_of("python", conda)
+        from perdure.environments.conda.beside import python_for
+
+        source, python = PythonSource.UV, python_for(lock.conda, platform)
     else:
         source, python = _python(project, manifest, platform, (base.python, apt.python))
     return replace(
@@ -144,7 +144,6 @@ def _image(
         python=python,
         python_source=source,
         apt=apt.with_python if source is PythonSource.APT else apt.stages,
-        conda=conda,
     )
 
 
@@ -184,22 +183,6 @@ def _uv_pythons(project: Project, platform: str) -> Iterator[str]:
         version = str(each.get("version", ""))
         if tuple(each.get(key) for key in keys) == wanted and version.replace(".", "").isdigit():
             yield version
-
-
-def _conda(
-    project: Project, file: Path, platform: str, manifest: Manifest, report: Report
-) -> tuple[CondaPackage, ...]:
-    from perdure.environments.conda.lock import lock_conda
-    from perdure.environments.interpreter import exact_minor
-
-    declared = project.environment.python
-    minor = exact_minor(declared, manifest.requires_python)
-    version = declared or (f"3.{minor}" if minor is not None else "")
-    return lock_conda(project, file, platform, version, report=report)
-
-
-def _version_of(name: str, packages: tuple[CondaPackage, ...]) -> str:
-    return next((each.version for each in packages if each.name == name), "")
 
 
 def _origins(project: Project) -> dict[str, str]:

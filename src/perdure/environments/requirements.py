@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from perdure.environments.conda.provided import names
 from perdure.environments.interpreter import exact_minor
 from perdure.environments.lock import LOCK_FILE, lock_digest, read_manifest
 from perdure.environments.lockfile import read_pinned, write_whole
@@ -116,9 +117,15 @@ def _exported(project: Project, variant: str | None, groups: Iterable[str]) -> s
     prepare_state(project.state)
     environ = with_cache(this_machine().environ, project.state)
     extra = ("--extra", variant) if variant else ()
+    lock = read_pinned(project)
+    # What conda brings is there already.
+    brought = (
+        (word for name in names(lock.conda) for word in ("--no-emit-package", name)) if lock else ()
+    )
     words = (
         *("export", "--frozen", "--format", "pylock.toml", "--no-header", "--no-emit-project"),
         *("--no-default-groups", *extra, *(word for each in groups for word in ("--group", each))),
+        *brought,
         *python_words(project, read_manifest(project)),
     )
     return run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=silent)

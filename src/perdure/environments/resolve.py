@@ -92,7 +92,7 @@ def resolve(
     words = ("lock", *(["--upgrade"] if upgrade else []), *python_words(project, manifest))
     before = lock_digest(project)
     with naming_unknown(project, manifest):
-        if found:
+        if found or manifest != read_manifest(project):
             _resolve_elsewhere(words, project, manifest.staged(bare, _UP), environ, report)
         else:
             run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=report)

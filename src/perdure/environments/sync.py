@@ -145,6 +145,10 @@ def _install(
         environ["UV_INDEX"] = " ".join([*logins, environ.get("UV_INDEX", "")]).strip()
     extra = ("--extra", handle.variant) if handle.variant else ()
     python = python_words(project, read_manifest(project))
+    if project.environment.conda is not None:
+        from perdure.environments.conda.beside import install_beside
+
+        python = install_beside(project, handle.prefix, report=report)
     words = ("sync", "--frozen", "--no-install-project", *extra, *python)
     run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=report)
 

@@ -54,8 +54,8 @@ def served(channel: Channel) -> Iterator[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Return a project in a folder with a hostile name."""
-    root = tmp_path / "a project's folder $(x) é"
+    """Return a project in a folder with a name as hostile as conda can have it."""
+    root = tmp_path / "a project (x) & é"
     root.mkdir()
     return Project(root, "cats", "cats", {})
 

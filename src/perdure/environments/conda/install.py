@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from perdure.environments.conda.joined import digest_of
 from perdure.environments.conda.platforms import this_subdir
 from perdure.environments.conda.rattling import ask, cache_folder, failure
 from perdure.environments.uv import unwritable
@@ -24,6 +28,7 @@ _NOARCH = "noarch"
 _RECORDS = "conda-meta"
 # What rattler writes down of the machine that installs.
 _OF_THIS_MACHINE = ("extracted_package_dir", "link", "package_tarball_full_path")
+_BREAKING = frozenset("'\"\\\n$`")
 _NO_PLACE = "file:///conda"
 
 
@@ -40,7 +45,13 @@ def install_conda(
         StorageError: no space, or a folder that cannot be written.
         TimeoutExpired: it took too long.
     """
-    here, locked = this_subdir(), _subdir(packages)
+    if set(str(prefix)) & _BREAKING:
+        # It is put into the text of files as it is: Python between quotes, commands before a shell.
+        raise EnvironmentFailed(
+            f"conda packages cannot be used from `{prefix}`: there is a quote, a `$` or such in it",
+            hint="rename that folder; or perdure run --on docker: there they are in /opt",
+        )
+    here, locked = this_subdir(), subdir(packages)
     if locked not in (here, _NOARCH):
         raise EnvironmentFailed(
             f"the conda packages are locked for `{locked}`, this machine is `{here}`",
@@ -77,12 +88,17 @@ def stage_conda(packages: Sequence[CondaPackage], folder: Path, *, report: Repor
 def _install(
     packages: Sequence[CondaPackage], prefix: Path, target: str | None, cache: Path, report: Report
 ) -> None:
+    files = [each for each in packages if each.url.startswith("file:")]
+    if files:
+        _check_files(files)
+        # rattler verifies what it fetches, but neither these files nor what it has of them.
+        cache = cache / f"files-{digest_of(files)}"
     request = {
         "do": "install",
         "packages": [asdict(each) for each in packages],
         "prefix": str(prefix.absolute()),
         "target": target,
-        "subdir": _subdir(packages),
+        "subdir": subdir(packages),
         "cache": str(cache),
     }
     try:
@@ -102,14 +118,33 @@ def _worded(error: EnvironmentFailed, packages: Sequence[CondaPackage]) -> Envir
     if "hash" not in error.message.lower() or "mismatch" not in error.message.lower():
         return error
     named = [each for each in packages if each.url.rpartition("/")[2] in error.message]
-    what = f"`{named[0].url}`" if named else "a conda package"
+    return _another(named[0].url if named else "a conda package")
+
+
+def _another(url: str) -> EnvironmentFailed:
     return EnvironmentFailed(
-        f"{what} is not the file that was locked: its SHA-256 is another one",
+        f"`{url}` is not the file that was locked: its SHA-256 is another one",
         hint="perdure lock --again, if the channel is to be trusted",
     )
 
 
-def _subdir(packages: Sequence[CondaPackage]) -> str:
+def _check_files(packages: Sequence[CondaPackage]) -> None:
+    """Return if files of this machine are what was locked."""
+    for each in packages:
+        path = Path(url2pathname(urlsplit(each.url).path))
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise EnvironmentFailed(
+                f"the conda packages could not be had: `{path}`: {(error.strerror or '').lower()}",
+                hint="perdure lock, where the channel is now",
+            ) from error
+        if found != each.sha256:
+            raise _another(each.url)
+
+
+def subdir(packages: Sequence[CondaPackage]) -> str:
     """Return the platform that packages are for, as their URLs tell it."""
     subdirs = {each.url.rsplit("/", 2)[1] for each in packages} - {_NOARCH}
     return min(subdirs) if subdirs else _NOARCH

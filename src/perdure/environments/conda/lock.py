@@ -40,13 +40,14 @@ def lock_conda(
     platform: str,
     python_version: str,
     *,
+    previous: Sequence[CondaPackage] = (),
     report: Report = silent,
 ) -> tuple[CondaPackage, ...]:
     """Return the packages that `environment_file` comes to, by name; Python is one of them.
 
     It is an environment.yml, a conda-lock.yml or a pixi.lock. `platform` is told as engines do
     (`linux/amd64`) or as conda does; `python_version` is a version such as `3.11`, or empty.
-    Touches disk and network.
+    `previous` packages are taken again where they still fit. Touches disk and network.
 
     Raises:
         UsageError: naming every problem of the file.
@@ -62,7 +63,14 @@ def lock_conda(
         _check_python(solved.packages, python_version, environment_file)
         return solved.packages
     declared = decode(document, environment_file)
-    answer = _solve(project, declared, subdir, python_version, report)
+    request = {
+        **_wanted(declared, python_version),
+        "subdir": subdir,
+        "virtual": virtual_packages(subdir, project.environment.variants),
+        "previous": [f"{each.name} =={each.version} {each.build}" for each in previous],
+        "cache": str(cache_folder(project.state / "cache" / "rattler")),
+    }
+    answer = _solve(request, declared, report)
     problem = failure(answer)
     if problem:
         raise _unsolved(problem, declared, environment_file)
@@ -93,18 +101,13 @@ def is_lock(document: object) -> bool:
     )
 
 
-def _solve(
-    project: Project, declared: Declared, subdir: str, python_version: str, report: Report
-) -> dict[str, object]:
+def _wanted(declared: Declared, python_version: str) -> dict[str, object]:
     python = ".".join(python_version.split(".")[:2])
-    request = {
-        "do": "solve",
-        "channels": declared.channels,
-        "specs": (f"python {python}.*" if python else "python", *declared.specs),
-        "subdir": subdir,
-        "virtual": virtual_packages(subdir, project.environment.variants),
-        "cache": str(cache_folder(project.state / "cache" / "rattler")),
-    }
+    specs = (f"python {python}.*" if python else "python", *declared.specs)
+    return {"do": "solve", "channels": declared.channels, "specs": specs}
+
+
+def _solve(request: Mapping[str, object], declared: Declared, report: Report) -> dict[str, object]:
     try:
         return ask(request, "solving the conda packages", timeout_s=_TIMEOUT_S, report=report)
     except TimeoutExpired as error:

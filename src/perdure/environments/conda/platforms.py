@@ -49,8 +49,12 @@ def subdir_of(platform: str) -> str:
 
 def this_subdir() -> str:
     """Return conda's name of this machine's platform. Raises as `subdir_of`."""
-    machine = this.machine().lower()
-    return subdir_of(f"{this.system().lower()}/{_MACHINES.get(machine, machine)}")
+    return subdir_of(f"{this.system().lower()}/{_architecture()}")
+
+
+def this_linux() -> str:
+    """Return the platform of Linux on this machine's kind of processor, as engines tell it."""
+    return f"linux/{_architecture()}"
 
 
 def virtual_packages(subdir: str, variants: Sequence[str] = ()) -> tuple[Virtual, ...]:
@@ -67,3 +71,8 @@ def virtual_packages(subdir: str, variants: Sequence[str] = ()) -> tuple[Virtual
     if variants and all(each.startswith("cu") for each in variants):
         found.append(("__cuda", _CUDA, "0"))
     return tuple(found)
+
+
+def _architecture() -> str:
+    machine = this.machine().lower()
+    return _MACHINES.get(machine, machine)

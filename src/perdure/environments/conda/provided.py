@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from perdure.environments.manifest import normalised
 from perdure.errors import EnvironmentFailed
@@ -53,6 +54,22 @@ def constraints(packages: Iterable[CondaPackage]) -> tuple[str, ...]:
             if each.python and _VERSION.fullmatch(each.version)
         )
     )
+
+
+@contextlib.contextmanager
+def agreeing(packages: Sequence[CondaPackage]) -> Iterator[None]:
+    """Name what conda brings where uv finds no resolution because of it.
+
+    Raises:
+        EnvironmentFailed: in those words.
+    """
+    try:
+        yield
+    except EnvironmentFailed as error:
+        told = conflict(error, packages)
+        if told is error:
+            raise
+        raise told from error
 
 
 def conflict(error: EnvironmentFailed, packages: Sequence[CondaPackage]) -> EnvironmentFailed:

@@ -36,53 +36,49 @@ async def solve(request: Request) -> Answer:
     """Return the packages that the specs of a request come to, or what is wrong with them."""
     import rattler
     from rattler.exceptions import SolverError
-    from rattler.package.build_string import BuildString
 
     specs, broken = _specs(_words(request["specs"]))
     if broken:
         return _error("spec", specs=broken)
-    channels = [rattler.Channel(each) for each in _words(request["channels"])]
-    platforms = [rattler.Subdir(str(request["subdir"])), rattler.Subdir("noarch")]
-    gateway = rattler.Gateway(
-        cache_dir=Path(str(request["cache"]), "repodata"),
-        # Sharded lists are what only some servers have; the plain ones are everywhere.
-        default_config=rattler.SourceConfig(sharded_enabled=False),
-        client=_client(),
-    )
-    virtual = [
-        rattler.GenericVirtualPackage(
-            rattler.PackageName(name), rattler.Version(version), BuildString(build)
-        )
-        for name, version, build in cast("list[list[str]]", request["virtual"])
-    ]
+    lists = Channels(request)
+    previous = [await lists.matching(each) for each in _words(request["previous"])]
     try:
         records = await rattler.solve(
-            channels, specs, gateway, platforms=platforms, virtual_packages=virtual
+            lists.channels,
+            specs,
+            lists.gateway,
+            platforms=lists.platforms,
+            locked_packages=[record for records in previous for record in records[:1]],
+            virtual_packages=_virtual(request),
         )
     except SolverError as error:
-        return await _unsolved(str(error), specs, Channels(gateway, channels, platforms))
+        return await _unsolved(str(error), specs, lists)
     return {"packages": [_described(record) for record in records], "pip": []}
 
 
 class Channels:
-    """The lists of packages of some channels, for some platforms."""
+    """The lists of packages of a request's channels, for its platform."""
 
-    def __init__(
-        self,
-        gateway: rattler.Gateway,
-        channels: list[rattler.Channel],
-        platforms: list[rattler.Subdir],
-    ) -> None:
-        self._gateway, self._channels, self._platforms = gateway, channels, platforms
+    def __init__(self, request: Request) -> None:
+        import rattler
+
+        self.channels = [rattler.Channel(each) for each in _words(request["channels"])]
+        self.platforms = [rattler.Subdir(str(request["subdir"])), rattler.Subdir("noarch")]
+        self.gateway = rattler.Gateway(
+            cache_dir=Path(str(request["cache"]), "repodata"),
+            # Sharded lists are what only some servers have; the plain ones are everywhere.
+            default_config=rattler.SourceConfig(sharded_enabled=False),
+            client=_client(),
+        )
 
     async def names(self) -> list[str]:
         """Return the names of all packages."""
-        found = await self._gateway.names(self._channels, self._platforms)
+        found = await self.gateway.names(self.channels, self.platforms)
         return sorted(each.normalized for each in found)
 
     async def matching(self, spec: rattler.MatchSpec | str) -> list[rattler.RepoDataRecord]:
         """Return the packages that a specification matches by itself."""
-        found = await self._gateway.query(self._channels, self._platforms, [spec], recursive=False)
+        found = await self.gateway.query(self.channels, self.platforms, [spec], recursive=False)
         return [record for records in found for record in records]
 
 
@@ -153,10 +149,20 @@ def _counter(total: int) -> InstallerReporter:
         def on_link_complete(self, index: int) -> None:
             del index
             self.done += 1
-            sys.stderr.write(f"{self.done} {total}\n")
+            sys.stderr.buffer.write(f"{self.done} {total}\n".encode())
             sys.stderr.flush()
 
     return Counter()  # type: ignore[abstract]  # its protocol has bodies, if empty ones
+
+
+def _virtual(request: Request) -> list[rattler.GenericVirtualPackage]:
+    from rattler import GenericVirtualPackage, PackageName, Version
+    from rattler.package.build_string import BuildString
+
+    return [
+        GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+        for name, version, build in cast("list[list[str]]", request["virtual"])
+    ]
 
 
 def _specs(texts: list[str]) -> tuple[list[rattler.MatchSpec], list[str]]:
@@ -255,7 +261,7 @@ def answer(request: Request) -> Answer:
 
 if __name__ == "__main__":
     told = json.dumps(answer(json.loads(sys.stdin.buffer.read())))
-    sys.stdout.write(told)
+    sys.stdout.buffer.write(told.encode())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
