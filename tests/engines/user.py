@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.command import Ended
+from tests.engines.engines import RealEngine
 
 USER_ID = 1000
 LIMIT_S = 600.0
@@ -78,6 +79,19 @@ class OrdinaryUser:
         groups = ",".join([str(self.group_id), *_docker_group()])
         who = (f"--reuid={self.user_id}", f"--regid={self.group_id}", f"--groups={groups}")
         return ("setpriv", *who)
+
+    def leading_to(self, engine: RealEngine) -> dict[str, str]:
+        """Return the variables that lead to an engine; the client's settings are the user's own."""
+        found = dict(engine.variables)
+        if "DOCKER_CONFIG" in found:
+            own = self.home / ".docker"
+            own.mkdir(exist_ok=True)
+            plugins = Path(found["DOCKER_CONFIG"]) / "cli-plugins"
+            if not (own / "cli-plugins").is_symlink():
+                (own / "cli-plugins").symlink_to(plugins)
+            self.give(own)
+            found["DOCKER_CONFIG"] = str(own)
+        return found
 
     def variables(self) -> dict[str, str]:
         """Return the variables of a session of this user's."""
