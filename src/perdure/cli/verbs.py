@@ -243,6 +243,18 @@ VERBS = (
         ("perdure env show", "perdure env diff HEAD~1 lock", "perdure env diff @last installed"),
     ),
     Verb(
+        "build",
+        SETUP,
+        "build the project's image where it is not there yet, and print its tag",
+        "[runtime | dev]",
+        (
+            "perdure build",
+            "perdure build dev --variant cuda",
+            "perdure build --pegged --push registry.lab:5000",
+            "perdure build --explain",
+        ),
+    ),
+    Verb(
         "ship",
         SETUP,
         "bring an image to another engine, a registry or a file: only what is missing there",

@@ -31,10 +31,13 @@ def construct(
     folder: Path,
     indexes: Mapping[str, Index],
     report: Report,
+    *,
+    fresh: bool = False,
 ) -> ImageFacts:
     """Return the image as the engine has it once it is built in that folder.
 
-    The engine gives the tag when all steps are done: what is half built has no name.
+    The engine gives the tag when all steps are done: what is half built has no name. `fresh`: every
+    step is done again.
 
     Raises:
         BuildFailed: a step failed.
@@ -50,7 +53,7 @@ def construct(
     _name_base(folder / DOCKERFILE, recipe.base, base)
     secrets = machine_secrets(recipe.base.release, indexes)
     steps = Steps(plan(recipe, wanted.stage, pegged=wanted.pegged), report)
-    words = wanted.words(folder, [*secrets.words(), *_more(secrets)])
+    words = wanted.words(folder, [*secrets.words(), *_more(secrets, fresh=fresh)])
     _perform(engine, recipe, words, secrets, steps)
     return _verified(engine, wanted)
 
@@ -75,10 +78,11 @@ def _perform(
         raise failure(recipe, steps, done.returncode, engine.endpoint)
 
 
-def _more(secrets: Secrets) -> list[str]:
+def _more(secrets: Secrets, *, fresh: bool) -> list[str]:
     """Return what else the engine is told."""
     # A tunnel or a mirror at this machine's loopback is not at that of a container's own network.
-    return ["--network=host"] if secrets.loopback else []
+    network = ["--network=host"] if secrets.loopback else []
+    return [*network, *(["--no-cache"] if fresh else [])]
 
 
 def _present_base(engine: Engine, recipe: Recipe, report: Report) -> str:

@@ -72,11 +72,7 @@ def make_recipe(
     """
     from perdure.environments.requirements import export
 
-    if lock.base is None:
-        raise EnvironmentFailed(
-            "perdure.lock names no base image: it was made where no container engine was",
-            hint="perdure lock",
-        )
+    base = _base(lock)
     runtime = export(project, settings, variant)
     known = {each.name for each in runtime}
     development = export(project, settings, variant, groups=(DEV_GROUP,))
@@ -86,7 +82,7 @@ def make_recipe(
         variant=variant,
         user=user,
         platform=lock.platform,
-        base=lock.base,
+        base=base,
         python=lock.python,
         python_source=lock.python_source,
         tiers=tiers_of(runtime, lock.tiers),
@@ -97,6 +93,15 @@ def make_recipe(
         steps=project.environment.steps,
         origins=_origins(project),
     )
+
+
+def _base(lock: ImageLock) -> Base:
+    if lock.base is None:
+        raise EnvironmentFailed(
+            "perdure.lock names no base image: it was made where no container engine was",
+            hint="perdure lock",
+        )
+    return lock.base
 
 
 def tiers_of(

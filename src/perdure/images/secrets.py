@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -50,9 +50,8 @@ class Secrets:
         found = [
             f"--secret=id={name},env={_PREFIX}{name.upper()}" for name in sorted(self.contents)
         ]
-        # The client reads these words as a line of a CSV file.
-        found += [f'--secret=id={name},"src={_doubled(file)}"' for name, file in self._sorted()]
-        return found
+        files = sorted(self.files.items())
+        return [*found, *(f"--secret=id={name},{_field(f'src={file}')}" for name, file in files)]
 
     def environ(self) -> dict[str, str]:
         """Return the variables, for the client's environment only, that hold the contents."""
@@ -62,9 +61,6 @@ class Secrets:
     def loopback(self) -> bool:
         """Return whether any of them leads to this machine's loopback, as a tunnel's end does."""
         return any(_LOOPBACK.search(text) for text in self.contents.values())
-
-    def _sorted(self) -> Sequence[tuple[str, Path]]:
-        return sorted(self.files.items())
 
 
 def machine_secrets(
@@ -156,5 +152,8 @@ def _certificates(told: Mapping[str, str]) -> dict[str, Path]:
     return {"ca": file}
 
 
-def _doubled(file: Path) -> str:
-    return str(file).replace('"', '""')
+def _field(text: str) -> str:
+    """Return a field of a CSV file, which is how the client reads what it is told of a secret."""
+    if not re.search(r'[",\r\n]', text):
+        return text
+    return '"' + text.replace('"', '""') + '"'

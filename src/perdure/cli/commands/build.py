@@ -1,0 +1,108 @@
+"""`perdure build`: the project's image, made where it is not there yet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.cli.arguments import add_json
+from perdure.cli.render import Console
+
+if TYPE_CHECKING:
+    from perdure.jobs.workspace import Workspace
+    from perdure.model.image import Image
+
+STAGES = ("runtime", "dev")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `build` takes."""
+    parser.add_argument(
+        "stage",
+        metavar="STAGE",
+        nargs="?",
+        choices=STAGES,
+        default=STAGES[0],
+        help="`runtime`, which runs jobs, or `dev`, which is worked in",
+    )
+    parser.add_argument("--variant", metavar="NAME", help="the project's variant: cpu or cuda")
+    parser.add_argument("--pegged", action="store_true", help="with the code as it is now in it")
+    parser.add_argument("--push", metavar="REGISTRY", help="push it there, and name it by digest")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="print the Dockerfile and the engine's command; execute nothing",
+    )
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 once the engine has the image, and the registry where one is named."""
+    from perdure.images.build import ensure_image, planned_image
+    from perdure.jobs.workspace import open_workspace
+    from perdure.model.image import Stage
+
+    workspace = open_workspace(Path.cwd())
+    project, settings, stage = workspace.project, workspace.settings, Stage(arguments.stage)
+    code = pegged_code(workspace, console) if arguments.pegged else None
+    variant = arguments.variant
+    if arguments.explain:
+        tag, text, argv = planned_image(project, settings, stage, variant=variant, code=code)
+        explain(tag, text, argv, arguments, console)
+        return 0
+    image = ensure_image(project, settings, stage, variant=variant, code=code, report=console)
+    pushed = push(workspace, image, arguments.push, console) if arguments.push else None
+    if arguments.json:
+        console.json(as_json(image, pushed))
+    else:
+        console.lines([pushed or image.tag])
+    return 0
+
+
+def pegged_code(workspace: Workspace, console: Console) -> Path:
+    """Return the snapshot of the working tree that goes into the image."""
+    from perdure.jobs.snapshot import make_snapshot, read_tree
+    from perdure.jobs.workspace import storing, submitting
+
+    with storing("the code"), submitting(workspace.project):
+        return make_snapshot(workspace.project, read_tree(workspace.project, console, store=True))
+
+
+def push(workspace: Workspace, image: Image, registry: str, console: Console) -> str:
+    """Return the name by which anybody gets exactly this image, once the registry has it."""
+    from perdure.hosts.engine import find_engine
+    from perdure.images.ship import ship
+    from perdure.images.ship_destination import parse_destination
+
+    # A slash at the end: the image keeps its own name behind the registry's.
+    destination = parse_destination(registry.rstrip("/") + "/")
+    engine = find_engine(workspace.settings)
+    shipped = ship(engine, image.tag, destination, settings=workspace.settings, report=console)
+    return f"{shipped.called.rpartition(':')[0]}@{shipped.digest}"
+
+
+def explain(
+    tag: str, text: str, argv: tuple[str, ...], arguments: argparse.Namespace, console: Console
+) -> None:
+    """Show what would be built, and how."""
+    import shlex
+
+    if arguments.json:
+        console.json({"tag": tag, "dockerfile": text, "argv": list(argv)})
+    else:
+        console.lines([*text.splitlines(), "", shlex.join(argv)])
+
+
+def as_json(image: Image, pushed: str | None) -> dict[str, object]:
+    """Return the image as data."""
+    return {
+        "tag": image.tag,
+        "id": image.id,
+        "stage": image.stage.value,
+        "variant": image.variant,
+        "user_id": image.user.user_id,
+        "group_id": image.user.group_id,
+        "pegged": image.pegged,
+        "pushed": pushed,
+    }
