@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from perdure.doctor.examine import examine
 from perdure.doctor.finding import Finding, Verdict
 from perdure.doctor.surroundings import look_around
 from tests.cli.command import perdure
+from tests.cli.terminal import on_terminal
 from tests.engines.engines import RealEngine
 from tests.engines.user import OrdinaryUser
 
@@ -126,6 +128,19 @@ def test_the_verb_with_an_engine_that_is_not_there(tmp_path: Path) -> None:
     told = json.loads(perdure("doctor", "--json", cwd=tmp_path, env=away).out)
     assert told["problems"] == 1
     assert {"name", "verdict", "seen", "remedy"} == set(told["findings"][0])
+
+
+def test_a_narrow_terminal_loses_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/that/is/a/rather/long/name/of/a/socket")
+    monkeypatch.setenv("NO_COLOR", "1")
+    with on_terminal("doctor", cwd=tmp_path, columns=60) as terminal:
+        assert terminal.end() == 1
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", terminal.text)
+    rows = [line for line in text.splitlines() if line.startswith("engine")]
+    assert [row.split()[1] for row in rows] == ["problem"]
+    assert all(len(row.rstrip()) <= 60 for row in rows)
 
 
 def test_the_verb_without_problems(modern_engine: RealEngine, project: Path) -> None:

@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def show(plan: Adoption, console: Console) -> None:
     """Write what would be done: the files, the tasks, and what is left to a person."""
-    columns = (Column("FILE"), Column("CHANGE"), Column("WHY"))
+    columns = (Column("FILE"), Column("CHANGE"), Column("WHY", give_way=1))
     rows = [
         (each.name, "new" if each.before is None else "changed", each.why) for each in plan.changes
     ]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_json
+from perdure.cli.progress import terminal_width
 from perdure.cli.render import Console
-from perdure.cli.table import Column, make_table, shorten
+from perdure.cli.table import GAP, Column, make_table, shorten
 from perdure.cli.words import counted
 
 if TYPE_CHECKING:
     from perdure.doctor.finding import Finding
 
 SEEN_PLACES = 100
+LEAST_PLACES = 20
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 
@@ -41,8 +44,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 def show(findings: Sequence[Finding], console: Console) -> None:
     """Write the findings as a table, and below it, whole, what is wrong with its remedy."""
     columns = (Column("CHECK"), Column("VERDICT", paint=True), Column("SEEN"))
+    # What is cut off here stands below, whole, if it is wrong.
+    left = seen_places(findings) if console.out_is_terminal else SEEN_PLACES
     rows = [
-        (each.name, each.verdict.value, shorten(each.seen.splitlines()[0], SEEN_PLACES))
+        (each.name, each.verdict.value, shorten(each.seen.splitlines()[0], left))
         for each in findings
     ]
     console.table(make_table(columns, rows))
@@ -51,6 +56,12 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         console.lines(["", f"{each.verdict.value}: {each.name}", *indented(each.seen)])
         console.lines([f"  remedy: {each.remedy}"])
     console.say(summary(findings))
+
+
+def seen_places(findings: Sequence[Finding]) -> int:
+    """Return how much of a terminal's width the other columns leave."""
+    others = max(len(each.name) for each in findings) + len("VERDICT") + 2 * len(GAP)
+    return max(LEAST_PLACES, terminal_width(sys.stdout) - others - 1)
 
 
 def indented(text: str) -> list[str]:
