@@ -4,6 +4,7 @@ from perdure.environments.compare import Change
 from perdure.environments.drift import Before, Drift, drift_between, merged
 from perdure.environments.expected import replayed
 from perdure.environments.installed import InstalledConda, InstalledPackage, Inventory
+from perdure.environments.wanted import Kind
 
 
 def package(name: str, version: str = "1", *needs: str, **more: bool | str) -> InstalledPackage:
@@ -93,6 +94,21 @@ def test_debian_and_conda_packages_that_were_asked_for() -> None:
     assert [each.name for each in found.conda] == ["zlib"]
     # Where apt was not asked, nothing is known of it.
     assert not drift_between("x", Before({}), now, ()).apt
+
+
+def test_what_is_declared_by_now_is_not_new() -> None:
+    now = Inventory(
+        "3.11.2",
+        (package("a", "1", "b"), package("b"), package("c", "1", "d"), package("d")),
+        (InstalledConda("zlib", "1.3", "h0", "zlib"),),
+        {"git": "2", "less": "1"},
+    )
+    declared = {Kind.PIP: {"a"}, Kind.APT: {"git"}, Kind.CONDA: {"zlib"}}
+    found = drift_between("x", Before({}, {}, {}), now, (), declared)
+    assert names(found.wished) == ["c"]
+    assert names(found.brought) == ["d"]
+    assert dict(found.apt) == {"less": "1"}
+    assert not found.conda
 
 
 def test_of_several_environments_the_first_counts() -> None:

@@ -65,6 +65,10 @@ def test_a_container_is_compared_with_its_image(
     assert [each.name for each in found.brought] == ["bell"]
     assert list(found.apt) == ["libpython3.11-minimal"]
     assert found.apt["libpython3.11-minimal"].startswith("3.11.")
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["toy>=2.0"]\n')
+    declared = drift_of_container(project, client, name, image)
+    assert not declared.wished
+    assert not declared.brought
     assert not found.changed
     assert not found.missing
     engine.docker("exec", name, "rm", "/opt/dev/bin/python")

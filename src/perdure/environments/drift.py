@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from perdure.environments.compare import Change
 from perdure.environments.installed import InstalledConda, InstalledPackage, Inventory
+from perdure.environments.wanted import Kind
 
 # What comes with every environment that somebody makes: never a wish of its own.
 _SEEDS = frozenset(("pip", "setuptools", "uv", "wheel"))
@@ -60,32 +61,49 @@ class Drift:
         return not (self.is_new or self.foreign or self.changed or self.missing)
 
 
-def drift_between(label: str, before: Before, now: Inventory, itself: Collection[str]) -> Drift:
-    """Return what was installed by hand since; `itself` are the names of the project."""
+def drift_between(
+    label: str,
+    before: Before,
+    now: Inventory,
+    itself: Collection[str] = (),
+    declared: Mapping[Kind, Collection[str]] = MappingProxyType({}),
+) -> Drift:
+    """Return what was installed by hand since; `itself` are the names of the project.
+
+    What is `declared` by now is not new: an environment may be older than the declarations.
+    """
     passed_over = _SEEDS | frozenset(itself)
     there = {each.name: each for each in now.packages}
-    known = {each.name for each in now.packages} & before.pip.keys() - passed_over
-    wished, brought = _new({k: v for k, v in there.items() if k not in passed_over}, before.pip)
-    manual = now.manual if now.manual is not None and before.manual is not None else {}
+    kept = {name: version for name, version in before.pip.items() if name not in passed_over}
+    new = {k: v for k, v in there.items() if k not in passed_over and k not in before.pip}
+    wished, brought = _new(new, there.get(_TOOL), declared.get(Kind.PIP, ()))
+    conda = {*before.conda, *declared.get(Kind.CONDA, ())}
     return Drift(
         label,
         wished=tuple(each for each in wished if not _is_foreign(each)),
         brought=tuple(brought),
         foreign=tuple(each for each in wished if _is_foreign(each)),
         changed=tuple(
-            Change("pip", name, before.pip[name], there[name].version)
-            for name in sorted(known)
-            if before.pip[name] != there[name].version
+            Change("pip", name, version, there[name].version)
+            for name, version in sorted(kept.items())
+            if name in there and there[name].version != version
         ),
         missing=tuple(
-            Change("pip", name, before.pip[name], "")
-            for name in sorted(before.pip.keys() - there.keys() - passed_over)
+            Change("pip", name, version, "")
+            for name, version in sorted(kept.items())
+            if name not in there
         ),
-        apt=MappingProxyType(
-            {name: manual[name] for name in manual if name not in (before.manual or {})}
-        ),
-        conda=tuple(each for each in now.conda if each.requested and each.name not in before.conda),
+        apt=_manual(before, now, declared.get(Kind.APT, ())),
+        conda=tuple(each for each in now.conda if each.requested and each.name not in conda),
     )
+
+
+def _manual(before: Before, now: Inventory, declared: Collection[str]) -> Mapping[str, str]:
+    """Return the Debian packages that somebody asked for since, where apt was asked both times."""
+    if now.manual is None or before.manual is None:
+        return MappingProxyType({})
+    known = {*before.manual, *declared}
+    return MappingProxyType({name: v for name, v in now.manual.items() if name not in known})
 
 
 def merged(drifts: Sequence[Drift]) -> Drift:
@@ -111,14 +129,14 @@ def _first(items: Iterable[NamedT]) -> tuple[NamedT, ...]:
 
 
 def _new(
-    there: Mapping[str, InstalledPackage], before: Mapping[str, str]
+    new: Mapping[str, InstalledPackage], tool: InstalledPackage | None, declared: Collection[str]
 ) -> tuple[list[InstalledPackage], list[InstalledPackage]]:
     """Return the new packages that were asked for, and those that came along with them."""
-    new = {name: each for name, each in there.items() if name not in before}
     # What the command line of perdure needs is no wish of anybody's for the project.
-    tools = _needed_by([there[_TOOL]] if _TOOL in there else [], new)
-    wished = _asked_for({name: each for name, each in new.items() if name not in tools})
-    brought = _needed_by(wished, new) - {each.name for each in wished}
+    needed = _needed_by([tool] if tool else [], new)
+    asked = _asked_for({name: each for name, each in new.items() if name not in needed})
+    wished = [each for each in asked if each.name not in declared]
+    brought = _needed_by(wished, new) - {each.name for each in asked}
     return wished, [new[name] for name in sorted(brought)]
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perdure.environments.drift import Before, Drift, drift_between
+from perdure.environments.edit import declared_names
 from perdure.environments.expected import expected
 from perdure.environments.installed import read_container, read_prefix
 from perdure.environments.lock import lock_digest
+from perdure.environments.revision import places
 from perdure.environments.sync import choose_variant, handle_of, is_complete
 from perdure.environments.wanted import Kind, key
 from perdure.errors import EnvironmentFailed
@@ -52,7 +54,7 @@ def drift_of_prefix(project: Project, prefix: Path) -> Drift:
     now = read_prefix(prefix)
     before = expected(project, prefix, now)
     label = prefix.relative_to(project.root) if prefix.is_relative_to(project.root) else prefix
-    return drift_between(f"`{label}`", before, now, _itself(project))
+    return drift_between(f"`{label}`", before, now, _itself(project), _declared(project))
 
 
 def drift_of_container(project: Project, engine: Engine, name: str, image: str) -> Drift:
@@ -68,8 +70,19 @@ def drift_of_container(project: Project, engine: Engine, name: str, image: str) 
     now = read_container(engine, ("exec", "--interactive", name), _PYTHON)
     conda = {each.name: each.version for each in was.conda}
     before = Before(was.versions, conda, was.manual)
-    return drift_between("the development container", before, now, _itself(project))
+    return drift_between(
+        "the development container", before, now, _itself(project), _declared(project)
+    )
 
 
 def _itself(project: Project) -> tuple[str, ...]:
     return (key(Kind.PIP, project.name),)
+
+
+def _declared(project: Project) -> dict[Kind, frozenset[str]]:
+    """Return the names that the project declares, wherever, by who installs them."""
+    found: dict[Kind, frozenset[str]] = {}
+    for place in places(project):
+        names = declared_names(project, place)
+        found[place.kind] = found.get(place.kind, frozenset()) | names
+    return found
