@@ -89,9 +89,7 @@ def drift_between(
             if name in there and there[name].version != version
         ),
         missing=tuple(
-            Change("pip", name, version, "")
-            for name, version in sorted(kept.items())
-            if name not in there
+            Change("pip", name, kept[name], "") for name in sorted(kept.keys() - there.keys())
         ),
         apt=_manual(before, now, declared.get(Kind.APT, ())),
         conda=tuple(each for each in now.conda if each.requested and each.name not in conda),
