@@ -13,7 +13,7 @@ from perdure.environments.conda.platforms import subdir_of, virtual_packages
 from perdure.environments.conda.provided import python_name
 from perdure.environments.conda.rattling import ask, cache_folder, failure
 from perdure.environments.machine import masked
-from perdure.errors import EnvironmentFailed, TimeoutExpired, UsageError
+from perdure.errors import EnvironmentFailed, MissingProgram, TimeoutExpired, UsageError
 from perdure.model.image import CondaPackage
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
@@ -120,7 +120,12 @@ def _solve(request: Mapping[str, object], declared: Declared, report: Report) ->
 def _read(file: Path, subdir: str, report: Report) -> Solved:
     request = {"do": "read", "file": str(file), "subdir": subdir}
     doing = f"reading {file.name}"
-    answer = ask(request, doing, timeout_s=_TIMEOUT_S, report=report)
+    try:
+        answer = ask(request, doing, timeout_s=_TIMEOUT_S, report=report)
+    except MissingProgram:
+        raise
+    except EnvironmentFailed as error:
+        raise EnvironmentFailed(f"`{file}` cannot be read: {error.message}") from error
     problem = failure(answer)
     if problem:
         platforms = ", ".join(f"`{each}`" for each in _list(problem, "platforms"))
