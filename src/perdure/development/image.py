@@ -51,13 +51,9 @@ def recipe_of(workspace: Workspace, variant: str | None, *, report: Report) -> R
     Raises:
         EnvironmentFailed: the lock is older than the declarations, or there is no such variant.
     """
-    from perdure.environments.pinned import check_pinned, ensure_pinned, read_pinned
+    from perdure.environments.pinned import require_pinned
 
     project, settings = workspace.project, workspace.settings
-    lock = read_pinned(project)
-    if lock is None or lock.base is None:
-        lock = ensure_pinned(project, settings, report=report)
-    else:
-        check_pinned(project, settings)
+    lock = require_pinned(project, settings, report=report)
     chosen = choose_variant(project, settings, variant)
     return make_recipe(project, settings, lock, chosen, choose_user(project, settings))
