@@ -6,11 +6,16 @@ protocol only.
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from perdure.errors import TimeoutExpired
 from perdure.model.job import JobRecord
 from perdure.targets.protocol import Handle, Notice, Plan, Presence, Target
 
@@ -24,6 +29,11 @@ class Harness:
 
     target: Target
     job: Callable[..., JobRecord]
+
+    def free_port(self) -> int:
+        """Return a port that nobody here listens on."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            return int(server.getsockname()[1])
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -124,9 +134,57 @@ class TargetContract:
         assert self.presence(harness, handle) is Presence.RUNNING
         assert harness.target.cancel(handle, PATIENCE_S) == "confirmed"
 
-    def test_a_port_can_be_reached_from_here(self, harness: Harness) -> None:
+    def test_without_a_job_its_folder_is_there_alike(self, harness: Harness) -> None:
+        job = harness.job("true")
+        assert harness.target.exec(job, ["sh", "-c", "test -e train.py && exit 6"]) == 6
+        assert harness.target.find(job.job) is None
+
+    def test_a_command_can_be_asked_in_the_jobs_place(self, harness: Harness) -> None:
+        job = harness.job("true")
+        place = job.folder / "outputs"
+        seen = harness.target.seen(job, place)
+        argv = ("sh", "-c", 'cat > "$1/said"; echo out; echo err >&2; exit 3', "sh", seen)
+        told: list[str] = []
+        done = harness.target.run(job, argv, stdin=b"in", timeout_s=PATIENCE_S, on_line=told.append)
+        assert (done.returncode, done.stdout, told) == (3, b"out\n", ["err"])
+        assert (place / "said").read_bytes() == b"in"
+
+    def test_a_command_that_takes_too_long_is_ended(self, harness: Harness) -> None:
+        job = harness.job("true")
+        argv = ("sh", "-c", "while :; do sleep 0.05; done")
+        with pytest.raises(TimeoutExpired):
+            harness.target.run(job, argv, stdin=b"", timeout_s=1.0, on_line=print)
+
+    def test_a_process_gets_a_signal_by_the_id_it_is_known_by(self, harness: Harness) -> None:
+        script = 'trap "echo heard; exit 0" USR1; echo "pid $$"; while :; do sleep 0.05; done'
+        _, handle = self.started(harness, script)
+        until(lambda: b"pid" in harness.target.logs(handle))
+        pid = int(harness.target.logs(handle).split()[1])
+        harness.target.signal(handle, pid, signal.SIGUSR1)
+        until(lambda: b"heard" in harness.target.logs(handle))
+        until(lambda: self.presence(harness, handle) is Presence.GONE)
+
+    def test_nothing_is_left_to_sweep_of_what_has_ended(self, harness: Harness) -> None:
         _, handle = self.started(harness, "true")
-        assert 0 < harness.target.forward(handle, 8888) < 65536
+        until(lambda: self.presence(harness, handle) is Presence.GONE)
+        assert harness.target.sweep(handle, []) == 0
+
+    def test_a_port_can_be_reached_from_here(self, harness: Harness) -> None:
+        free = harness.free_port()
+        script = f"exec python3 -m http.server {free}"
+        _, handle = self.started(harness, script)
+        port = harness.target.forward(handle, free)
+
+        def answers() -> bool:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=5) as there:
+                    there.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    return b"train.py" in there.makefile("rb").read()
+            except OSError:
+                return False
+
+        until(answers)
+        harness.target.cancel(handle, PATIENCE_S)
 
     def test_the_run_folder_is_brought_here(self, harness: Harness) -> None:
         _, handle = self.started(harness, 'echo kept > "$PERDURE_RUN_DIR/outputs/x"')

@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from perdure.errors import EnvironmentFailed, PerdureError, StorageError, TimeoutExpired
+from perdure.errors import EnvironmentFailed, PerdureError, TimeoutExpired
 from perdure.hosts import local
 from perdure.hosts.engine import Engine, find_engine
 from perdure.hosts.engine_client import DOCKER, PODMAN, find_program, is_podman
-from perdure.images.mounts import CODE, DATA, RESULTS, Mount, project_mounts
+from perdure.images.mounts import CODE, RESULTS
 from perdure.model.image import ImageUser
 from perdure.model.job import Event, JobRecord, Resources
 from perdure.model.project import Project
@@ -28,16 +28,15 @@ from perdure.runtime import generation, names
 from perdure.targets import invocation, presence, supervision
 from perdure.targets.invocation import Setting, container_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.refusal import refusal
+from perdure.targets.view import mounts_of
 
 # An engine that is busy takes its time to start a container, and longer with a GPU.
 START_S = 120.0
 _CALL_S = 60.0
 _GONE_S = 10.0
 _POLL_S = 0.02
-# Docker's client: the engine refused, before anything of the image was run.
-_REFUSED = 125
 _IN_USE = "is already in use"
-_NO_GPU = ("could not select device driver", "nvidia.com/gpu", "nvidia-container")
 _STARTING = frozenset({"running", "paused", "restarting", "removing"})
 _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
 _KILL = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
@@ -98,7 +97,7 @@ class Container:
     def plan(self, job: JobRecord) -> Plan:
         """Return the command line of the job's container. Reads links of the data folder."""
         options = supervision.supervisor_options(job, f"{RESULTS}/{job.job}", CODE)
-        argv = invocation.supervised(self._setting(job), job, self._mounts(job), options)
+        argv = invocation.supervised(self._setting(job), job, mounts_of(self.project, job), options)
         environment = invocation.passed_by_name(job.variables)
         owner = invocation.owner_of(job)
         return Plan(job.job, job.folder, Path(CODE), argv, environment, job.argv, owner)
@@ -155,7 +154,7 @@ class Container:
         if presence.is_alive(job.folder):
             name = container_name(self.project.root, job.job)
             return engine.attached(["exec", "--interactive", *terminal, name, *words])
-        mounts = self._mounts(job)
+        mounts = mounts_of(self.project, job)
         return engine.attached(
             invocation.beside(self._setting(job), job, mounts, words, "--init", *terminal)
         )
@@ -172,7 +171,7 @@ class Container:
         """Return how a command ended in a container like the job's, of which nothing is left."""
         engine = self._engine(job.variables)
         name = container_name(self.project.root, f"{job.job}-{secrets.token_hex(4)}")
-        mounts = self._mounts(job)
+        mounts = mounts_of(self.project, job)
         words = invocation.beside(self._setting(job), job, mounts, argv, f"--name={name}")
         hand_over(job.results, invocation.owner_of(job))
         try:
@@ -187,13 +186,19 @@ class Container:
         return invocation.results_seen(job, path)
 
     def forward(self, handle: Handle, port: int) -> int:
-        """Return a port of this machine; see perdure.targets.relay."""
+        """Return a port that this process passes on to the container's own address.
+
+        Raises:
+            EnvironmentFailed: it does not run, or has no address that is reached from here.
+        """
         from perdure.targets.relay import relay
 
-        engine = self._engine()
         name = container_name(self.project.root, handle.key)
         words = ["container", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", name]
-        return relay(engine.run(words, timeout_s=_CALL_S).text, port)
+        address = self._engine().run(words, timeout_s=_CALL_S).text
+        if not address:
+            raise EnvironmentFailed(f"the container of `{handle.key}` has no address to reach")
+        return relay(address, port)
 
     def interrupt(self, handle: Handle, notice: Notice) -> None:
         """Touch PREEMPT."""
@@ -255,21 +260,6 @@ class Container:
         root = self.project.root
         return Setting(root, program, kind, self.shm_bytes, tuple(groups), rootless)
 
-    def _mounts(self, job: JobRecord) -> tuple[Mount, ...]:
-        live = job.code.snapshot is None
-        code: Path | None = self.project.root
-        if job.code.snapshot is not None:
-            code = self.project.state / "snapshots" / job.code.snapshot
-        if invocation.image_of(job).pegged:
-            code = None
-        found = project_mounts(self.project, code=code, code_writable=live)
-        # A drill has its run folders elsewhere; and before the first job there is no folder.
-        others = [mount for mount in found if mount.target != RESULTS]
-        mounts = [*others, Mount(os.path.realpath(job.results), RESULTS, read_only=False)]
-        if code is not None and not code.is_dir():
-            mounts += _to_be_made(self.project, mounts)
-        return tuple(sorted(mounts, key=lambda mount: PurePosixPath(mount.target).parts))
-
     def _start(self, engine: Engine, plan: Plan, name: str) -> Handle | None:
         """Return the job once it runs, None where it is to be tried again."""
         log = plan.run_dir / names.SUPERVISOR_LOG
@@ -294,7 +284,7 @@ class Container:
         said = supervision.last_words(log, since=since) or ""
         if code != supervision.ALREADY_RUNNING and _IN_USE not in said:
             find_engine(self._settings(), self.environ)  # says so, if it is gone
-            raise _refusal(plan.key, code, said)
+            raise refusal(plan.key, code, said)
         return None
 
     def _pid(self, engine: Engine, plan: Plan, name: str) -> int:
@@ -349,20 +339,6 @@ class Container:
                 self.pause(_POLL_S)
 
 
-def _to_be_made(project: Project, known: Sequence[Mount]) -> list[Mount]:
-    """Return the mounts of the folders that come with a snapshot which is not made yet."""
-    wanted = [
-        Mount(os.path.realpath(folder), target, read_only)
-        for folder, view, read_only in (
-            (project.data, DATA, True),
-            (project.results, RESULTS, False),
-        )
-        for target in (view, os.path.normpath(folder.absolute()))
-    ]
-    there = {mount.target for mount in known}
-    return [mount for mount in wanted if mount.target not in there]
-
-
 def hand_over(folder: Path, owner: ImageUser | None) -> None:
     """Give what root made in a folder to whom the container runs as. Nobody else could."""
     if owner is None or os.geteuid() != 0:
@@ -376,18 +352,3 @@ def hand_over(folder: Path, owner: ImageUser | None) -> None:
 def _remove(engine: Engine, name: str) -> None:
     with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
         engine.run(["rm", "--force", name], timeout_s=_CALL_S)
-
-
-def _refusal(key: str, code: int, said: str) -> PerdureError:
-    """Return the error of a container that did not come so far as to own its run folder."""
-    if any(words in said for words in _NO_GPU):
-        return EnvironmentFailed(
-            f"the container engine has no GPU to give to `{key}`",
-            hint="install the NVIDIA container toolkit; `perdure doctor` tells what is missing",
-        )
-    if "no space left on device" in said:
-        return StorageError(f"no space to start `{key}`: {said}", hint="perdure clean results")
-    if code == _REFUSED:
-        return EnvironmentFailed(f"the container engine refused to start `{key}`", hint=said)
-    kind = StorageError if code == StorageError.exit_code else PerdureError
-    return kind(f"the supervisor of `{key}` did not start (exit code {code})", hint=said or None)

@@ -1,0 +1,24 @@
+"""Why a container did not come so far as to own its run folder. Pure."""
+
+from __future__ import annotations
+
+from perdure.errors import EnvironmentFailed, PerdureError, StorageError
+
+# Docker's client: the engine refused, before anything of the image was run.
+_REFUSED = 125
+_NO_GPU = ("could not select device driver", "nvidia.com/gpu", "nvidia-container")
+
+
+def refusal(key: str, code: int, said: str) -> PerdureError:
+    """Return the error of a container that did not come so far as to own its run folder."""
+    if any(words in said for words in _NO_GPU):
+        return EnvironmentFailed(
+            f"the container engine has no GPU to give to `{key}`",
+            hint="install the NVIDIA container toolkit; `perdure doctor` tells what is missing",
+        )
+    if "no space left on device" in said:
+        return StorageError(f"no space to start `{key}`: {said}", hint="perdure clean results")
+    if code == _REFUSED:
+        return EnvironmentFailed(f"the container engine refused to start `{key}`", hint=said)
+    kind = StorageError if code == StorageError.exit_code else PerdureError
+    return kind(f"the supervisor of `{key}` did not start (exit code {code})", hint=said or None)

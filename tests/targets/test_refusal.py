@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from perdure.errors import EnvironmentFailed, PerdureError, StorageError
+from perdure.targets.refusal import refusal
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "words"),
+    [
+        (125, "docker: Error: could not select device driver", EnvironmentFailed, "no GPU"),
+        (125, "docker: Error: write /x: no space left on device", StorageError, "no space"),
+        (125, "docker: Error: No such image: sha256:ab", EnvironmentFailed, "refused to start"),
+        (5, "perdure: cannot lock the run folder", StorageError, r"exit code 5"),
+        (2, "can't open file", PerdureError, r"exit code 2"),
+    ],
+)
+def test_what_was_said_decides(code: int, said: str, kind: type[PerdureError], words: str) -> None:
+    found = refusal("calm-fox", code, said)
+    assert type(found) is kind
+    assert words in found.message
+    assert found.hint
+
+
+def test_nothing_said_is_no_hint() -> None:
+    assert refusal("calm-fox", 1, "").hint is None
