@@ -10,7 +10,7 @@ from perdure.environments.packages import Packages, of_lock
 from perdure.errors import EnvironmentFailed, UsageError
 from perdure.hosts import local
 from perdure.jobs.find import LAST, find_job
-from perdure.jobs.folder import ENVIRONMENT_LOCK, is_job
+from perdure.jobs.folder import ENVIRONMENT_LOCK, IMAGE_LOCK, is_job
 from perdure.jobs.workspace import Workspace
 from perdure.model.image import ImageLock
 
@@ -18,7 +18,6 @@ LOCK = "lock"
 INSTALLED = "installed"
 
 _LOCK_FILE = "uv.lock"
-_JOB_IMAGE_LOCK = "image.lock"
 _GIT_S = 30.0
 
 
@@ -95,9 +94,7 @@ def _of_job(workspace: Workspace, word: str) -> Packages:
             f"`{record.job}` ran without a locked environment, so nothing is known of its packages",
             hint=f"perdure show {record.job}",
         )
-    found = of_lock(
-        record.job, lock.read_text("utf-8"), _image_lock(record.folder / _JOB_IMAGE_LOCK)
-    )
+    found = of_lock(record.job, lock.read_text("utf-8"), _image_lock(record.folder / IMAGE_LOCK))
     return replace(found, python=record.environment.python or found.python)
 
 
