@@ -18,7 +18,10 @@ PACKAGES = ("perdure", "torch", "numpy", "safetensors", "xxhash")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row: seconds, and their ratio to a limit where the row has a target."""
+    """One row: seconds, and their ratio to a limit where the row has a target.
+
+    Where `unit` is not `s`, both figures are in that unit instead.
+    """
 
     name: str
     best_s: float
@@ -26,6 +29,7 @@ class Line:
     ratio: float | None = None
     at_most: float | None = None
     at_least: float | None = None
+    unit: str = "s"
 
     @property
     def met(self) -> bool | None:
@@ -65,6 +69,13 @@ def line(name: str, seconds: Sequence[float]) -> Line:
     return Line(name, min(seconds), statistics.median(seconds))
 
 
+def amount(
+    name: str, count: float, unit: str, ratio: float | None = None, *, at_most: float | None = None
+) -> Line:
+    """Return a row for something else than seconds."""
+    return Line(name, count, count, ratio, at_most, unit=unit)
+
+
 def against(
     name: str,
     seconds: Sequence[float],
@@ -88,7 +99,8 @@ def report(name: str, lines: Sequence[Line], notes: Sequence[str] = ()) -> None:
     print(f"{'':52}{'best':>11}{'median':>11}{'ratio':>8}  target")
     for row in lines:
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-        times = f"{row.best_s * 1e3:8.1f} ms{row.median_s * 1e3:8.1f} ms"
+        factor, unit = (1e3, "ms") if row.unit == "s" else (1.0, row.unit)
+        times = f"{row.best_s * factor:8.1f} {unit}{row.median_s * factor:8.1f} {unit}"
         print(f"{row.name:52}{times}{ratio:>8}  {row.target()}")
     for note in notes:
         print(note)
@@ -116,6 +128,7 @@ def described(row: Line) -> dict[str, object]:
         "at_most": row.at_most,
         "at_least": row.at_least,
         "met": row.met,
+        "unit": row.unit,
     }
 
 

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perdure.errors import EnvironmentFailed, PerdureError
+from perdure.errors import EngineUnreachable, EnvironmentFailed, PerdureError
 from perdure.hosts import piped
 from perdure.hosts.engine import Engine
 from perdure.hosts.local import Completed
@@ -73,6 +73,8 @@ def send(source: Side, target: Side, tag: str, image: ImageRecord, report: Repor
     held = _usable(target, sending, held_layers(image.layers, there))
     try:
         return _send_and_verify(source, target, sending, held, report)
+    except EngineUnreachable:
+        raise
     except EnvironmentFailed:
         if not held or find_image(target.engine, tag) is None:
             raise

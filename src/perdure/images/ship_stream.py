@@ -152,6 +152,6 @@ def failure(what: str, done: Completed) -> PerdureError:
     if any(word in lowered for word in _LOST):
         return EngineUnreachable(
             f"{what}: the engine was lost: {last}",
-            hint="once it answers (`docker version`), ship again: what arrived is not sent twice",
+            hint="once it answers (`docker version`), ship again",
         )
     return EnvironmentFailed(f"{what}: {last}", hint="`perdure doctor` looks at the engine")
