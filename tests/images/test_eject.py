@@ -173,6 +173,7 @@ def test_compose_reads_what_was_meant(project: Project, modern_engine: RealEngin
     assert seen["/project/notebooks"] == (f"{project.root}/notebooks", False)
     assert dev["user"] == "1000:1000"
     assert dev["init"] is True
+    assert dev["pull_policy"] == train["pull_policy"] == "never"
     assert train["command"] == ["python", "-c", "print('$HOME')"]
     job = {each["target"]: each.get("read_only", False) for each in train["volumes"]}
     assert job["/project/code"] is True

@@ -75,6 +75,8 @@ def _service(composition: Composition, service: Service) -> Mapping[str, Value]:
     user = composition.user
     found: dict[str, Value] = {
         "image": service.image,
+        # No registry has it: another's image of that name is not to be taken.
+        "pull_policy": "never",
         "build": {"context": composition.context, "target": service.stage.value},
         "init": True,
         "user": f"{user.user_id}:{user.group_id}",
