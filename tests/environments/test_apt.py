@@ -1,14 +1,19 @@
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 
-from perdure.environments.apt import near_packages, question, read_answer
+from perdure.environments.apt import Asked, near_packages, question, read_answer
 from perdure.environments.apt_machine import AptSettings
 from perdure.errors import EnvironmentFailed
 from perdure.model.image import AptPackage
 
 SHA = "0123456789abcdef" * 4
 ORIGINS = {"runtime": "`apt.runtime`", "dev": "`requirements/apt-dev.txt`"}
+
+
+def asked(packages: Mapping[str, tuple[str, ...]], *, python: bool = True) -> Asked:
+    return Asked(packages, ORIGINS, python)
 
 
 def uri(file: str, sha256: str = SHA) -> str:
@@ -20,7 +25,7 @@ def answer(*lines: str) -> str:
 
 
 def test_each_stage_is_asked_for_with_what_lies_below_it() -> None:
-    script = question({"dev": ("htop",), "runtime": ("libgl1",)}, AptSettings())
+    script = question(asked({"dev": ("htop",), "runtime": ("libgl1",)}), AptSettings())
     calls = [line for line in script.splitlines() if line.startswith("closure ")]
     assert calls == [
         "closure build",
@@ -33,10 +38,14 @@ def test_each_stage_is_asked_for_with_what_lies_below_it() -> None:
     assert "declared='ca-certificates libgl1 git openssh-client less htop'" in script
 
 
+def test_a_base_with_a_python_is_not_asked_for_another() -> None:
+    assert "+python" not in question(asked({}, python=False), AptSettings())
+
+
 def test_the_machines_settings_are_said_in_no_words_of_a_shell() -> None:
     secret = "deb http://me:it's $(touch x) `y`@mirror.invalid/debian é\n"
     settings = AptSettings(sources=secret, conf=secret, auth=secret)
-    script = question({}, settings)
+    script = question(asked({}), settings)
     assert "touch" not in script
     done = subprocess.run(
         ["sh", "-c", f"{script.partition('declared=')[0]}\necho $sources | base64 -d"],
@@ -48,7 +57,7 @@ def test_the_machines_settings_are_said_in_no_words_of_a_shell() -> None:
 
 
 def test_the_script_is_one_that_every_shell_reads() -> None:
-    subprocess.run(["sh", "-n"], input=question({}, AptSettings()), text=True, check=True)
+    subprocess.run(["sh", "-n"], input=question(asked({}), AptSettings()), text=True, check=True)
 
 
 def test_a_lock_has_every_file_of_a_stage_but_those_below() -> None:
@@ -71,8 +80,7 @@ def test_a_lock_has_every_file_of_a_stage_but_those_below() -> None:
             uri(less),
             uri(git),
         ),
-        {},
-        {},
+        asked({}),
     )
     package = AptPackage("git", "1:2.39-1", git, SHA, 12)
     assert dict(lock.stages) == {
@@ -86,7 +94,7 @@ def test_a_lock_has_every_file_of_a_stage_but_those_below() -> None:
 
 
 def test_a_debian_without_python_has_none() -> None:
-    assert read_answer(answer("@perdure python (none)"), {}, {}).python is None
+    assert read_answer(answer("@perdure python (none)"), asked({})).python is None
 
 
 def test_a_package_that_there_is_not_is_named_with_who_asked() -> None:
@@ -99,8 +107,7 @@ def test_a_package_that_there_is_not_is_named_with_who_asked() -> None:
                 "@perdure names",
                 *("zsh", "libgl1", "htop", "git"),
             ),
-            declared,
-            ORIGINS,
+            asked(declared),
         )
     assert caught.value.message == (
         "the base image's Debian has no package "
@@ -112,7 +119,7 @@ def test_a_package_that_there_is_not_is_named_with_who_asked() -> None:
 
 def test_a_package_like_no_other_has_no_near_miss() -> None:
     with pytest.raises(EnvironmentFailed) as caught:
-        read_answer(answer("@perdure missing qqqq", "@perdure names", "git"), {}, {})
+        read_answer(answer("@perdure missing qqqq", "@perdure names", "git"), asked({}))
     assert caught.value.hint == "look at packages.debian.org"
 
 
@@ -132,8 +139,7 @@ def test_a_version_that_there_is_not_is_told() -> None:
                 "@perdure refused",
                 "E: Version '9' for 'git' was not found",
             ),
-            {"runtime": ("git=9",)},
-            ORIGINS,
+            asked({"runtime": ("git=9",)}),
         )
     assert "asked for in `apt.runtime`" in caught.value.message
 
@@ -146,8 +152,7 @@ def test_an_archive_out_of_reach_is_told_without_its_password() -> None:
                 "Get:1 x",
                 "E: Failed to fetch http://me:secret@mirror.invalid/debian  Could not resolve",
             ),
-            {},
-            {},
+            asked({}),
         )
     assert "mirror.invalid" in caught.value.message
     assert "secret" not in caught.value.message
@@ -156,4 +161,4 @@ def test_an_archive_out_of_reach_is_told_without_its_password() -> None:
 def test_an_archive_without_digests_is_refused() -> None:
     line = uri("git_1_amd64.deb").replace("SHA256:", "MD5Sum:")
     with pytest.raises(EnvironmentFailed, match="no SHA-256"):
-        read_answer(answer("@perdure stage dev", line), {}, {})
+        read_answer(answer("@perdure stage dev", line), asked({}))

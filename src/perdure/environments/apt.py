@@ -93,18 +93,22 @@ class AptLock:
     python: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The packages of each stage as people ask for them, where they do, and whether for Python.
+
+    `origins` are for messages. `python`: Debian's may be what the image gets, so look at it too.
+    """
+
+    packages: Mapping[str, tuple[str, ...]]
+    origins: Mapping[str, str]
+    python: bool
+
+
 def lock_apt(
-    engine: Engine,
-    base: Base,
-    platform: str,
-    declared: Mapping[str, tuple[str, ...]],
-    *,
-    origins: Mapping[str, str],
-    report: Report = silent,
+    engine: Engine, base: Base, platform: str, asked: Asked, *, report: Report = silent
 ) -> AptLock:
     """Return the packages of each stage with Python and without. Runs a container, for minutes.
-
-    `declared` has the packages of stages as people ask for them; `origins` says in messages where.
 
     Raises:
         EnvironmentFailed: the archive cannot be reached, has no such package, or they do not go
@@ -113,7 +117,7 @@ def lock_apt(
         TimeoutExpired: it took more than ten minutes.
     """
     report("asking Debian for the packages of the image")
-    script = question(declared, machine_apt(base.release))
+    script = question(asked, machine_apt(base.release))
     proxies = [word for name in _PROXIES if engine.environ.get(name) for word in ("--env", name)]
     words = ["run", "--rm", "--interactive", "--platform", platform, *proxies]
     try:
@@ -130,25 +134,24 @@ def lock_apt(
     if done.returncode != 0:
         said = masked((done.complaint.splitlines() or ["no word"])[-1])
         raise EnvironmentFailed(f"a container of `{base.name}` cannot be run: {said}")
-    return read_answer(done.stdout.decode("utf-8", "replace"), declared, origins)
+    return read_answer(done.stdout.decode("utf-8", "replace"), asked)
 
 
-def question(declared: Mapping[str, tuple[str, ...]], settings: AptSettings) -> str:
+def question(asked: Asked, settings: AptSettings) -> str:
     """Return the script that a container of the base image runs. Pure."""
+    declared = asked.packages
     texts = {"sources": settings.sources, "conf": settings.conf, "auth": settings.auth}
     lines = [f"{name}='{base64.b64encode(text.encode()).decode()}'" for name, text in texts.items()]
     lines.append(f"declared='{' '.join(_all(declared))}'")
     calls = [
         f"closure {stage}{suffix} {' '.join(_with_below(declared, stage, extra))}".rstrip()
-        for suffix, extra in (("", ()), (_SUFFIX, _PYTHON))
+        for suffix, extra in (("", ()), (_SUFFIX, _PYTHON))[: 1 + asked.python]
         for stage in STAGES
     ]
     return "\n".join([*lines, _SCRIPT, *calls, ""])
 
 
-def read_answer(
-    text: str, declared: Mapping[str, tuple[str, ...]], origins: Mapping[str, str]
-) -> AptLock:
+def read_answer(text: str, asked: Asked) -> AptLock:
     """Return the lock that the script's output tells. Pure. Raises as `lock_apt`."""
     sections = list(_sections(text))
     for title, lines in sections:
@@ -157,13 +160,13 @@ def read_answer(
     missing = [title.partition(" ")[2] for title, _ in sections if title.startswith("missing ")]
     if missing:
         names = next((lines for title, lines in sections if title == "names"), [])
-        raise _unknown(missing, names, declared, origins)
+        raise _unknown(missing, names, asked)
     stages: dict[str, tuple[AptPackage, ...]] = {}
     python, stage = None, ""
     for title, lines in sections:
         kind, _, value = title.partition(" ")
         if kind == "refused":
-            raise _refused(lines, origins.get(stage.removesuffix(_SUFFIX), ""))
+            raise _refused(lines, asked.origins.get(stage.removesuffix(_SUFFIX), ""))
         if kind == "stage":
             stage = value
             stages[stage] = tuple(sorted(_packages(lines), key=lambda each: each.name))
@@ -239,18 +242,13 @@ def _unreachable(lines: Iterable[str]) -> EnvironmentFailed:
     )
 
 
-def _unknown(
-    missing: Iterable[str],
-    names: list[str],
-    declared: Mapping[str, tuple[str, ...]],
-    origins: Mapping[str, str],
-) -> EnvironmentFailed:
+def _unknown(missing: Iterable[str], names: list[str], asked: Asked) -> EnvironmentFailed:
     listed, hints = [], []
     for name in dict.fromkeys(missing):
         stages = [
-            origins.get(stage, stage)
+            asked.origins.get(stage, stage)
             for stage in STAGES
-            if any(each.partition("=")[0] == name for each in declared.get(stage, ()))
+            if any(each.partition("=")[0] == name for each in asked.packages.get(stage, ()))
         ]
         listed.append(f"`{name}`" + (f" (asked for in {' and '.join(stages)})" if stages else ""))
         near = near_packages(name, names)

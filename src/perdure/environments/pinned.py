@@ -122,14 +122,19 @@ def _image(
     project: Project, lock: ImageLock, engine: Engine, report: Report, *, refresh: bool
 ) -> ImageLock:
     """Return the lock with its image as the engine has it. Runs containers."""
-    from perdure.environments.apt import lock_apt
+    from perdure.environments.apt import Asked, lock_apt
     from perdure.environments.base import find_base
+    from perdure.environments.interpreter import satisfies
 
     environment, manifest = project.environment, read_manifest(project)
     platform = lock.platform if lock.base is not None and not refresh else None
     base, platform = find_base(engine, environment.base, platform, refresh=refresh, report=report)
+    own = base.python is not None and satisfies(
+        base.python, environment.python, manifest.requires_python
+    )
     declared = {stage: apt_packages(environment, stage) for stage in STAGES}
-    apt = lock_apt(engine, base, platform, declared, origins=_origins(project), report=report)
+    asked = Asked(declared, _origins(project), python=not own and environment.conda is None)
+    apt = lock_apt(engine, base, platform, asked, report=report)
     if environment.conda is not None:
         # Locked with the Python packages, which are resolved beside them.
         from perdure.environments.conda.beside import python_for
