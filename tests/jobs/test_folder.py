@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from perdure.errors import NewerFormatError, PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import Event
+from perdure.model.job import Event, ImageUsed, Resources
 from tests.jobs.projects import submitted, write_events
 
 
@@ -28,6 +29,34 @@ def test_an_unknown_field_is_passed_over(workspace: Workspace) -> None:
     path = record.folder / "job.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "blue"}))
     assert folders.read_record(record.folder) == record
+
+
+def test_a_record_from_before_there_were_containers_is_read(workspace: Workspace) -> None:
+    record = submitted(workspace, "1")
+    path = record.folder / "job.json"
+    old = json.loads(path.read_text())
+    del old["resources"], old["environment"]["image"]
+    path.write_text(json.dumps(old))
+    assert folders.read_record(record.folder) == record
+
+
+def test_an_image_and_its_limits_are_kept(workspace: Workspace) -> None:
+    record = submitted(workspace, "1")
+    image = ImageUsed("tag", "sha256:ab", 1000, 1001, pegged=True)
+    for gpus in (2, "all"):
+        resources = Resources(gpus, memory_bytes=2**40, cpus=0.5)
+        environment = replace(record.environment, image=image)
+        kept = replace(record, target="docker", environment=environment, resources=resources)
+        folders.write_record(kept)
+        assert folders.read_record(record.folder) == kept
+        assert folders.target_of(record.folder) == "docker"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"target": 3}'])
+def test_whatever_a_record_says_it_can_be_stopped(tmp_path: Path, text: str) -> None:
+    assert folders.target_of(tmp_path) == "local"
+    (tmp_path / "job.json").write_text(text)
+    assert folders.target_of(tmp_path) == "local"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', '{"seed": "x"}', "\0"])

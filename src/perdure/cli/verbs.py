@@ -59,7 +59,7 @@ VERBS = (
         START,
         "train, interrupt, resume and compare, in a project made for it",
         "[DIR]",
-        ("perdure demo", "perdure demo /tmp/digits"),
+        ("perdure demo", "perdure demo --in docker", "perdure demo /tmp/digits"),
     ),
     Verb(
         "adopt",
@@ -83,6 +83,7 @@ VERBS = (
         (
             "perdure run train --epochs 3",
             "perdure run -d --seed 7 train",
+            "perdure run --on docker --gpus 1 train --epochs 3",
             "perdure run -- python -m cats.train --epochs 3",
             "perdure run --explain train",
         ),

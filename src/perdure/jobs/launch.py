@@ -223,6 +223,8 @@ def _write(workspace: Workspace, record: JobRecord, used: Source) -> None:
 def _plan(
     workspace: Workspace, record: JobRecord, environment: Mapping[str, str], report: Report
 ) -> Plan:
+    # First: an engine that cannot run the job is to build nothing for it either.
+    target_of(workspace, record).require(record.resources)
     source.ensure_code(workspace, record)
     used = source.ensure_environment(workspace, record, report)
     variables = {**record.variables, **environment}
