@@ -114,6 +114,13 @@ def test_up_shell_change_and_down_as_an_ordinary_user(person: Person) -> None:
     new = person.perdure("shell", "--", "python", "-c", "import six; print(six.__version__)")
     assert (new.out, new.err) == ("1.17.0\n", "")
 
+    refuses_to_lose_what_was_installed(person)
+    assert "no development container" in person.perdure("down").err
+    assert person.user.of_others(person.root) == []
+
+
+def refuses_to_lose_what_was_installed(person: Person) -> None:
+    """Install something by hand, and see that `down` asks before it is lost; then say yes."""
     made = "/opt/dev/lib/python3.11/site-packages/mine-1.0.dist-info"
     assert person.perdure("shell", "--", "mkdir", made).code == 0
     assert person.perdure("stop").code == 0
@@ -122,8 +129,6 @@ def test_up_shell_change_and_down_as_an_ordinary_user(person: Person) -> None:
     assert "installed by hand (pip: mine 1.0)" in refused.err
     assert "perdure freeze" in refused.err
     assert person.perdure("down", "--yes").code == 0
-    assert "no development container" in person.perdure("down").err
-    assert person.user.of_others(person.root) == []
 
 
 def test_the_ejected_compose_file_brings_the_same_container_up(person: Person) -> None:
