@@ -89,6 +89,7 @@ def look_around(house: House) -> None:
     script = house.project / "src" / "digits" / "say.py"
     for word in ("first", "second"):
         script.write_text(f"print('{word}')\n")
+        house.user.give(script)
         said = house.perdure("run", "--on", "docker", "--", "python", "-m", "digits.say")
         assert said.out == f"{word}\n"
         assert "building" not in said.err
