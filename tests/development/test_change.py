@@ -84,11 +84,12 @@ def test_the_question_names_what_ends_and_what_is_lost() -> None:
     standing = Standing(State.RUNNING)
     asked = question(standing, ("python -m cats.train",), Leftovers(python=("six 1.17.0",)))
     assert asked == (
-        "rebuild and restart; what runs in it ends (`python -m cats.train`); "
-        "what was installed by hand is lost (pip: six 1.17.0)?"
+        "what runs in it ends (`python -m cats.train`); "
+        "what was installed by hand is lost (pip: six 1.17.0): rebuild and restart?"
     )
     assert question(Standing(State.STOPPED), (), Leftovers()) == "rebuild and restart?"
-    assert "nothing runs in it" in question(standing, (), Leftovers())
+    idle = question(standing, (), Leftovers())
+    assert idle == "nothing runs in it: rebuild and restart?"
 
 
 def test_long_and_many_commands_are_cut_short() -> None:

@@ -61,7 +61,22 @@ class Yard:
 
 @pytest.fixture
 def yard(engine: RealEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """Return a project whose folder has a name that nothing should trip over."""
+    """Return a project with each engine in turn."""
+    yield from make_yard(engine, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def old_yard(
+    old_engine: RealEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Yard]:
+    """Return a project with the oldest engine: for what no engine does in a way of its own."""
+    yield from make_yard(old_engine, tmp_path, monkeypatch)
+
+
+def make_yard(
+    engine: RealEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Yard]:
+    """Yield a project whose folder has a name that nothing should trip over."""
     small = small_image(engine)
     user = ImageUser(small.user_id, small.group_id)
     built = Image(small.reference, small.id, Stage.DEV, None, user)
@@ -150,62 +165,64 @@ def test_what_runs_in_it_is_named_and_may_save(yard: Yard) -> None:
     assert (results / "saved").read_text() == "x"
 
 
-def test_what_does_not_end_is_ended(yard: Yard) -> None:
-    yard.up()
+def test_what_does_not_end_is_ended(old_yard: Yard) -> None:
+    old_yard.up()
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
-    yard.engine.docker("exec", "--detach", yard.session.container, "python", "-c", stubborn)
-    until(lambda: bool(running_inside(yard.session)))
-    stop(yard.session, look(yard.session), report=silent, grace_s=0.5)
-    assert look(yard.session).state is State.STOPPED
+    old_yard.engine.docker("exec", "--detach", old_yard.session.container, "python", "-c", stubborn)
+    until(lambda: bool(running_inside(old_yard.session)))
+    stop(old_yard.session, look(old_yard.session), report=silent, grace_s=0.5)
+    assert look(old_yard.session).state is State.STOPPED
 
 
-def test_a_container_that_is_paused_goes_on(yard: Yard) -> None:
-    yard.up()
-    yard.engine.docker("pause", yard.session.container)
-    assert look(yard.session).state is State.PAUSED
-    start(yard.session, look(yard.session), report=silent)
-    assert look(yard.session).state is State.RUNNING
-    yard.engine.docker("pause", yard.session.container)
-    stop(yard.session, look(yard.session), report=silent, grace_s=1)
-    assert look(yard.session).state is State.STOPPED
+def test_a_container_that_is_paused_goes_on(old_yard: Yard) -> None:
+    old_yard.up()
+    old_yard.engine.docker("pause", old_yard.session.container)
+    assert look(old_yard.session).state is State.PAUSED
+    start(old_yard.session, look(old_yard.session), report=silent)
+    assert look(old_yard.session).state is State.RUNNING
+    old_yard.engine.docker("pause", old_yard.session.container)
+    stop(old_yard.session, look(old_yard.session), report=silent, grace_s=1)
+    assert look(old_yard.session).state is State.STOPPED
 
 
 def test_a_token_reaches_the_container_and_nothing_else(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    old_yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", "hunter2 $(x)")
-    session = open_session(yard.session.workspace)
+    session = open_session(old_yard.session.workspace)
     wishes = Wishes(variables=("TOKEN", "MODE=a b"))
     make(session, wishes, look(session), report=silent)
-    assert yard.said("sh", "-c", "echo $TOKEN/$MODE") == "hunter2 $(x)/a b"
-    labels = yard.engine.docker("inspect", "--format", "{{json .Config.Labels}}", session.container)
+    assert old_yard.said("sh", "-c", "echo $TOKEN/$MODE") == "hunter2 $(x)/a b"
+    labels = old_yard.engine.docker(
+        "inspect", "--format", "{{json .Config.Labels}}", session.container
+    )
     assert "hunter2" not in labels
     # Without a wish, nothing of this process's environment is seen there.
     monkeypatch.setenv("UNASKED", "x")
-    assert "UNASKED" not in yard.said("env")
+    assert "UNASKED" not in old_yard.said("env")
     assert look(session).wishes == wishes
 
 
 def test_gits_identity_is_passed_on_when_asked_for(
-    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    old_yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "gitconfig"
     config.write_text("[user]\n\tname = A. Nother\n")
     config.chmod(0o644)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    session = open_session(yard.session.workspace)
+    session = open_session(old_yard.session.workspace)
     make(session, Wishes(git=True), look(session), report=silent)
-    assert "A. Nother" in yard.said("sh", "-c", 'cat "$GIT_CONFIG_GLOBAL"')
-    assert yard.run("sh", "-c", '! echo x >> "$GIT_CONFIG_GLOBAL"') == 0
+    assert "A. Nother" in old_yard.said("sh", "-c", 'cat "$GIT_CONFIG_GLOBAL"')
+    assert old_yard.run("sh", "-c", '! echo x >> "$GIT_CONFIG_GLOBAL"') == 0
 
 
 def test_replacing_keeps_the_home_and_the_old_one_until_the_image_is_there(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    old_yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    yard.up()
-    before = yard.engine.docker("inspect", "--format", "{{.Id}}", yard.session.container)
-    yard.said("sh", "-c", "echo ls > ~/.bash_history")
-    change = change_between(look(yard.session), Wanted("another", {"pip six": "1.18"}, NONE))
+    old_yard.up()
+    before = old_yard.engine.docker("inspect", "--format", "{{.Id}}", old_yard.session.container)
+    old_yard.said("sh", "-c", "echo ls > ~/.bash_history")
+    change = change_between(look(old_yard.session), Wanted("another", {"pip six": "1.18"}, NONE))
     assert change is not None
     assert change.details == ("pip six 1.17.0 -> 1.18",)
 
@@ -215,24 +232,24 @@ def test_replacing_keeps_the_home_and_the_old_one_until_the_image_is_there(
     with monkeypatch.context() as patch:
         patch.setattr(images, "build_image", failing)
         with pytest.raises(EnvironmentFailed):
-            yard.up()
-    assert look(yard.session).state is State.RUNNING
-    yard.up()
-    after = yard.engine.docker("inspect", "--format", "{{.Id}}", yard.session.container)
+            old_yard.up()
+    assert look(old_yard.session).state is State.RUNNING
+    old_yard.up()
+    after = old_yard.engine.docker("inspect", "--format", "{{.Id}}", old_yard.session.container)
     assert after != before
-    assert yard.said("sh", "-c", "cat ~/.bash_history") == "ls"
+    assert old_yard.said("sh", "-c", "cat ~/.bash_history") == "ls"
 
 
-def test_a_data_folder_elsewhere_is_seen(yard: Yard, tmp_path: Path) -> None:
-    project = yard.session.project
+def test_a_data_folder_elsewhere_is_seen(old_yard: Yard, tmp_path: Path) -> None:
+    project = old_yard.session.project
     big = tmp_path / "big, disk"
     (big / "inner").mkdir(parents=True)
     (big / "inner" / "set.csv").write_text("1")
     project.data.rmdir()
     project.data.symlink_to(big)
-    yard.up()
+    old_yard.up()
     for path in ("/project/data/inner/set.csv", "data/inner/set.csv", f"{big}/inner/set.csv"):
-        assert yard.said("cat", path) == "1"
+        assert old_yard.said("cat", path) == "1"
 
 
 def test_a_container_that_cannot_start_leaves_none_behind(yard: Yard) -> None:
@@ -241,19 +258,19 @@ def test_a_container_that_cannot_start_leaves_none_behind(yard: Yard) -> None:
     assert look(yard.session).state is State.ABSENT
 
 
-def test_a_container_of_that_name_that_is_not_ours(yard: Yard) -> None:
-    small = small_image(yard.engine)
-    yard.engine.docker("create", "--name", yard.session.container, small.reference, "true")
+def test_a_container_of_that_name_that_is_not_ours(old_yard: Yard) -> None:
+    small = small_image(old_yard.engine)
+    old_yard.engine.docker("create", "--name", old_yard.session.container, small.reference, "true")
     with pytest.raises(ConflictError, match="not this project's"):
-        look(yard.session)
+        look(old_yard.session)
 
 
 def test_an_engine_elsewhere_sees_no_folders_of_this_machine(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
+    old_yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from perdure.development import standing
 
-    far = replace(yard.session.engine, endpoint="ssh://gpu.invalid")
+    far = replace(old_yard.session.engine, endpoint="ssh://gpu.invalid")
     monkeypatch.setattr(standing, "find_engine", lambda settings: far)
     with pytest.raises(EnvironmentFailed, match="does not see this machine's folders"):
-        open_session(yard.session.workspace)
+        open_session(old_yard.session.workspace)

@@ -48,12 +48,11 @@ def change_between(standing: Standing, wanted: Wanted) -> Change | None:
 
 def question(standing: Standing, commands: tuple[str, ...], leftovers: Leftovers) -> str:
     """Return what is asked before a container is replaced: it says what would end and be lost."""
-    costs = ["rebuild and restart"]
-    if standing.state is not State.STOPPED:
-        costs.append(ended(commands))
+    costs = [] if standing.state is State.STOPPED else [ended(commands)]
     if leftovers:
         costs.append(f"what was installed by hand is lost ({leftovers.told()})")
-    return f"{'; '.join(costs)}?"
+    told = "; ".join(costs)
+    return f"{told}: rebuild and restart?" if told else "rebuild and restart?"
 
 
 def ended(commands: tuple[str, ...]) -> str:
