@@ -63,25 +63,14 @@ def test_the_script_is_one_that_every_shell_reads() -> None:
 def test_a_lock_has_every_file_of_a_stage_but_those_below() -> None:
     git, less = "git_1%3a2.39-1_amd64.deb", "less_590_amd64.deb"
     python = "python3_3.11.2-1_amd64.deb"
-    lock = read_answer(
-        answer(
-            "@perdure python 3.11.2-1+b1",
-            "@perdure stage build",
-            "@perdure stage runtime",
-            uri(less),
-            "@perdure stage dev",
-            uri(less),
-            uri(git),
-            "@perdure stage runtime+python",
-            uri(python),
-            uri(less),
-            "@perdure stage dev+python",
-            uri(python),
-            uri(less),
-            uri(git),
-        ),
-        asked({}),
+    told = answer(
+        *("@perdure python 3.11.2-1+b1", "@perdure stage build"),
+        *("@perdure stage runtime", uri(less)),
+        *("@perdure stage dev", uri(less), uri(git)),
+        *("@perdure stage runtime+python", uri(python), uri(less)),
+        *("@perdure stage dev+python", uri(python), uri(less), uri(git)),
     )
+    lock = read_answer(told, asked({}))
     package = AptPackage("git", "1:2.39-1", git, SHA, 12)
     assert dict(lock.stages) == {
         "build": (),

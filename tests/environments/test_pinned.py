@@ -14,7 +14,7 @@ from perdure.environments.pinned import (
     require_pinned,
 )
 from perdure.errors import EngineUnreachable, EnvironmentFailed, MissingProgram
-from perdure.model.image import PythonSource, Tier
+from perdure.model.image import ImageLock, PythonSource, Tier
 from perdure.model.project import Project
 from perdure.model.settings import Docker, Settings
 from tests.engines.engines import RealEngine
@@ -87,36 +87,40 @@ def test_an_image_is_locked_kept_and_refused_when_it_is_old(
     apt.write_text("tree\n")
     project = with_environment(plain, apt={"runtime": apt})
     lock = require_pinned(project, SETTINGS)
-    assert lock.base is not None
-    assert lock.base.release == "bookworm"
-    assert lock.python_source is PythonSource.BASE
-    assert lock.python.startswith("3.11.")
-    assert "tree" in [each.name for each in lock.apt["runtime"]]
-    assert {"git", "openssh-client", "less"} <= {each.name for each in lock.apt["dev"]}
-    assert not {each.name for each in lock.apt["dev"]} & {"tree"}
+    assert_locked(lock)
     check_pinned(project, SETTINGS)
-
-    # Python packages come and go without a word to the engine.
     with monkeypatch.context() as forbidding:
         forbid_engines(forbidding)
-        assert ensure_pinned(project, SETTINGS) == lock
-        text = (project.root / "pyproject.toml").read_text()
-        (project.root / "pyproject.toml").write_text(text.replace('["toy"]', "[]"))
-        fewer = ensure_pinned(project, SETTINGS)
-        assert (fewer.base, fewer.apt, dict(fewer.tiers)) == (lock.base, lock.apt, {})
-
+        assert_kept_where_python_packages_change(project, lock)
         # What the image is made from does not change without being asked for either.
         apt.write_text("tree\njq\n")
         for refuse in (check_pinned, require_pinned, require_lock):
             with pytest.raises(EnvironmentFailed, match="older than what") as caught:
                 refuse(project, SETTINGS)
             assert caught.value.hint == "perdure lock"
-
     # Where no engine answers, what no longer fits is left out, and local work goes on.
-    with monkeypatch.context() as away:
-        away.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        assert ensure_pinned(project, SETTINGS).base is None
-        require_lock(project, SETTINGS)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert ensure_pinned(project, SETTINGS).base is None
+    require_lock(project, SETTINGS)
+
+
+def assert_locked(lock: ImageLock) -> None:
+    assert lock.base is not None
+    assert lock.base.release == "bookworm"
+    assert lock.python_source is PythonSource.BASE
+    assert lock.python.startswith("3.11.")
+    names = {stage: {each.name for each in packages} for stage, packages in lock.apt.items()}
+    assert "tree" in names["runtime"]
+    assert {"git", "openssh-client", "less"} <= names["dev"]
+    assert "tree" not in names["dev"]
+
+
+def assert_kept_where_python_packages_change(project: Project, lock: ImageLock) -> None:
+    assert ensure_pinned(project, SETTINGS) == lock
+    file = project.root / "pyproject.toml"
+    file.write_text(file.read_text().replace('["toy"]', "[]"))
+    fewer = ensure_pinned(project, SETTINGS)
+    assert (fewer.base, fewer.apt, dict(fewer.tiers)) == (lock.base, lock.apt, {})
 
 
 def test_a_package_that_debian_has_not_is_named_and_leaves_local_work_alone(

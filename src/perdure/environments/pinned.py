@@ -129,9 +129,8 @@ def _image(
     environment, manifest = project.environment, read_manifest(project)
     platform = lock.platform if lock.base is not None and not refresh else None
     base, platform = find_base(engine, environment.base, platform, refresh=refresh, report=report)
-    own = base.python is not None and satisfies(
-        base.python, environment.python, manifest.requires_python
-    )
+    own = satisfies(base.python or "0", environment.python, manifest.requires_python)
+    own &= base.python is not None
     declared = {stage: apt_packages(environment, stage) for stage in STAGES}
     asked = Asked(declared, _origins(project), python=not own and environment.conda is None)
     apt = lock_apt(engine, base, platform, asked, report=report)
