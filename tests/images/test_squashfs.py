@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.cli.main import main
 from perdure.errors import MissingProgram, StorageError
 from perdure.hosts.engine import find_engine
 from perdure.images.ship_image import record_of
@@ -18,6 +19,8 @@ from perdure.model.report import silent
 from perdure.model.settings import Settings
 from tests.cli.command import perdure
 from tests.engines.engines import RealEngine
+from tests.engines.user import OrdinaryUser
+from tests.images.recipes import removed
 from tests.images.shipping import Builder
 
 APT = Path(__file__).resolve().parents[2] / "scripts" / "apt"
@@ -94,3 +97,40 @@ def test_a_full_disk(engine: RealEngine, builder: Builder, small_disk: Path, suf
 def test_a_name_that_no_shell_takes_is_left_out() -> None:
     image = record_of({"Config": {"Env": ["A=1", "b-c=2", "D", "E=x\ny"]}})
     assert environment_script(image) == "#!/bin/sh\nexport A=1\nexport D=''\nexport E='x\ny'\n"
+
+
+PYPROJECT = """\
+[project]
+name = "{name}"
+version = "0"
+requires-python = "==3.11.*"
+dependencies = ["six==1.17.0"]
+
+[dependency-groups]
+dev = ["iniconfig"]
+
+[tool.perdure]
+format = 1
+package = "cats"
+"""
+
+
+@pytest.mark.install
+@pytest.mark.timeout(600)
+def test_the_runtime_of_a_project_is_built_and_squashed(
+    modern_engine: RealEngine,
+    as_user: OrdinaryUser,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with removed(modern_engine) as name:
+        folder = as_user.folder / "a 'project'"
+        (folder / "src" / "cats").mkdir(parents=True)
+        (folder / "src" / "cats" / "__init__.py").write_text("")
+        (folder / "pyproject.toml").write_text(PYPROJECT.format(name=name))
+        monkeypatch.chdir(as_user.give(folder))
+        assert main(["ship", "--to", "cats.sqfs"]) == 0
+        assert f"shipped perdure/{name}:runtime-" in capsys.readouterr().err
+        file = folder / "cats.sqfs"
+        assert "export VIRTUAL_ENV=/opt/venv\n" in content(file, ENVIRONMENT)
+        assert content(file, "opt/venv/lib/python3.11/site-packages/six.py")
