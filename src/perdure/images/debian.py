@@ -27,7 +27,7 @@ DIFFERENT = "perdure-apt: different"
 
 _OPTIONS = (
     f"if [ -s {SECRETS}/apt.conf ]; then export APT_CONFIG={SECRETS}/apt.conf; fi",
-    "options='-q -o APT::Sandbox::User=root'",
+    "options='-q -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any'",
     (
         f'if [ -s {SECRETS}/apt.sources ]; then options="$options '
         f'-o Dir::Etc::sourcelist={SECRETS}/apt.sources -o Dir::Etc::sourceparts=-"; fi'
