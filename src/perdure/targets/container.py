@@ -35,6 +35,8 @@ from perdure.targets.view import mounts_of
 START_S = 120.0
 _CALL_S = 60.0
 _GONE_S = 10.0
+# Between its making and its start a container is somebody's, for no longer than this.
+_CREATED_S = 3.0
 _POLL_S = 0.02
 _IN_USE = "is already in use"
 _STARTING = frozenset({"running", "paused", "restarting", "removing"})
@@ -117,16 +119,17 @@ class Container:
         engine = self._engine()
         name = container_name(self.project.root, key)
         log = plan.run_dir / names.SUPERVISOR_LOG
-        deadline = time.monotonic() + self.start_s
+        began = time.monotonic()
         while True:
+            waited_s = time.monotonic() - began
             if presence.is_alive(plan.run_dir):
                 return Handle(self.name, key, plan.run_dir)
-            if time.monotonic() > deadline:
+            if waited_s > self.start_s:
                 raise TimeoutExpired(
                     f"the supervisor of `{key}` did not start in {self.start_s:g} s",
                     hint=supervision.last_words(log),
                 )
-            if not self._clear(engine, name, log, patient=time.monotonic() < deadline - _GONE_S):
+            if not self._clear(engine, name, log, patient=waited_s < _CREATED_S):
                 self.pause(_POLL_S)
                 continue
             handle = self._start(engine, plan, name)
