@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from perdure.environments import apt_machine
-from perdure.environments.apt import lock_apt
+from perdure.environments.apt import Asked, lock_apt
 from perdure.environments.apt_machine import AptSettings
 from perdure.errors import UsageError
 from perdure.hosts.engine import find_engine
@@ -182,7 +182,8 @@ def test_nothing_of_what_was_planted_is_left(
     certificate.write_text(f"# {mark}\n" + (Path(real).read_text() if real else ""))
     recipe = recipe_for()
     found = find_engine(Settings())
-    apt = lock_apt(found, recipe.base, recipe.platform, {"runtime": ("tini",)}, origins={}).stages
+    asked = Asked({"runtime": ("tini",)}, {}, python=False)
+    apt = lock_apt(found, recipe.base, recipe.platform, asked).stages
     for name, value in environ(tmp_path / "home", SSL_CERT_FILE=str(certificate)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UV_INDEX", f"own=http://me:{PASSWORD}@127.0.0.1:9/simple")

@@ -1,7 +1,9 @@
 """The folder that an image is built in: texts, wheels, uv, the supervisor; the code if pegged.
 
 It stays where it is from build to build, and a file whose contents are right is left alone: an
-engine asks for what has changed, and a wheel of 200 MB is not sent to it twice.
+engine asks for what has changed, and a wheel of 200 MB is not sent to it twice. What has changed it
+tells by sizes and times, never by contents: so no file may have another's time. A text has the time
+at which it was written, a file of the code one that is made from its contents.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from perdure.environments.uv import unwritable
 from perdure.errors import EnvironmentFailed, StorageError
 from perdure.images import debian
 from perdure.images.dockerfile import render
+from perdure.images.layers import conda_folder
 from perdure.images.recipe import Recipe, file_digest
 from perdure.images.requirements import PIP, groups, sources_of
 from perdure.images.shell import EPOCH
@@ -26,10 +29,6 @@ from perdure.model.report import Report, silent
 
 DOCKERFILE = "Dockerfile"
 CODE = "code"
-CONDA = "conda"
-
-#: The time that every file of a context has, as those of the code's snapshots have.
-STAGED_AT = EPOCH
 _LINKED = {"data": "/project/data", "results": "/project/results"}
 
 
@@ -89,7 +88,7 @@ def stage_context(
     _refuse_missing(recipe, stage)
     uv = uv_for(recipe.platform, recipe.uv, report)
     try:
-        _clear(folder, {*small, *large, "uv/uv"}, keep_conda=bool(recipe.conda))
+        _clear(folder, {*small, *large, "uv/uv"}, conda_folder(recipe.conda))
         for name, content in small.items():
             _write(folder / name, content)
         for name, file in large.items():
@@ -102,7 +101,7 @@ def stage_context(
     if recipe.conda:
         from perdure.environments.conda.install import stage_conda
 
-        stage_conda(recipe.conda, folder / CONDA, report=report)
+        stage_conda(recipe.conda, folder / conda_folder(recipe.conda), report=report)
 
 
 def code_files(code: Path) -> Iterator[tuple[str, str]]:
@@ -138,13 +137,13 @@ def _refuse_missing(recipe: Recipe, stage: Stage) -> None:
         )
 
 
-def _clear(folder: Path, wanted: set[str], *, keep_conda: bool) -> None:
+def _clear(folder: Path, wanted: set[str], conda: str) -> None:
     """Remove what an earlier image was built from and this one is not."""
     if (folder / CODE).is_dir():
         _remove(folder / CODE)
     for at, folders, files in os.walk(folder):
-        if Path(at) == folder and keep_conda:
-            folders[:] = [name for name in folders if name != CONDA]
+        if Path(at) == folder:
+            folders[:] = [name for name in folders if name != conda]
         for name in files:
             path = Path(at, name)
             if path.relative_to(folder).as_posix() not in wanted:
@@ -170,7 +169,6 @@ def _write(file: Path, content: bytes) -> None:
     file.unlink(missing_ok=True)
     file.write_bytes(content)
     file.chmod(0o644)
-    os.utime(file, (STAGED_AT, STAGED_AT))
 
 
 def _bring(source: Path, target: Path, mode: int) -> None:
@@ -195,25 +193,18 @@ def _bring(source: Path, target: Path, mode: int) -> None:
 
 def _copy_code(code: Path, target: Path) -> None:
     """Copy a snapshot; its links to the project's data and results lead to the container's own."""
-    shutil.copytree(code, target, symlinks=True, copy_function=_linked)
+    shutil.copytree(code, target, symlinks=True, copy_function=_copied)
     for at, _, _ in os.walk(target):
         Path(at).chmod(0o755)
     for name, place in _LINKED.items():
         (target / name).unlink(missing_ok=True)
         (target / name).symlink_to(place)
-    for at, folders, files in os.walk(target):
-        for name in (*folders, *files):
-            os.utime(Path(at, name), (STAGED_AT, STAGED_AT), follow_symlinks=False)
 
 
-def _linked(source: str, target: str, *, follow_symlinks: bool = True) -> str:
-    del follow_symlinks
-    path = Path(source)
-    if path.is_symlink():
-        Path(target).symlink_to(path.readlink())
-    else:
-        try:
-            Path(target).hardlink_to(path)
-        except OSError:
-            shutil.copy2(source, target)
+def _copied(source: str, target: str) -> str:
+    """Copy a file of the code, with a time that another content would not have."""
+    shutil.copyfile(source, target)
+    Path(target).chmod(Path(source).stat().st_mode & 0o777 | 0o200)
+    moment_ns = EPOCH * 10**9 + int(file_digest(Path(source))[:14], 16)
+    os.utime(target, ns=(moment_ns, moment_ns))
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from perdure.images.shell import (
     settle_system,
     started,
 )
-from perdure.model.image import PythonSource, Requirement, Stage, Tier
+from perdure.model.image import CondaPackage, PythonSource, Requirement, Stage, Tier
 
 VENV = "/opt/venv"
 DEV = "/opt/dev"
@@ -70,9 +71,10 @@ def python(recipe: Recipe) -> Iterator[Instruction]:
     words = [f"--python {recipe.python or 'python3'}", "--no-managed-python"]
     before: list[str] = []
     if recipe.conda:
+        folder = conda_folder(recipe.conda)
         copy = [f"cp -a {RUN}/conda {CONDA}", f"chown -R 0:0 {CONDA}", settle("/opt")]
         yield Instruction(
-            run([SCRATCH, bind("conda", "conda")], copy),
+            run([SCRATCH, bind(folder, "conda")], copy),
             f"copying the conda packages ({_some([each.name for each in recipe.conda])})",
             "environment.yml",
         )
@@ -89,6 +91,16 @@ def python(recipe: Recipe) -> Iterator[Instruction]:
         f"making a virtual environment of Python {recipe.python}".rstrip(),
         "`python` under `[tool.perdure.environment]` in pyproject.toml",
     )
+
+
+def conda_folder(packages: Sequence[CondaPackage]) -> str:
+    """Return the folder of the context that has these packages: its name says which they are.
+
+    An engine takes two files of one name, size and time for the same, and conda packages have had
+    their times from elsewhere.
+    """
+    named = "\n".join(f"{each.url} {each.sha256}" for each in packages)
+    return f"conda-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
 
 
 def sources(recipe: Recipe) -> tuple[Requirement, ...]:
