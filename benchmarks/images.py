@@ -158,9 +158,13 @@ def make_project(folder: Path, *, light: bool) -> Path:
 
 def against_peer(bench: Bench, turns: int) -> list[measure.Line]:
     """Return the rows of builds: cold, no change, code only, a dependency more."""
-    rows = cold_rows(bench, turns) + unchanged_rows(bench, turns)
-    rows += code_rows(bench, turns)
-    return rows + dependency_rows(bench, turns)
+    rows: list[measure.Line] = []
+    for step in (cold_rows, unchanged_rows, code_rows, dependency_rows):
+        rows += step(bench, turns)
+        # It takes long: whoever waits sees what there is so far.
+        for row in rows[-3:]:
+            print(f"  {row.name}: {row.best_s:.3f} {row.unit}", file=sys.stderr, flush=True)
+    return rows
 
 
 def cold_rows(bench: Bench, turns: int) -> list[measure.Line]:
