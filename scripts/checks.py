@@ -71,14 +71,15 @@ def static_checks() -> list[Check]:
 
 def test_checks(options: argparse.Namespace) -> list[Check]:
     """Return the checks that run the code: pytest, and how much of it was covered."""
-    arguments = list(options.pytest)
+    # The tests of one file share what is costly to start; see tests/conftest.py for the groups.
+    arguments = list(options.pytest) or ["-n", str(min(2, os.cpu_count() or 1)), "--dist=loadgroup"]
     if options.long:
         arguments += ["-m", ""]
     elif options.quick:
         arguments += ["-m", "not long and not install"]
     if sys.stdout.isatty():
         arguments.append("--color=yes")
-    limit_s = 3600.0 if options.long else 1080.0
+    limit_s = 3600.0 if options.long else 1260.0
     if options.quick or options.pytest:
         return [Check(PYTEST, tool("pytest", *arguments), limit_s)]
     return [

@@ -21,6 +21,9 @@ from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their na
 settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("checks")
 
+#: What only one process of the tests may start and stop.
+ENGINES = frozenset({"engine", "old_engine", "modern_engine", "_old_running", "_modern_running"})
+
 #: Folders of a user's settings that a test's package installs still need: this machine's indexes.
 PACKAGE_SETTINGS = ("pip", "uv")
 
@@ -33,6 +36,14 @@ GIT_CONFIG = """\
 [commit]
     gpgSign = false
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of a file to one process, and to one all that need container engines."""
+    for item in items:
+        fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
+        name = "engines" if fixtures else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

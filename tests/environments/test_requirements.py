@@ -97,6 +97,7 @@ def test_groups_are_exported_only_when_asked_for(
     assert [each.name for each in export(plain, Settings(), "cpu")] == ["toy"]
     both = export(plain, Settings(), "cpu", groups=("dev",))
     assert [each.name for each in both] == ["tool", "toy"]
+    assert export(plain, Settings(), "cpu", groups=("none-of-its-own",)) == both[1:]
 
 
 def test_a_file_that_is_gone_is_told(project: Project, settings: Settings, wheels: Path) -> None:

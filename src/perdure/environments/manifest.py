@@ -57,6 +57,11 @@ class Manifest:
         found = _table(self.tables, "project").get("requires-python")
         return found if isinstance(found, str) else ""
 
+    @property
+    def groups(self) -> frozenset[str]:
+        """Return the names of the dependency groups, normalised."""
+        return frozenset(normalised(name) for name in _table(self.tables, "dependency-groups"))
+
     def indexes(self) -> dict[str, str]:
         """Return the URLs of the indexes that the project names."""
         return {

@@ -59,7 +59,8 @@ def export(
 ) -> tuple[Requirement, ...]:
     """Return what the environment of a variant gets, by name; with `groups`, what these need too.
 
-    Exactly the one extra is chosen. A second call for the same uv.lock runs nothing.
+    Exactly the one extra is chosen; a group that the project does not have needs nothing. A second
+    call for the same uv.lock runs nothing.
 
     Raises:
         EnvironmentFailed: there is no lock, uv failed, or a package is a kind that images cannot
@@ -69,7 +70,8 @@ def export(
     if digest is None:
         raise EnvironmentFailed(f"there is no `{LOCK_FILE}` yet", hint="perdure lock")
     chosen = choose_variant(project, settings, variant)
-    also = sorted(set(groups))
+    # A project need not have any of them.
+    also = sorted(set(groups) & read_manifest(project).groups)
     wanted = _for_image(project)
     key = json.dumps([_FORMAT, digest, chosen, also, wanted.platform, wanted.minor])
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
