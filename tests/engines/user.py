@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cli.command import Ended
-from tests.engines.engines import MODERN
 from tests.engines.engines import RealEngine
 
 USER_ID = 1000
@@ -55,7 +54,7 @@ class OrdinaryUser:
         done = subprocess.run(
             [*self.words(), *argv],
             cwd=cwd or self.home,
-            env=self._own({**os.environ, **self.variables(), **(env or {})}),
+            env={**os.environ, **self.variables(), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
@@ -72,11 +71,6 @@ class OrdinaryUser:
         """Return how `perdure WORDS...` ended that ran as this user."""
         main = (str(self.python), "-m", "perdure.cli.main")
         return self.run(*main, *words, cwd=cwd, env=env, timeout_s=timeout_s)
-
-    def _own(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables with a Docker configuration that this user can write to."""
-        theirs = {} if "DOCKER_CONFIG" not in env else {"DOCKER_CONFIG": str(self.home / ".docker")}
-        return {**env, **theirs}
 
     def words(self) -> tuple[str, ...]:
         """Return the words that make a command this user's."""
@@ -125,8 +119,6 @@ def make_user(folder: Path, settings: Path) -> OrdinaryUser:
     user = OrdinaryUser(user_id, group_id, folder, _python(folder))
     user.home.mkdir()
     shutil.copytree(settings, user.home / ".config")
-    (user.home / ".docker").mkdir()
-    (user.home / ".docker" / "cli-plugins").symlink_to(MODERN / "config" / "cli-plugins")
     user.give(folder)
     folder.chmod(0o755)
     return user

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +19,12 @@ from perdure.errors import BuildFailed, EngineUnreachable, EnvironmentFailed, St
 from perdure.hosts import engine_socket
 from perdure.images import construction
 from perdure.images.build import ensure_image, planned_image
-from perdure.model.image import Stage
+from perdure.images.recipe import tiers_of
+from perdure.model.image import Requirement, Stage
 from perdure.model.project import Step
 from perdure.model.settings import Settings
 from perdure.project.decode import load_project
+from perdure.project.wheel import build_wheel
 from tests.cli.command import is_one_error
 from tests.engines.engines import RealEngine
 from tests.engines.user import OrdinaryUser
@@ -92,6 +96,17 @@ def test_an_image_is_built_once_then_it_is_one_question(
     assert argv[:2] == ("docker", "build")
 
 
+#: What a container looks at in itself.
+LOOK = (
+    "id -u; id -g; id -un; pwd; readlink /code; cat /opt/step; echo $VIRTUAL_ENV; "
+    "for each in code data notebooks results; do touch /project/$each/x && echo w; done; "
+    "touch /opt/venv/x 2>&1; python -c 'import six, markupsafe, sys; print(sys.prefix)'; "
+    "ls /opt/venv/lib/python*/site-packages/__pycache__/six.*; "
+    "python -I -S /opt/perdure/perdure/runtime/supervisor/__main__.py 2>&1 | tail -1; "
+    "ls -A /run/perdure /run/secrets 2>&1; touch ~/x && echo home"
+)
+
+
 def test_what_is_in_the_runtime(engine: RealEngine, name: str, tmp_path: Path) -> None:
     wanted, facts = built(
         recipe_for(project=name, steps=(Step('echo "it\'s" > /opt/step'),)),
@@ -99,15 +114,7 @@ def test_what_is_in_the_runtime(engine: RealEngine, name: str, tmp_path: Path) -
         tmp_path / "c",
     )
     assert facts.labels == {"perdure.stage": "runtime", "perdure.variant": "cpu"}
-    look = (
-        "id -u; id -g; id -un; pwd; readlink /code; cat /opt/step; echo $VIRTUAL_ENV; "
-        "for each in code data notebooks results; do touch /project/$each/x && echo w; done; "
-        "touch /opt/venv/x 2>&1; python -c 'import six, markupsafe, sys; print(sys.prefix)'; "
-        "ls /opt/venv/lib/python*/site-packages/__pycache__/six.*; "
-        "python -I -S /opt/perdure/perdure/runtime/supervisor/__main__.py 2>&1 | tail -1; "
-        "ls -A /run/perdure /run/secrets 2>&1; touch ~/x && echo home"
-    )
-    lines = inside(engine, wanted.tag, "bash", "-c", look).splitlines()
+    lines = inside(engine, wanted.tag, "bash", "-c", LOOK).splitlines()
     assert lines[:7] == [
         "1000",
         "1001",
@@ -144,7 +151,7 @@ def test_a_pegged_image_has_the_code_and_the_containers_own_data(
     engine: RealEngine, folder: Path, as_user: OrdinaryUser, name: str
 ) -> None:
     words = ("build", "--pegged")
-    first = as_user.perdure(*words, cwd=folder, env=engine.variables)
+    first = as_user.perdure(*words, cwd=folder, env=as_user.leading_to(engine))
     assert first.code == 0, first.err
     (tag,) = first.out.split()
     look = "cat src/cats/__init__.py; readlink data results; stat -c %u src/cats; ls -A"
@@ -152,18 +159,35 @@ def test_a_pegged_image_has_the_code_and_the_containers_own_data(
     assert lines[:4] == ["NAME = 'cats'", "/project/data", "/project/results", "1000"]
     assert ".perdure" not in lines
     (folder / "src" / "cats" / "__init__.py").write_text("NAME = 'dogs'\n")
-    second = as_user.perdure(*words, cwd=folder, env=engine.variables)
+    second = as_user.perdure(*words, cwd=folder, env=as_user.leading_to(engine))
     assert (second.code, second.out != first.out) == (0, True)
     assert "dogs" in inside(engine, second.out.strip(), "cat", "src/cats/__init__.py")
     assert as_user.of_others(folder) == []
 
 
-def test_a_wheel_of_this_machine_and_one_that_has_to_be_built(
-    engine: RealEngine, name: str, tmp_path: Path
+def test_the_verb_explains_builds_and_tells(
+    engine: RealEngine, folder: Path, as_user: OrdinaryUser
 ) -> None:
-    import tarfile
+    env = as_user.leading_to(engine)
+    nothing = as_user.perdure("build", "--explain", cwd=folder, env=env)
+    assert is_one_error(nothing, 4, "perdure lock")
+    ended = as_user.perdure("build", "--json", cwd=folder, env=env)
+    assert ended.code == 0, ended.err
+    document = json.loads(ended.out)
+    assert f"building `{document['tag']}`" in ended.err
+    told = as_user.perdure("build", "--explain", cwd=folder, env=env)
+    assert told.code == 0, told.err
+    assert "FROM debian:bookworm-slim AS base" in told.out
+    assert document["tag"] in told.out.splitlines()[-1]
+    assert (document["user_id"], document["pegged"], document["pushed"]) == (1000, False, None)
+    refused = as_user.perdure("build", "--push", "127.0.0.1:9", cwd=folder, env=env)
+    assert is_one_error(refused, 4, "registry `127.0.0.1:9`")
+    assert as_user.of_others(folder) == []
 
-    source = tmp_path / "src" / "tiny-1.0"
+
+def source_archive(folder: Path) -> Path:
+    """Return a source distribution of `tiny`, which has no wheel."""
+    source = folder / "tiny-1.0"
     source.mkdir(parents=True)
     (source / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["flit_core>=3"]\nbuild-backend = "flit_core.buildapi"\n'
@@ -171,13 +195,16 @@ def test_a_wheel_of_this_machine_and_one_that_has_to_be_built(
     )
     (source / "tiny.py").write_text("N = 7\n")
     (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-    archive = tmp_path / "tiny-1.0.tar.gz"
+    archive = folder / "tiny-1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(source, "tiny-1.0")
-    from perdure.images.recipe import tiers_of
-    from perdure.model.image import Requirement
-    from perdure.project.wheel import build_wheel
+    return archive
 
+
+def test_a_wheel_of_this_machine_and_one_that_has_to_be_built(
+    engine: RealEngine, name: str, tmp_path: Path
+) -> None:
+    archive = source_archive(tmp_path / "source")
     wheel = build_wheel()
     (tmp_path / wheel.name).write_bytes(wheel.content)
     tiers = tiers_of(

@@ -27,7 +27,7 @@ from perdure.model.image import Stage
 from perdure.model.project import Step
 from perdure.model.settings import Index, IndexFormat, Settings
 from tests.engines.engines import RealEngine
-from tests.images.recipes import built, recipe_for, removed
+from tests.images.recipes import built, inside, recipe_for, removed
 
 #: Each in a form that no encoding of it would hide: they are looked for as they are.
 PASSWORD = "hunter2-in-a-url"
@@ -171,25 +171,31 @@ def everything(saved: bytes) -> list[bytes]:
     return found
 
 
-@pytest.mark.install
-@pytest.mark.timeout(600)
-def test_nothing_of_what_was_planted_is_left(
-    engine: RealEngine, tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate = tmp_path / "ca.pem"
-    mark = "CERTIFICATE-OF-THE-TEST"
+MARK = "CERTIFICATE-OF-THE-TEST"
+
+
+def plant(folder: Path, monkeypatch: pytest.MonkeyPatch, mirror: Path) -> None:
+    """Have this machine tell every secret there is."""
+    certificate = folder / "ca.pem"
     real = os.environ.get("SSL_CERT_FILE")
-    certificate.write_text(f"# {mark}\n" + (Path(real).read_text() if real else ""))
-    recipe = recipe_for()
-    found = find_engine(Settings())
-    asked = Asked({"runtime": ("tini",)}, {}, python=False)
-    apt = lock_apt(found, recipe.base, recipe.platform, asked).stages
-    for name, value in environ(tmp_path / "home", SSL_CERT_FILE=str(certificate)).items():
+    certificate.write_text(f"# {MARK}\n" + (Path(real).read_text() if real else ""))
+    for name, value in environ(folder / "home", SSL_CERT_FILE=str(certificate)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UV_INDEX", f"own=http://me:{PASSWORD}@127.0.0.1:9/simple")
     monkeypatch.setenv("ALL_PROXY", f"http://me:{PROXY}@127.0.0.1:9")
     told = apt_machine.machine_apt("bookworm", mirror)
     monkeypatch.setattr(secrets, "machine_apt", lambda release: told)
+
+
+@pytest.mark.install
+@pytest.mark.timeout(600)
+def test_nothing_of_what_was_planted_is_left(
+    engine: RealEngine, tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for()
+    asked = Asked({"runtime": ("tini",)}, {}, python=False)
+    apt = lock_apt(find_engine(Settings()), recipe.base, recipe.platform, asked).stages
+    plant(tmp_path, monkeypatch, mirror)
     # Seen by a step, which proves by a length only that they were there.
     seen = "printenv ALL_PROXY | wc -c > /opt/proof; (env; cat /run/secrets/*) > /dev/null"
     messages: list[str] = []
@@ -201,17 +207,15 @@ def test_nothing_of_what_was_planted_is_left(
             report=lambda message, **_: messages.append(message),
             fresh=True,
         )
-        look = ("bash", "-c", "cat /opt/proof; tini --version")
-        proof = engine.docker("run", "--rm", "--network=none", wanted.tag, *look)
+        proof = inside(engine, wanted.tag, "bash", "-c", "cat /opt/proof; tini --version")
         assert int(proof.split()[0]) == len(f"http://me:{PROXY}@127.0.0.1:9") + 1
         assert "tini" in proof
-        archive = tmp_path / "saved.tar"
-        engine.docker("save", "-o", str(archive), wanted.tag)
+        engine.docker("save", "-o", str(tmp_path / "saved.tar"), wanted.tag)
         history = engine.docker("history", "--no-trunc", wanted.tag)
         document = engine.docker("image", "inspect", wanted.tag)
-    contents = everything(archive.read_bytes())
-    assert len(contents) > 1000
+    contents = everything((tmp_path / "saved.tar").read_bytes())
     left = [file.read_bytes() for file in (tmp_path / "context").rglob("*") if file.is_file()]
     texts = [history.encode(), json.dumps(document).encode(), "\n".join(messages).encode()]
-    for secret in (*PLANTED, mark):
+    assert len(contents) > 1000
+    for secret in (*PLANTED, MARK):
         assert not any(secret.encode() in each for each in [*contents, *left, *texts]), secret
