@@ -17,9 +17,11 @@ import pytest
 
 from perdure.errors import BuildFailed, EngineUnreachable, EnvironmentFailed, StorageError
 from perdure.hosts import engine_socket
+from perdure.hosts.engine import find_engine
 from perdure.images import construction
 from perdure.images.build import ensure_image, planned_image
 from perdure.images.recipe import tiers_of
+from perdure.images.tag import tag_of
 from perdure.model.image import Requirement, Stage
 from perdure.model.project import Step
 from perdure.model.settings import Settings
@@ -298,6 +300,18 @@ def test_the_time_limit(
         built(recipe, Stage.RUNTIME, tmp_path / "c")
     assert "perdure build" in str(caught.value.hint)
     assert engine.docker("images", "-q", f"perdure/{name}") == ""
+
+
+def test_a_tag_given_before_the_build_failed_is_taken_away(
+    engine: RealEngine, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the disk is full while an image that has its name already is unpacked."""
+    recipe = recipe_for(project=name, tiers={}, steps=(Step("exit 1"),))
+    tag = tag_of(recipe, Stage.RUNTIME)
+    engine.docker("tag", recipe.base.name, tag)
+    with pytest.raises(BuildFailed):
+        built(recipe, Stage.RUNTIME, tmp_path / "c")
+    assert find_engine(Settings()).inspect_image(tag) is None
 
 
 class Relay:

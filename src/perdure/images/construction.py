@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import BuildFailed, TimeoutExpired
+from perdure.errors import BuildFailed, PerdureError, TimeoutExpired
 from perdure.hosts.engine import Engine, ImageFacts
 from perdure.images.context import DOCKERFILE, stage_context
 from perdure.images.dockerfile import plan
@@ -23,6 +24,7 @@ from perdure.model.settings import Index
 
 BUILD_S = 7200.0
 PULL_S = 3600.0
+_UNTAG_S = 60.0
 
 
 def construct(
@@ -54,7 +56,11 @@ def construct(
     secrets = machine_secrets(recipe.base.release, indexes)
     steps = Steps(plan(recipe, wanted.stage, pegged=wanted.pegged), report)
     words = wanted.words(folder, [*secrets.words(), *_more(secrets, fresh=fresh)])
-    _perform(engine, recipe, words, secrets, steps)
+    try:
+        _perform(engine, recipe, words, secrets, steps)
+    except PerdureError:
+        _take_tag_away(engine, wanted.tag)
+        raise
     return _verified(engine, wanted)
 
 
@@ -76,6 +82,13 @@ def _perform(
         ) from error
     if done.returncode != 0:
         raise failure(recipe, steps, done.returncode, engine.endpoint)
+
+
+def _take_tag_away(engine: Engine, tag: str) -> None:
+    """See to it that nothing has the tag: one engine gives it before it has unpacked the image."""
+    with contextlib.suppress(PerdureError):
+        if engine.inspect_image(tag) is not None:
+            engine.run(["image", "rm", "--force", tag], timeout_s=_UNTAG_S)
 
 
 def _more(secrets: Secrets, *, fresh: bool) -> list[str]:
