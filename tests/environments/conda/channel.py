@@ -159,7 +159,7 @@ def library(scratch: Path) -> Built:
 
 _GREET = """\
 import ctypes, sys
-library = ctypes.CDLL(sys.prefix + "/lib/libgreet.so")
+library = ctypes.CDLL(sys.base_prefix + "/lib/libgreet.so")
 for function in (library.greet, library.share):
     function.restype = ctypes.c_char_p
 def greet(): return library.greet().decode()
