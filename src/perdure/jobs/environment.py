@@ -119,6 +119,8 @@ def _source_of(workspace: Workspace, record: JobRecord) -> Iterator[Path]:
     code = state / "snapshots" / snapshot if snapshot else workspace.project.root
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state) as folder:
         shutil.copyfile(code / _PROJECT, Path(folder, _PROJECT))
+        # The conda packages that uv.lock was made beside.
+        _copy(code / IMAGE_LOCK_FILE, Path(folder, IMAGE_LOCK_FILE))
         # Paths in a lock begin at the project, two folders up from here.
         Path(folder, _LOCK).write_bytes(lock.read_bytes().replace(b'"../', b'"../../../'))
         yield Path(folder)
