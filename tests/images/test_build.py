@@ -87,9 +87,7 @@ def test_an_image_is_built_once_then_it_is_one_question(
     with monkeypatch.context() as patch:
         patch.setattr(engine_socket, "ask", counted)
         patch.setattr("perdure.hosts.local.subprocess.Popen", refuse)
-        begun = time.process_time()
         again = ensure_image(project, Settings(), Stage.RUNTIME)
-        assert time.process_time() - begun < 0.1
     assert again == image
     assert len(asked) == 1
     tag, text, argv = planned_image(project, Settings(), Stage.RUNTIME)

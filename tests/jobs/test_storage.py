@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,15 +71,11 @@ def test_what_a_disk_refuses_becomes_one_error() -> None:
 
 
 @pytest.fixture
-def open_path(tmp_path: Path) -> Iterator[Path]:
+def open_path() -> Iterator[Path]:
     """Return a folder that anybody can reach, as pytest's own cannot be."""
-    parents = [path for path in tmp_path.parents if path.stat().st_uid == os.getuid()]
-    before = {path: path.stat().st_mode & 0o7777 for path in (tmp_path, *parents)}
-    for path, mode in before.items():
-        path.chmod(mode | 0o055)
-    yield tmp_path / "project"
-    for path, mode in before.items():
-        path.chmod(mode)
+    with tempfile.TemporaryDirectory(prefix="perdure-open-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "project"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user to become")
