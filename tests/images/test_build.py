@@ -8,7 +8,6 @@ import os
 import socket
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
