@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 
 from perdure.environments.uv import unwritable
@@ -98,6 +99,7 @@ def encode(lock: ImageLock) -> str:
     return "".join(lines)
 
 
+@lru_cache(maxsize=4)
 def decode(text: str, file: Path) -> ImageLock:
     """Return the lock of that text; `file` is for messages.
 

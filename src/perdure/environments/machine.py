@@ -12,8 +12,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 _SECTIONS = ("global", "install")
 _PREFIX = "PIP_"
@@ -92,7 +91,7 @@ def find_links(environ: Mapping[str, str], pip_files: Sequence[str]) -> tuple[Pa
 def local_folder(place: str) -> Path | None:
     """Return the folder that a path or a `file:` URL names, None for what is elsewhere."""
     if place.startswith("file:"):
-        return Path(url2pathname(urlsplit(place).path))
+        return Path(unquote(urlsplit(place).path))
     return None if "://" in place else Path(place).expanduser()
 
 

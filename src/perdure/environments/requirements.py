@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -72,15 +72,30 @@ def export(
     chosen = choose_variant(project, settings, variant)
     # A project need not have any of them.
     also = sorted(set(groups) & read_manifest(project).groups)
+    found = _exported_once(project, digest, chosen, ())
+    if also:
+        known = {each.name for each in found}
+        rest = _exported_once(project, digest, None, also)
+        found = (*found, *(each for each in rest if each.name not in known))
+    _refuse_absent(found)
+    return tuple(sorted(found, key=lambda each: (each.name, each.version)))
+
+
+def _exported_once(
+    project: Project, digest: str, variant: str | None, groups: Sequence[str]
+) -> tuple[Requirement, ...]:
+    """Return what a variant gets, or groups by themselves: what was kept of it, if it was.
+
+    uv reads each wheel of this machine again for an export, so the two are asked for apart.
+    """
     wanted = _for_image(project)
-    key = json.dumps([_FORMAT, digest, chosen, also, wanted.platform, wanted.minor])
+    key = json.dumps([_FORMAT, digest, variant, groups, wanted.platform, wanted.minor])
     name = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     kept = project.state / _FOLDER / name
     found = _kept(kept)
     if found is None:
-        found = read_export(_exported(project, chosen, also), wanted)
+        found = read_export(_exported(project, variant, groups), wanted)
         _keep(kept, found)
-    _refuse_absent(found)
     return found
 
 
@@ -126,7 +141,8 @@ def _exported(project: Project, variant: str | None, groups: Iterable[str]) -> s
     )
     words = (
         *("export", "--frozen", "--format", "pylock.toml", "--no-header", "--no-emit-project"),
-        *("--no-default-groups", *extra, *(word for each in groups for word in ("--group", each))),
+        *(word for each in groups for word in ("--only-group", each)),
+        *(() if groups else ("--no-default-groups", *extra)),
         *brought,
         *python_words(project, read_manifest(project)),
     )

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from perdure.environments.indexes import replacements, without_credentials
@@ -57,11 +58,17 @@ def read_manifest(project: Project) -> Manifest:
     """
     file = project.root / PROJECT_FILE
     try:
-        return Manifest.of(tomllib.loads(file.read_bytes().decode("utf-8")))
+        return _manifest(file.read_bytes())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"`{file}` is not valid TOML: {error}") from error
     except OSError as error:
         raise StorageError(f"cannot read `{file}`: {(error.strerror or '').lower()}") from error
+
+
+@lru_cache(maxsize=4)
+def _manifest(content: bytes) -> Manifest:
+    """Return what the text asks for: one command asks many times."""
+    return Manifest.of(tomllib.loads(content.decode("utf-8")))
 
 
 def resolve(

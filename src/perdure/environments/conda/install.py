@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from perdure.environments.conda.joined import digest_of
 from perdure.environments.conda.platforms import this_subdir
@@ -131,7 +130,7 @@ def _another(url: str) -> EnvironmentFailed:
 def _check_files(packages: Sequence[CondaPackage]) -> None:
     """Return if files of this machine are what was locked."""
     for each in packages:
-        path = Path(url2pathname(urlsplit(each.url).path))
+        path = Path(unquote(urlsplit(each.url).path))
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
