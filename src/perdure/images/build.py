@@ -48,6 +48,8 @@ def ensure_image(
     """
     from perdure.environments.pinned import require_pinned
 
+    # Refused at once, before anything is locked for a user that cannot be.
+    choose_user(project, settings)
     lock = require_pinned(project, settings, report=report)
     wanted = _wanted(project, settings, stage, variant, code, lock)
     found = find_engine(settings).inspect_image(wanted.tag)
