@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ ASK_S = 120.0
 
 # Asked about so many images at once: an argument list has its limits.
 _BATCH = 100
+_CLEARING = "not found"
+_PATIENCE_S = (0.2, 1.0, 3.0, 6.0)
 _CONFIG = (
     "Env",
     "Cmd",
@@ -95,7 +98,14 @@ def list_images(engine: Engine) -> tuple[ImageRecord, ...]:
         EnvironmentFailed: it does not list them.
         EngineUnreachable: it does not answer.
     """
-    done = engine.run(["image", "ls", "--all", "--quiet", "--no-trunc"], timeout_s=ASK_S)
+    words = ["image", "ls", "--all", "--quiet", "--no-trunc"]
+    done = engine.run(words, timeout_s=ASK_S)
+    for pause_s in _PATIENCE_S:
+        # The containerd store lists none while it clears away what broke off.
+        if done.returncode == 0 or _CLEARING not in done.complaint:
+            break
+        time.sleep(pause_s)
+        done = engine.run(words, timeout_s=ASK_S)
     if done.returncode != 0:
         raise EnvironmentFailed(f"the engine does not list its images: {done.complaint}")
     return _inspect(engine, dict.fromkeys(done.text.split()))
