@@ -43,6 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
         name = "engines" if fixtures else item.path.as_posix()
+        if fixtures and item.get_closest_marker("timeout") is None:
+            # The first one waits until the engine is installed.
+            item.add_marker(pytest.mark.timeout(600))
         item.add_marker(pytest.mark.xdist_group(name))
 
 
