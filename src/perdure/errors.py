@@ -6,6 +6,8 @@
     ├── EnvironmentFailed       4   no resolution, no such variant
     │   ├── MissingProgram      4   no uv, no git, no such command
     │   ├── EngineUnreachable   4   no container engine answers
+    │   ├── HostUnreachable     4   ssh does not get through to a host
+    │   ├── NoPython            4   a host has no Python that is new enough
     │   └── BuildFailed         4   a step of an image's build failed
     ├── StorageError            5   no space, an unwritable folder
     ├── NewerFormatError        6   a file written by a newer perdure
@@ -58,6 +60,14 @@ class MissingProgram(EnvironmentFailed):
 
 class EngineUnreachable(EnvironmentFailed):
     """No container engine answers."""
+
+
+class HostUnreachable(EnvironmentFailed):
+    """A host does not answer, or does not let this user in."""
+
+
+class NoPython(EnvironmentFailed):
+    """A host has no Python 3.9 or newer."""
 
 
 class BuildFailed(EnvironmentFailed):

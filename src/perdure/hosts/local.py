@@ -69,6 +69,7 @@ def run(
         MissingProgram: there is no such program.
     """
     process = _start(argv, env, cwd, with_stdin=stdin is not None)
+    _running.add(process.pid)
     pipes = _Pipes(process, stdin or b"", on_line)
     try:
         if not pipes.drain(time.monotonic() + timeout_s):
@@ -82,6 +83,7 @@ def run(
         raise
     finally:
         pipes.close()
+        _running.discard(process.pid)
     return Completed(tuple(argv), process.wait(), bytes(pipes.stdout), bytes(pipes.stderr))
 
 
@@ -148,7 +150,14 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def kill_running() -> None:
+    """Kill every command that a `run` of this process waits for: for one that has to end now."""
+    for pid in tuple(_running):
+        kill_group(pid)
+
+
 _detached: dict[int, subprocess.Popen[bytes]] = {}
+_running: set[int] = set()
 
 
 def _start(

@@ -1,0 +1,53 @@
+"""A command as a question to a host: its answer as values that any pipe carries.
+
+Standard library only, Python 3.9 or newer: this is streamed to other hosts.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perdure.hosts import local
+
+
+def run(
+    argv: Sequence[str],
+    timeout_s: float,
+    variables: Mapping[str, str],
+    cwd: str | None,
+    stdin: bytes | None,
+    on_line: local.LineCallback | None = None,
+) -> dict[str, Any]:
+    """Return how a command ended: `code`, `stdout`, `stderr`; as `local.run` otherwise."""
+    environment = {**os.environ, **variables}
+    folder = None if cwd is None else str(Path(cwd).expanduser())
+    done = local.run(
+        argv, timeout_s=timeout_s, env=environment, cwd=folder, stdin=stdin, on_line=on_line
+    )
+    return {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def script(argv: Sequence[str], variables: Mapping[str, str], cwd: str | None) -> str:
+    """Return what makes a POSIX shell run a command with these variables in that folder. Pure.
+
+    A folder that begins with `~/` is below the home folder.
+    """
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    if cwd is not None:
+        home = cwd == "~" or cwd.startswith("~/")
+        folder = f'"$HOME"{shlex.quote(cwd[1:])}' if home else shlex.quote(cwd)
+        lines.append(f"cd -- {folder} || exit 1" if not home else f"cd {folder} || exit 1")
+    return "\n".join([*lines, "exec " + " ".join(shlex.quote(word) for word in argv)])
+
+
+def leave_script(text: str) -> str:
+    """Return the path of a private file with a script that removes itself when it is run."""
+    fd, path = tempfile.mkstemp(prefix="perdure-", suffix=".sh")
+    with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(f'rm -f -- "$0"\n{text}\n')
+    return path

@@ -1,0 +1,205 @@
+"""A host that ssh reaches: the system's own ssh, over one connection that all commands share.
+
+The user's configuration decides how it is reached; the first command may ask for a password or a
+second factor, and those that follow within ten minutes do not. Host keys are always checked.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+from perdure.errors import NoPython
+from perdure.hosts import local, question
+from perdure.hosts.here import facts_of
+from perdure.hosts.host import HostFacts
+from perdure.hosts.local import Completed, LineCallback
+from perdure.hosts.side.survey import survey
+from perdure.hosts.ssh_failure import failure
+from perdure.hosts.ssh_folder import control_folder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PROGRAM = "ssh"
+# ssh's own failures; a command that ends so itself cannot be told from them.
+FAILED = 255
+KEPT_S = 600
+# To connect, and to type a password.
+CONNECT_S = 60.0
+# What an answer may take on its way, beyond what was allowed for what is asked.
+ANSWER_S = 60.0
+_SURVEY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """A host by what users call it, and by what ssh is given: an alias or `user@host`."""
+
+    name: str
+    destination: str
+    root: str = "~/perdure"
+
+    @property
+    def is_here(self) -> bool:
+        """Return that it is another machine."""
+        return False
+
+    def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
+        """Return ssh's command line: words are quoted for the shell at the other end."""
+        words = " ".join(shlex.quote(word) for word in argv)
+        kind = ("-t",) if terminal else ("-T",)
+        return (PROGRAM, *self.options(), *kind, "--", self.destination, f"exec {words}")
+
+    def options(self) -> tuple[str, ...]:
+        """Return what every call of ssh is given over the user's own configuration."""
+        path = control_folder() / "%C"
+        chosen = {
+            "ControlMaster": "auto",
+            "ControlPath": f'"{path}"',
+            "ControlPersist": str(KEPT_S),
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+        }
+        quiet = () if may_ask() else ("-o", "BatchMode=yes")
+        return (*(word for k, v in chosen.items() for word in ("-o", f"{k}={v}")), *quiet)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        variables: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: bytes | None = None,
+        on_line: LineCallback | None = None,
+    ) -> Completed:
+        """Return how a command ended there; see `Host.run`."""
+        from perdure.hosts.link import ask
+
+        given = (list(argv), timeout_s, dict(variables or {}), cwd, stdin)
+        try:
+            done = ask(self, question.run, given, {}, timeout_s + ANSWER_S, on_line)
+        except NoPython:
+            return self.run_plainly(argv, timeout_s, dict(variables or {}), cwd, stdin, on_line)
+        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
+
+    def run_plainly(
+        self,
+        argv: Sequence[str],
+        timeout_s: float,
+        variables: Mapping[str, str],
+        cwd: str | None,
+        stdin: bytes | None,
+        on_line: LineCallback | None = None,
+    ) -> Completed:
+        """Return how a command ended there, with nothing but a POSIX shell at the other end.
+
+        The variables go ahead of its input, so that they never show in a list of processes.
+        """
+        script = question.script(argv, variables, cwd).encode()
+        # Byte by byte: what follows the script is the command's own.
+        taken = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
+        done = local.run(
+            self.command(["sh", "-c", taken]),
+            timeout_s=timeout_s + CONNECT_S,
+            stdin=script + (stdin or b""),
+            on_line=on_line,
+        )
+        if done.returncode == FAILED:
+            raise failure(self.name, self.destination, done.complaint)
+        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+    def attached(
+        self,
+        argv: Sequence[str],
+        *,
+        variables: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> int:
+        """Return the exit code of a command there that has this terminal until it ends."""
+        words = list(argv)
+        if variables or cwd:
+            text = question.script(argv, variables or {}, cwd)
+            words = ["sh", self.call(question.leave_script, text)]
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return local.run_attached(self.command(words, terminal=terminal))
+
+    def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Return what a function of perdure returns there; see `Host.call`."""
+        from perdure.hosts.link import ask
+
+        return cast(R, ask(self, function, arguments, named, ANSWER_S))
+
+    def connect(self) -> None:
+        """Return once a connection is there that the commands share; a person may be asked.
+
+        Raises:
+            HostUnreachable: there is none, and why.
+        """
+        done = local.run(
+            (PROGRAM, *self.options(), "-O", "check", "--", self.destination), timeout_s=CONNECT_S
+        )
+        if done.returncode == 0:
+            return
+        # A session of its own has no terminal to ask on: with one, ssh is given this one.
+        words = self.command(["true"])
+        if may_ask():
+            code, said = local.run_attached(words), ""
+        else:
+            done = local.run(words, timeout_s=CONNECT_S)
+            code, said = done.returncode, done.complaint
+        if code != 0:
+            raise failure(self.name, self.destination, said)
+
+    def forward(self, port: int) -> int:
+        """Return a port of this machine's loopback that reaches `port` of the host's."""
+        import socket
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            mine = int(free.getsockname()[1])
+        self._forward(f"127.0.0.1:{mine}:127.0.0.1:{port}")
+        return mine
+
+    def forward_socket(self, path: str) -> Path:
+        """Return a unix socket of this machine that reaches one of the host."""
+        import hashlib
+        import socket
+
+        name = hashlib.sha256(f"{self.destination}\0{path}".encode()).hexdigest()[:16]
+        mine = control_folder() / f"{name}.s"
+        with socket.socket(socket.AF_UNIX) as there:
+            try:
+                there.connect(os.fspath(mine))
+                return mine
+            except OSError:
+                mine.unlink(missing_ok=True)
+        self._forward(f"{mine}:{path}")
+        return mine
+
+    def probe(self) -> HostFacts:
+        """Return what the host is, asked over the connection that is there by then."""
+        self.call(survey, self.root)
+        began, clock = time.monotonic(), time.time()
+        found = self.call(survey, self.root)
+        took = time.monotonic() - began
+        return facts_of(found, took, ahead_s=float(found["time"]) - clock - took / 2)
+
+    def _forward(self, rule: str) -> None:
+        self.connect()
+        words = (PROGRAM, *self.options(), "-O", "forward", "-L", rule, "--", self.destination)
+        done = local.run(words, timeout_s=CONNECT_S)
+        if done.returncode != 0:
+            raise failure(self.name, self.destination, done.complaint)
+
+
+def may_ask() -> bool:
+    """Return whether a person sits before this process, whom ssh may ask for a password."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
