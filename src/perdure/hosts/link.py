@@ -56,29 +56,32 @@ def ask(
         "tells": on_line is not None,
     }
     with _connected(host, timeout_s) as stream:
-        try:
+        with _losing(host, timeout_s):
             stream.write(pack(asked))
             stream.flush()
-            return _answer(stream, host, on_line)
-        except TimeoutError as error:
-            raise TimeoutExpired(f"`{host.name}` did not answer within {timeout_s:g} s") from error
-        except (OSError, EOFError) as error:
-            raise _lost(host) from error
-
-
-def _answer(stream: BinaryIO, host: Ssh, on_line: local.LineCallback | None) -> Any:  # noqa: ANN401
-    while True:
-        frame = read_frame(stream)
-        if frame is None:
-            raise _lost(host)
-        answer = unpack(*frame)
-        if "line" in answer:
+        while True:
+            with _losing(host, timeout_s):
+                frame = read_frame(stream)
+            if frame is None:
+                raise _lost(host)
+            answer = unpack(*frame)
+            if "value" in answer:
+                return answer["value"]
+            if "line" not in answer:
+                raise _error_of(answer, host)
             if on_line is not None:
                 on_line(answer["line"])
-        elif "value" in answer:
-            return answer["value"]
-        else:
-            raise _error_of(answer, host)
+
+
+@contextlib.contextmanager
+def _losing(host: Ssh, timeout_s: float) -> Iterator[None]:
+    """Turn the errors of the connection, and only those, into ours."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TimeoutExpired(f"`{host.name}` did not answer within {timeout_s:g} s") from error
+    except (OSError, EOFError) as error:
+        raise _lost(host) from error
 
 
 def _error_of(answer: Mapping[str, Any], host: Ssh) -> Exception:
