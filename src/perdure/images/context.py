@@ -19,6 +19,7 @@ from perdure.environments.uv import unwritable
 from perdure.errors import EnvironmentFailed, StorageError
 from perdure.images import debian
 from perdure.images.dockerfile import render
+from perdure.images.installed import installed_files
 from perdure.images.layers import conda_folder
 from perdure.images.recipe import Recipe, file_digest
 from perdure.images.requirements import PIP, groups, sources_of
@@ -35,6 +36,7 @@ _LINKED = {"data": "/project/data", "results": "/project/results"}
 def texts(recipe: Recipe, stage: Stage, *, pegged: bool = False) -> Mapping[str, str]:
     """Return the small files of the context by name, the Dockerfile among them. Pure."""
     found = {DOCKERFILE: render(recipe, stage, pegged=pegged), "pip.txt": PIP}
+    found |= installed_files(recipe.itself)
     for name, content in _requirements(recipe, stage):
         found |= {group.file: group.text() for group in groups(name, content)}
     for name in ("build", "runtime", *(["dev"] if stage is Stage.DEV else [])):

@@ -174,8 +174,9 @@ def user(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
         f"export {SAME_BYTES}",
         f"cp -r {RUN}/supervisor {SUPERVISOR}",
         f"{_PYTHON} -I -S -m compileall -q --invalidation-mode unchecked-hash {SUPERVISOR}",
+        *_installed(VENV),
     ]
-    mounts = [SCRATCH, bind("supervisor", "supervisor"), "type=tmpfs,target=/var/log"]
+    mounts = [SCRATCH, bind("supervisor", "supervisor"), _INSTALLED, "type=tmpfs,target=/var/log"]
     yield Instruction(
         run(mounts, [started(), *commands, settle_system()]), "adding the user and the supervisor"
     )
@@ -195,25 +196,22 @@ def enter(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
 def development(recipe: Recipe) -> Iterator[Instruction]:
     """Yield the environment of the user's own: over the other one, with pip, uv and the group dev.
 
-    The project is in it as an editable installation is, by the path of its sources.
+    The project is installed in it, editable: by the path of its sources.
     """
     owner = f"{recipe.user.user_id}:{recipe.user.group_id}"
     python = f"{DEV}/bin/python"
-    site = f'"$({python} -c "import sysconfig; print(sysconfig.get_path({_QUOTED}))")"'
-    below = f'"$({_PYTHON} -c "import sysconfig; print(sysconfig.get_path({_QUOTED}))")"'
     commands = [
         f"{RUN}/uv venv --python {_PYTHON} {'--system-site-packages ' * bool(recipe.conda)}{DEV}",
         f"cp {RUN}/uv {DEV}/bin/uv",
         f"{RUN}/uv pip install --python {python} --require-hashes -r {RUN}/pip.txt",
         *_install(python, groups("dev", recipe.development)),
-        f"site={site}",
-        f"below={below}",
+        f"below={_site(VENV)}",
+        *_installed(DEV),
         """echo "import site; site.addsitedir('$below')" > "$site/_perdure_runtime.pth\"""",
-        f'echo {PROJECT}/code/src > "$site/_perdure_project.pth"',
         f"chown -R {owner} {DEV}",
         settle("/opt"),
     ]
-    mounts = [*_mounts("dev", recipe.development), bind("pip.txt", "pip.txt")]
+    mounts = [*_mounts("dev", recipe.development), bind("pip.txt", "pip.txt"), _INSTALLED]
     yield Instruction(f"ENV VIRTUAL_ENV={DEV} PATH={DEV}/bin:$PATH")
     named = _some(["pip", "uv", *(each.name for each in recipe.development)])
     yield Instruction(
@@ -230,7 +228,30 @@ def code(recipe: Recipe) -> Instruction:
     return Instruction(run([SCRATCH, bind("code", "code")], copy), "copying the code")
 
 
+_INSTALLED = bind("installed", "installed")
 _QUOTED = "'purelib'"
+
+
+def _site(prefix: str) -> str:
+    """Return the words of a shell for the folder of an environment's packages."""
+    code = f"import sysconfig; print(sysconfig.get_path({_QUOTED}))"
+    return f'"$({prefix}/bin/python -c "{code}")"'
+
+
+def _installed(prefix: str) -> list[str]:
+    """Return the commands that install the project in an environment, editable.
+
+    A command that was there, and may be a link, is replaced: nothing is written through it.
+    """
+    return [
+        f"site={_site(prefix)}",
+        f'cp -r {RUN}/installed/site/. "$site/"',
+        (
+            f'for each in {RUN}/installed/bin/*; do if [ -e "$each" ]; then '
+            f'to="{prefix}/bin/${{each##*/}}"; rm -f "$to"; '
+            f'{{ echo "#!{prefix}/bin/python"; cat "$each"; }} > "$to"; chmod 755 "$to"; fi; done'
+        ),
+    ]
 
 
 def _mounts(name: str, content: Sequence[Requirement]) -> list[str]:

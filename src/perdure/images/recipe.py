@@ -22,6 +22,7 @@ from perdure.model.image import (
 )
 from perdure.model.project import Project, Step
 from perdure.model.settings import Settings
+from perdure.project.distribution import Distribution, distribution_of
 
 DEV_GROUP = "dev"
 
@@ -34,7 +35,7 @@ class Recipe:
 
     `tiers` has the packages of each layer in order of their names, `development` what the dev stage
     adds. `uv` is the version of uv that installs; `origins` says in which file apt packages of a
-    stage are declared.
+    stage are declared. `itself` is the project as it is installed, editable.
     """
 
     project: str
@@ -52,6 +53,7 @@ class Recipe:
     conda: tuple[CondaPackage, ...] = ()
     steps: tuple[Step, ...] = ()
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    itself: Distribution = field(default_factory=lambda: Distribution("project"))
 
     def packages(self) -> tuple[Requirement, ...]:
         """Return every Python package of the runtime stage."""
@@ -69,8 +71,10 @@ def make_recipe(
 
     Raises:
         EnvironmentFailed: the lock was made without an engine, so that it has no base image.
+        UsageError: a command of the project cannot be made.
     """
     from perdure.environments.requirements import export
+    from perdure.environments.resolve import read_manifest
 
     base = _base(lock)
     runtime = export(project, settings, variant)
@@ -92,6 +96,7 @@ def make_recipe(
         conda=lock.conda,
         steps=project.environment.steps,
         origins=_origins(project),
+        itself=distribution_of(read_manifest(project).document, project.root),
     )
 
 

@@ -22,6 +22,7 @@ from perdure.model.project import Project
 from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import presence, strays, supervision
+from perdure.targets.command import command_code
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 
 SUPERVISOR = Path(runtime.__file__).with_name("supervisor") / "__main__.py"
@@ -74,7 +75,7 @@ class Process:
         """Return the supervisor's command with the training's behind `--`."""
         cwd = self.code_folder(job)
         options = supervision.supervisor_options(job, str(job.folder), str(cwd))
-        command = self._command(job)
+        command = self._command(job, cwd)
         argv = (self.python, "-I", "-S", str(SUPERVISOR), *options, "--", *command)
         return Plan(job.job, job.folder, cwd, argv, self._environment(job, cwd), command)
 
@@ -194,10 +195,13 @@ class Process:
     def _around(self, plan: Plan) -> dict[str, str]:
         return supervision.without_job(self.surroundings) | dict(plan.environment)
 
-    def _command(self, job: JobRecord) -> tuple[str, ...]:
+    def _command(self, job: JobRecord, cwd: Path) -> tuple[str, ...]:
         word, *rest = job.argv
         if word not in _PYTHON_WORDS:
-            return job.argv
+            code = command_code(cwd if cwd.is_dir() else self.root, word)
+            if code is None:
+                return job.argv
+            word, rest = "python", ["-c", code, *rest]
         if job.environment.prefix is not None:
             return (f"{job.environment.prefix}/bin/python", *rest)
         path = self.surroundings.get("PATH", os.defpath)
