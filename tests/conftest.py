@@ -16,13 +16,25 @@ from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their na
     modern_engine,
     old_engine,
 )
+from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by their names
+    _hosts_running,
+    hosts,
+    hosts_here,
+    laptop,
+    root_laptop,
+)
 
 # A shared machine is slow at times; an example that takes long is no finding.
 settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("checks")
 
 #: What only one process of the tests may start and stop.
-ENGINES = frozenset({"engine", "old_engine", "modern_engine", "_old_running", "_modern_running"})
+ENGINES = frozenset(
+    {
+        *("engine", "old_engine", "modern_engine", "_old_running", "_modern_running"),
+        "_hosts_running",
+    }
+)
 
 #: Folders of a user's settings that a test's package installs still need: this machine's indexes.
 PACKAGE_SETTINGS = ("pip", "uv")

@@ -116,7 +116,7 @@ def make_user(folder: Path, settings: Path) -> OrdinaryUser:
         user_id, group_id = USER_ID, USER_ID
     else:
         user_id, group_id = os.getuid(), os.getgid()
-    user = OrdinaryUser(user_id, group_id, folder, _python(folder))
+    user = OrdinaryUser(user_id, group_id, folder, reachable_python(folder))
     user.home.mkdir()
     shutil.copytree(settings, user.home / ".config")
     user.give(folder)
@@ -124,7 +124,7 @@ def make_user(folder: Path, settings: Path) -> OrdinaryUser:
     return user
 
 
-def _python(folder: Path) -> Path:
+def reachable_python(folder: Path) -> Path:
     """Return an interpreter with perdure that the user can reach: root's may lie in root's home."""
     real = Path(sys.executable).resolve()
     if os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in real.parents):

@@ -1,0 +1,61 @@
+"""Real hosts, started when the first test asks for one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.hosts import Hosts, Laptop, make_laptop, start, stop
+
+
+@pytest.fixture(scope="session")
+def _hosts_running() -> Iterator[Hosts]:
+    try:
+        started = start()
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield Hosts()
+    if started:
+        stop()
+
+
+@pytest.fixture
+def hosts(_hosts_running: Hosts) -> Iterator[Hosts]:
+    """Return the hosts, all with power and network, whatever the test before did to them."""
+    start()
+    yield _hosts_running
+    start()
+
+
+@pytest.fixture
+def hosts_here(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    """Return the hosts, which this process's own `ssh gpu1` reaches (as root, or `ada@gpu1`).
+
+    There is also `gpu1-rtt20`, which is gpu1 with a round trip of 20 ms, and `-rtt60`.
+    """
+    home = tmp_path / "home of hosts"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").symlink_to(hosts.config())
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", f"{hosts.ssh()}{os.pathsep}{os.environ['PATH']}")
+    return hosts
+
+
+@pytest.fixture
+def laptop(hosts: Hosts, user_settings: Path) -> Iterator[Laptop]:
+    """Return an ordinary user at the laptop, with a new folder there."""
+    made = make_laptop(hosts, user_settings, "ada")
+    yield made
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def root_laptop(hosts: Hosts, user_settings: Path) -> Iterator[Laptop]:
+    """Return root at the laptop, with a new folder there."""
+    made = make_laptop(hosts, user_settings, "root")
+    yield made
+    shutil.rmtree(made.folder, ignore_errors=True)
