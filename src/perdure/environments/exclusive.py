@@ -7,10 +7,13 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.environments.uv import unwritable
 from perdure.errors import TimeoutExpired
-from perdure.model.report import Report
+
+if TYPE_CHECKING:
+    from perdure.model.report import Report
 
 TIMEOUT_S = 3600.0
 _POLL_S = 0.2

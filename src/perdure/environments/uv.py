@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.environments.machine import (
     find_links,
@@ -17,11 +18,13 @@ from perdure.environments.machine import (
     pip_files,
     read_files,
 )
-from perdure.environments.manifest import Manifest
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, StorageError
 from perdure.hosts import local
-from perdure.model.project import Project
-from perdure.model.report import Report
+
+if TYPE_CHECKING:
+    from perdure.environments.manifest import Manifest
+    from perdure.model.project import Project
+    from perdure.model.report import Report
 
 # Of another environment or another call of uv; here they would name the wrong place.
 _OTHERS = (

@@ -66,6 +66,16 @@ class Here:
         """Return what the function returns."""
         return function(*arguments, **named)
 
+    def call_long(
+        self,
+        function: Callable[..., R],
+        *arguments: object,
+        timeout_s: float,  # noqa: ARG002 - a host's
+        on_line: LineCallback,
+    ) -> R:
+        """Return what the function returns."""
+        return function(*arguments, on_line=on_line)
+
     def forward(self, port: int) -> int:
         """Return the port itself."""
         return port

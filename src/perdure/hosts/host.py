@@ -92,6 +92,18 @@ class Host(Protocol):
             Others: as the function.
         """
 
+    def call_long(
+        self,
+        function: Callable[..., R],
+        *arguments: object,
+        timeout_s: float,
+        on_line: LineCallback,
+    ) -> R:
+        """Return what a function returns there that takes its time, and tells of it by lines.
+
+        The function takes `on_line` as well. Raises as `call`.
+        """
+
     def forward(self, port: int) -> int:
         """Return a port of this machine's loopback that reaches `port` of the host's."""
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from perdure.hosts import local
 
+# What a short question may take.
+ASK_S = 30.0
+
 
 def run(
     argv: Sequence[str],

@@ -137,6 +137,18 @@ class Ssh:
 
         return cast(R, ask(self, function, arguments, named, ANSWER_S))
 
+    def call_long(
+        self,
+        function: Callable[..., R],
+        *arguments: object,
+        timeout_s: float,
+        on_line: LineCallback,
+    ) -> R:
+        """Return what a function returns there that takes its time; see `Host.call_long`."""
+        from perdure.hosts.link import ask
+
+        return cast(R, ask(self, function, arguments, {}, timeout_s, on_line))
+
     def connect(self) -> None:
         """Return once a connection is there that the commands share; a person may be asked.
 

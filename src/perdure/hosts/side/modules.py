@@ -16,12 +16,18 @@ _THEN = (1980, 1, 1, 0, 0, 0)
 
 MODULES = (
     "__init__",
+    "environments/__init__",
+    "environments/away",
+    "environments/exclusive",
+    "environments/machine",
+    "environments/uv",
     "errors",
     "hosts/__init__",
     "hosts/local",
     "hosts/processes",
     "hosts/question",
     "hosts/side/__init__",
+    "hosts/side/files",
     "hosts/side/frames",
     "hosts/side/program",
     "hosts/side/survey",
