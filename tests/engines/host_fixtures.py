@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.hosts import Hosts, Laptop, make_laptop, start, stop
+from tests.engines.hosts import STATE, Hosts, Laptop, make_laptop, start, stop
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +26,15 @@ def _hosts_running() -> Iterator[Hosts]:
 
 @pytest.fixture
 def hosts(_hosts_running: Hosts) -> Iterator[Hosts]:
-    """Return the hosts, all with power and network, whatever the test before did to them."""
-    start()
-    yield _hosts_running
-    start()
+    """Return the hosts, all with power and network, whatever the test before did to them.
+
+    Until the test ends, no other session of tests has them.
+    """
+    with (STATE / "in use").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start()
+        yield _hosts_running
+        start()
 
 
 @pytest.fixture
