@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 
+from perdure.environments.lock import ensure_lock
 from perdure.environments.sync import ensure_environment
 from perdure.errors import EnvironmentFailed
 from perdure.model.project import Project
@@ -23,6 +24,7 @@ class PrivateIndex(BaseHTTPRequestHandler):
     """A simple index (PEP 503) of one package, for those who know the password."""
 
     wheel: ClassVar[Path]
+    asked: ClassVar[list[str]] = []
     refused: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
@@ -32,6 +34,7 @@ class PrivateIndex(BaseHTTPRequestHandler):
         page = f'<a href="/files/{self.wheel.name}">{self.wheel.name}</a>'.encode()
         pages = {"/simple/toy/": page, f"/files/{self.wheel.name}": self.wheel.read_bytes()}
         content = pages.get(self.path)
+        self.asked.append(self.path)
         if self.headers["Authorization"] != LOGIN:
             self.refused.append(self.path)
             self.send_response(401)
@@ -103,3 +106,23 @@ def test_a_wrong_password_is_told_without_it(tmp_path: Path, project: Project, p
     assert "is the index reachable from here?" in (caught.value.hint or "")
     assert "wr0ng" not in caught.value.message
     assert PrivateIndex.refused
+
+
+def test_what_was_resolved_a_moment_ago_needs_no_index_again(
+    tmp_path: Path, project: Project, port: int
+) -> None:
+    chosen = settings(tmp_path, "me:se%2Fcr%40t@", port)
+    ensure_lock(project, chosen)
+    file = project.root / "pyproject.toml"
+    declared, *others = "toy==1.0", "toy>=0.1", "toy>=0.2"
+    caches = {tmp_path / "cache": False, tmp_path / "empty cache": True}
+    for other, (cache, asked) in zip(others, caches.items(), strict=True):
+        # Declared otherwise, and the same package for it.
+        file.write_text(file.read_text().replace(f'cpu = ["{declared}"]', f'cpu = ["{other}"]'))
+        declared = other
+        PrivateIndex.asked.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("UV_CACHE_DIR", str(cache))
+            digest = ensure_lock(project, chosen, cached=True).digest
+        assert bool(PrivateIndex.asked) is asked
+        assert digest == ensure_lock(project, chosen).digest

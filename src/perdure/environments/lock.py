@@ -75,22 +75,31 @@ def require_lock(project: Project, settings: Settings, *, report: Report = silen
     return _info(project, settings, digest)
 
 
-def ensure_lock(project: Project, settings: Settings, *, report: Report = silent) -> LockInfo:
+def ensure_lock(
+    project: Project, settings: Settings, *, cached: bool = False, report: Report = silent
+) -> LockInfo:
     """Return the lock of the project, made or brought up to date if need be. Asks no engine.
 
-    What perdure.lock says of images stays as it is, up to date or not. Raises as `require_lock`,
-    but for a lock that is older than its declarations.
+    What perdure.lock says of images stays as it is, up to date or not. `cached`: nearly the same
+    was resolved a moment ago. Raises as `require_lock`, but for a lock that is older than its
+    declarations.
     """
-    lock = lock_packages(project, settings, report=report)
+    lock = lock_packages(project, settings, cached=cached, report=report)
     return _info(project, settings, lock.uv)
 
 
 def lock_packages(
-    project: Project, settings: Settings, *, refresh: bool = False, report: Report = silent
+    project: Project,
+    settings: Settings,
+    *,
+    refresh: bool = False,
+    cached: bool = False,
+    report: Report = silent,
 ) -> ImageLock:
     """Return perdure.lock once its Python part and uv.lock fit the declarations.
 
-    `refresh`: newest versions, and tiers as if there had been no lock. Raises as `ensure_lock`.
+    `refresh`: newest versions, and tiers as if there had been no lock. `cached` and what it raises
+    as for `ensure_lock`.
     """
     prepare_state(project.state)
     with alone(project.state / _HELD, "resolving the dependencies", report):
@@ -104,7 +113,9 @@ def lock_packages(
         kept = replace(known, tiers={}, conda=()) if refresh else known
         joined, conda = _conda(project, manifest, kept, report)
         with agreeing(conda):
-            digest = resolve(project, joined, settings, upgrade=refresh, report=report)
+            digest = resolve(
+                project, joined, settings, upgrade=refresh, cached=cached, report=report
+            )
         tiers = _tiers(project, kept.tiers)
         lock = replace(known, wanted=wanted, uv=digest, tiers=tiers, conda=conda)
         write_pinned(project, lock)

@@ -26,6 +26,7 @@ from perdure.environments.uv import (
     with_cache,
     without_folders,
 )
+from perdure.environments.wheel_hashes import known_hashes, with_hashes
 from perdure.errors import EnvironmentFailed, StorageError, UsageError
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
@@ -77,11 +78,13 @@ def resolve(
     settings: Settings,
     *,
     upgrade: bool = False,
+    cached: bool = False,
     report: Report = silent,
 ) -> str:
     """Return the digest of a uv.lock that fits the project. Touches disk and network.
 
     `upgrade`: to the newest versions that the declarations allow; else versions stay if they can.
+    `cached`: nearly the same was resolved a moment ago, so the network may not be needed.
 
     Raises:
         EnvironmentFailed: uv found no resolution, or there is no such package.
@@ -97,12 +100,12 @@ def resolve(
     report("resolving the dependencies with uv")
     bare, environ = _for_uv(machine, found, project)
     words = ("lock", *(["--upgrade"] if upgrade else []), *python_words(project, manifest))
-    before = lock_digest(project)
+    before, hashes = lock_digest(project), known_hashes(project.root / LOCK_FILE)
+    staged = manifest.staged(bare, _UP) if found or manifest != read_manifest(project) else None
     with naming_unknown(project, manifest):
-        if found or manifest != read_manifest(project):
-            _resolve_elsewhere(words, project, manifest.staged(bare, _UP), environ, report)
-        else:
-            run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=report)
+        if not (cached and _run_offline(words, project, staged, environ)):
+            _run(words, project, staged, environ, report)
+    _add_hashes(project, hashes)
     digest = lock_digest(project)
     if digest is None:
         raise EnvironmentFailed(f"`uv lock` wrote no `{LOCK_FILE}`")
@@ -111,19 +114,43 @@ def resolve(
     return digest
 
 
-def _resolve_elsewhere(
+def _run_offline(
+    words: Sequence[str], project: Project, manifest: str | None, environ: Mapping[str, str]
+) -> bool:
+    """Return whether uv wrote the uv.lock from what its cache has."""
+    try:
+        _run((*words, "--offline"), project, manifest, environ, silent)
+    except EnvironmentFailed:
+        return False
+    return True
+
+
+def _run(
     words: Sequence[str],
     project: Project,
-    manifest: str,
+    manifest: str | None,
     environ: Mapping[str, str],
     report: Report,
 ) -> None:
-    """Write the uv.lock of the project with another text for its pyproject.toml."""
+    """Write the uv.lock of the project; with `manifest`, another text for its pyproject.toml."""
+    if manifest is None:
+        run_uv(words, cwd=project.root, environ=environ, timeout_s=_TIMEOUT_S, report=report)
+        return
     with _staging(project.state) as stage:
         _fill(stage, project, manifest)
         run_uv(words, cwd=stage, environ=environ, timeout_s=_TIMEOUT_S, report=report)
         content = (stage / LOCK_FILE).read_bytes()
     write_whole(project.root / LOCK_FILE, content.replace(f'"{_UP}../'.encode(), b'"../'))
+
+
+def _add_hashes(project: Project, known: Mapping[Path, str]) -> None:
+    """Write the hashes of this machine's wheels into uv.lock, where it lacks any."""
+    file = project.root / LOCK_FILE
+    if file.exists():
+        text = file.read_bytes().decode("utf-8")
+        complete = with_hashes(text, project.root, known)
+        if complete != text:
+            write_whole(file, complete.encode())
 
 
 def _for_uv(

@@ -107,7 +107,7 @@ class Revision:
         return bool(texts)
 
     def lock(self, *, again: bool = False) -> None:
-        """Bring the lock up to date, `again` without telling it all twice.
+        """Bring the lock up to date, `again` without telling and fetching it all twice.
 
         An engine is asked only if Debian or conda packages were changed: adding a Python package
         costs a second. Raises as `ensure_lock` and `ensure_pinned`.
@@ -118,7 +118,7 @@ class Revision:
 
             ensure_pinned(self.project, self._settings, report=report)
         else:
-            ensure_lock(self.project, self._settings, report=report)
+            ensure_lock(self.project, self._settings, cached=again, report=report)
 
     def done(self) -> Revised:
         """Return what it came to."""
