@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from perdure.cli.table import shorten
 from perdure.cli.words import duration, printable
 
 Clock = Callable[[], float]
@@ -50,7 +49,7 @@ class ProgressLine:
         """Draw the text as it is: it carries its own clock, and its owner draws it again."""
         with self.lock:
             self._text = ""
-            self._write(ERASE + shorten(printable(text), self._places()))
+            self._write(ERASE + fitting(text, self._places()))
             self._drawn = True
 
     def draw(self) -> None:
@@ -58,7 +57,7 @@ class ProgressLine:
         elapsed = self._clock() - self._since
         clock = f"  {duration(elapsed)}" if elapsed >= QUIET_S else ""
         room = self._places() - len(clock)
-        self._write(ERASE + shorten(printable(self._text), room) + clock)
+        self._write(ERASE + fitting(self._text, room) + clock)
         self._drawn = True
 
     def clear(self) -> None:
@@ -101,6 +100,14 @@ def terminal_width(stream: TextIO) -> int:
         columns = 0
     said = os.environ.get("COLUMNS", "")
     return columns or (int(said) if said.isdecimal() else 0) or COLUMNS
+
+
+def fitting(text: str, places: int) -> str:
+    """Return the text as it may be shown, no wider than that."""
+    # Tables take longest to import of all that a command with nothing to do needs.
+    from perdure.cli.table import shorten
+
+    return shorten(printable(text), places)
 
 
 def bar(done: int, total: int) -> str:

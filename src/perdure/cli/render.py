@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from perdure.cli.progress import ProgressLine, Teller, bar, terminal_width
-from perdure.cli.table import Table, fit, plain_lines
 from perdure.cli.words import printable
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.table import Table as RichTable
+
+    from perdure.cli.table import Table
 
 STATE_STYLES = {
     "RUNNING": "green",
@@ -91,6 +92,8 @@ class Console:
 
     def table(self, table: Table) -> None:
         """Write a table to stdout."""
+        from perdure.cli.table import fit, plain_lines
+
         if not self.out_is_terminal:
             self.write("".join(f"{line}\n" for line in plain_lines(table)))
             return
@@ -146,6 +149,8 @@ class Console:
 
     def _watch_in_place(self, produce: Callable[[], Table], every_s: float) -> None:
         from rich.live import Live
+
+        from perdure.cli.table import fit
 
         with Live(console=self._rich(), auto_refresh=False) as live:
             while True:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from perdure.errors import EnvironmentFailed, MissingProgram
-from perdure.hosts import local
 from perdure.hosts.engine_socket import LOCAL
 
 DOCKER = "docker"
@@ -56,6 +55,8 @@ def can_build(program: str, environ: Mapping[str, str]) -> bool:
     """Return whether a client builds with BuildKit. Runs it, for up to 15 s."""
     if is_podman(program):
         return True
+    from perdure.hosts import local
+
     if local.run([program, "buildx", "version"], env=environ, timeout_s=_ASK_S).returncode == 0:
         return True
     said = local.run([program, "--version"], env=environ, timeout_s=_ASK_S).text
@@ -81,6 +82,8 @@ def endpoint_of(program: str, environ: Mapping[str, str]) -> str:
     context = environ.get("DOCKER_CONTEXT") or _configured_context(environ)
     if context in ("", "default"):
         return DEFAULT
+    from perdure.hosts import local
+
     words = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context]
     answer = local.run([program, *words], env=environ, timeout_s=_ASK_S)
     return answer.text if answer.returncode == 0 else ""

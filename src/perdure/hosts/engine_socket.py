@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import re
 import socket
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from perdure.errors import EngineUnreachable, PerdureError, TimeoutExpired
-from perdure.hosts.engine_facts import Document
+
+if TYPE_CHECKING:
+    from perdure.hosts.engine_facts import Document
 
 TIMEOUT_S = 20.0
 LOCAL = "go without containers: `--on local`"

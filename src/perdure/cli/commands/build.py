@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the engine has the image, and the registry where one is named."""
+    from perdure.images.inputs import recall
+
+    began_ns = time.time_ns()
+    plain = not (arguments.explain or arguments.pegged or arguments.push)
+    image = recall(Path.cwd(), arguments.stage, arguments.variant) if plain else None
+    if image is None:
+        return make(arguments, console, began_ns)
+    tell(image, None, arguments, console)
+    return 0
+
+
+def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
+    """Return 0 as above, after working out what is wanted; `began_ns`: nothing was read before."""
     from perdure.images.build import ensure_image, planned_image
+    from perdure.images.inputs import described, remember
     from perdure.jobs.workspace import open_workspace
     from perdure.model.image import Stage
 
@@ -52,12 +68,24 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         explain(tag, text, argv, arguments, console)
         return 0
     image = ensure_image(project, settings, stage, variant=variant, code=code, report=console)
+    if code is None:
+        remember(project, settings, image, variant, began_ns)
     pushed = push(workspace, image, arguments.push, console) if arguments.push else None
-    if arguments.json:
-        console.json(as_json(image, pushed))
-    else:
-        console.lines([pushed or image.tag])
+    tell(described(image), pushed, arguments, console)
     return 0
+
+
+def tell(
+    image: Mapping[str, object],
+    pushed: str | None,
+    arguments: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Show the image that is there now."""
+    if arguments.json:
+        console.json({**image, "pushed": pushed})
+    else:
+        console.lines([pushed or str(image["tag"])])
 
 
 def pegged_code(workspace: Workspace, console: Console) -> Path:
@@ -92,17 +120,3 @@ def explain(
         console.json({"tag": tag, "dockerfile": text, "argv": list(argv)})
     else:
         console.lines([*text.splitlines(), "", shlex.join(argv)])
-
-
-def as_json(image: Image, pushed: str | None) -> dict[str, object]:
-    """Return the image as data."""
-    return {
-        "tag": image.tag,
-        "id": image.id,
-        "stage": image.stage.value,
-        "variant": image.variant,
-        "user_id": image.user.user_id,
-        "group_id": image.user.group_id,
-        "pegged": image.pegged,
-        "pushed": pushed,
-    }
