@@ -74,10 +74,12 @@ def test_an_empty_tier_and_no_debian_packages_have_no_step() -> None:
     assert "heavy" not in text
     assert "apt" not in text
     assert len(runs(text)) == 4  # the environment, mid, light, the user
-    assert len(runs(render(replace(RECIPE, tiers={}), Stage.RUNTIME))) == 2
+    empty = runs(render(replace(RECIPE, tiers={}), Stage.RUNTIME))
+    assert len(empty) == 3  # the environment, the user, the project
+    assert "uv pip install" not in empty[-1]
 
 
-def test_nothing_but_the_last_step_knows_the_user() -> None:
+def test_one_step_knows_the_user_and_only_light_packages_come_after_it() -> None:
     one, other = (
         render(replace(EVERYTHING, user=replace(RECIPE.user, user_id=number)), Stage.RUNTIME)
         for number in (4242, 4243)
@@ -85,6 +87,13 @@ def test_nothing_but_the_last_step_knows_the_user() -> None:
     same = [a for a, b in zip(runs(one), runs(other), strict=True) if a == b]
     assert len(same) == len(runs(one)) - 1
     assert "4242" not in "".join(same)
+    *_, mid, user, light = runs(render(RECIPE, Stage.RUNTIME))
+    assert [name in step for name, step in (("mid.txt", mid), ("useradd", user))] == [True, True]
+    assert "light.txt" in light
+    # One more dependency changes what the project says that it needs: one step, the last.
+    assert [each for each in runs(render(RECIPE, Stage.RUNTIME)) if "/installed/" in each] == [
+        light
+    ]
 
 
 def test_a_step_that_is_declared_is_handed_over_as_it_is() -> None:

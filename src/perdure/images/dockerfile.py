@@ -81,10 +81,14 @@ def _wheels(recipe: Recipe) -> Iterable[Instruction]:
 
 
 def _runtime(recipe: Recipe) -> Iterable[Instruction]:
-    for tier in Tier:
-        yield from layers.packages(recipe, tier)
+    yield from layers.packages(recipe, Tier.HEAVY)
+    yield from layers.packages(recipe, Tier.MID)
+    # Who the user is changes less often than the packages of the light layer, so that a new one of
+    # these costs one step.
+    yield layers.user(recipe)
+    yield from layers.packages(recipe, Tier.LIGHT)
     yield from layers.steps(recipe, "runtime")
-    yield from layers.user(recipe, Stage.RUNTIME)
+    yield from layers.enter(recipe, Stage.RUNTIME)
 
 
 def _dev(recipe: Recipe) -> Iterable[Instruction]:

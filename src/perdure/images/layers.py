@@ -124,9 +124,13 @@ def wheels(recipe: Recipe) -> Iterator[Instruction]:
 
 
 def packages(recipe: Recipe, tier: Tier) -> Iterator[Instruction]:
-    """Yield the step that installs a tier, none where the tier is empty."""
+    """Yield the step that installs a tier, none where the tier is empty.
+
+    The project itself is in the light one, for what it says that it needs changes with that.
+    """
     content = recipe.tiers.get(tier, ())
-    if not content:
+    itself = tier is Tier.LIGHT
+    if not content and not itself:
         return
     built = sources_of(content)
     extra = [f"type=bind,from=wheels,source=/wheels/{tier.value},target={RUN}/built"]
@@ -135,12 +139,16 @@ def packages(recipe: Recipe, tier: Tier) -> Iterator[Instruction]:
         f"--find-links {RUN}/built " + " ".join(map(_quoted, built))
     ]
     commands = [*_install(_PYTHON, groups(tier.value, content)), *(words if built else [])]
+    commands += _installed(VENV) if itself else []
+    mounts = [*_mounts(tier.value, content), *(extra if built else [])]
+    named = f"the {tier.value} packages ({_some([each.name for each in content])})"
+    done = [*([named] if content else []), *(["the project"] if itself else [])]
     yield Instruction(
         run(
-            [*_mounts(tier.value, content), *(extra if built else [])],
+            [*mounts, *([_INSTALLED] if itself else [])],
             [*MACHINE_LINES, *UV_LINES, *commands, settle(VENV)],
         ),
-        f"installing the {tier.value} packages ({_some([each.name for each in content])})",
+        f"installing {' and '.join(done)}",
         _dependencies(recipe),
     )
 
@@ -156,8 +164,8 @@ def steps(recipe: Recipe, stage: str) -> Iterator[Instruction]:
             )
 
 
-def user(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
-    """Yield the last, small layer: the user, their folders, and what a container begins with."""
+def user(recipe: Recipe) -> Instruction:
+    """Return the small layer of the user, their folders, and the supervisor of their jobs."""
     user_id, group_id = recipe.user.user_id, recipe.user.group_id
     commands = [
         f"groupadd --non-unique --gid {group_id} perdure",
@@ -174,13 +182,11 @@ def user(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
         f"export {SAME_BYTES}",
         f"cp -r {RUN}/supervisor {SUPERVISOR}",
         f"{_PYTHON} -I -S -m compileall -q --invalidation-mode unchecked-hash {SUPERVISOR}",
-        *_installed(VENV),
     ]
-    mounts = [SCRATCH, bind("supervisor", "supervisor"), _INSTALLED, "type=tmpfs,target=/var/log"]
-    yield Instruction(
+    mounts = [SCRATCH, bind("supervisor", "supervisor"), "type=tmpfs,target=/var/log"]
+    return Instruction(
         run(mounts, [started(), *commands, settle_system()]), "adding the user and the supervisor"
     )
-    yield from enter(recipe, stage)
 
 
 def enter(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
