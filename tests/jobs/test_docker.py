@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from perdure.errors import EnvironmentFailed, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs.control import interrupt, kill, send_signal
-from perdure.jobs.launch import JobRequest, explain, rerun, resume, start
+from perdure.jobs.launch import JobRequest, begin, explain, rerun, resume, start
+from perdure.jobs.ledger import statuses
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.recover import recover, recoverable
-from perdure.model.job import Resources, State
+from perdure.model.job import ImageUsed, Resources, State
 from perdure.model.report import silent
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
@@ -168,6 +170,27 @@ def test_what_the_engine_refuses_is_told_and_leaves_nothing(yard: Yard) -> None:
     assert "perdure doctor" in str(caught.value.hint)
     until(lambda: yard.containers() == [])
     assert read_status(record.folder).state is State.QUEUED
+    # Submitted to be started now, it never was a job.
+    with pytest.raises(EnvironmentFailed, match="no GPU to give"):
+        begin(yard.workspace, record)
+    assert not record.folder.exists()
+
+
+def test_an_image_that_is_gone_when_the_job_is_to_begin(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perdure.jobs import image as images
+
+    record = yard.shell("true", name="mine")
+    image = ImageUsed("perdure-tests/no-such-image:0", "", 1000, 1000)
+    moved = replace(record, environment=replace(record.environment, image=image))
+    # As where it is removed between the look at it and the start.
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "restore_image", lambda *_: moved.environment)
+        with pytest.raises(EnvironmentFailed, match="refused to start"):
+            begin(yard.workspace, moved)
+    assert statuses(yard.workspace, all=True) == []
+    assert yard.said("echo again", name="mine") == "again\n"
 
 
 def test_a_rerun_is_on_the_same_target_and_image(yard: Yard) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from perdure.errors import ConflictError, MissingProgram, NewerFormatError, StorageError, UsageError
 from perdure.jobs import folder as folders
-from perdure.jobs.launch import JobRequest, explain, rerun, resume, start, submit
+from perdure.jobs.control import kill
+from perdure.jobs.launch import JobRequest, begin, explain, rerun, resume, start, submit
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.snapshot import snapshot_folder
 from perdure.jobs.workspace import Workspace
@@ -301,6 +302,28 @@ def test_a_supervisor_that_cannot_begin_says_why(workspace: Workspace) -> None:
     with pytest.raises(StorageError, match="did not start"):
         start(workspace, record)
     (record.folder / "supervisor.lock").rmdir()
+
+
+def test_a_job_that_is_refused_when_it_is_to_begin_never_was_one(workspace: Workspace) -> None:
+    record = submitted(workspace, "1", name="mine")
+    (record.folder / "supervisor.lock").mkdir()
+    with pytest.raises(StorageError, match="did not start"):
+        begin(workspace, record)
+    assert not record.folder.exists()
+    again = submitted(workspace, FOREVER, name="mine")
+    begin(workspace, again)
+    until_step(again)
+    # One that runs, or has run, is nobody's to remove.
+    with pytest.raises(ConflictError, match="already running"):
+        begin(workspace, again)
+    assert kill(again.folder, timeout_s=30.0) == "confirmed"
+    (again.folder / "code.json").write_text("[]")
+    snapshot_folder(workspace.project, str(again.code.snapshot)).rename(
+        workspace.project.root / "x"
+    )
+    with pytest.raises(StorageError):
+        begin(workspace, again)
+    assert read_status(again.folder).state is State.CANCELLED
 
 
 def test_a_run_folder_of_a_newer_perdure_is_refused(workspace: Workspace) -> None:

@@ -6,13 +6,14 @@ its run folder last, job.json last of all. Started it can be often.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from perdure.errors import ConflictError, UsageError
+from perdure.errors import ConflictError, PerdureError, UsageError
 from perdure.hosts.machine import this_machine
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
@@ -29,7 +30,7 @@ from perdure.runtime.generation import sync_folder
 from perdure.targets.protocol import Handle, Plan, Target
 from perdure.targets.registry import open_target
 
-__all__ = ["JobRequest", "explain", "rerun", "resume", "start", "submit"]
+__all__ = ["JobRequest", "begin", "explain", "rerun", "resume", "start", "submit"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -115,6 +116,25 @@ def start(
     if handle.pid is None:
         raise _running(record)
     return handle.pid
+
+
+def begin(
+    workspace: Workspace,
+    record: JobRecord,
+    *,
+    environment: Mapping[str, str] = _NOTHING,
+    report: Report = silent,
+) -> int:
+    """Return as `start` does, of a job that was submitted to be started now.
+
+    One that was refused, by an engine without GPUs for one, is removed: it never ran, what kept it
+    from running is the error, and its name is free for the next try. Raises as `start`.
+    """
+    try:
+        return start(workspace, record, environment=environment, report=report)
+    except PerdureError:
+        _forget_unbegun(record)
+        raise
 
 
 def resume(
@@ -229,6 +249,17 @@ def _plan(
     used = source.ensure_environment(workspace, record, report)
     variables = {**record.variables, **environment}
     return plan_of(workspace, replace(record, environment=used, variables=variables))
+
+
+def _forget_unbegun(record: JobRecord) -> None:
+    """Remove the run folder of a job of which no attempt ever began, and none can any more."""
+    folder = record.folder
+    if folders.is_alive(folder) or folders.claimed(folder) or folders.attempts(folder):
+        return
+    # What cannot be removed is no second error; the record goes first, without one it is no job.
+    with contextlib.suppress(OSError):
+        (folder / names.JOB_FILE).unlink(missing_ok=True)
+        shutil.rmtree(folder)
 
 
 def _running(record: JobRecord) -> ConflictError:

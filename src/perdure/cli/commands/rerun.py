@@ -25,13 +25,13 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.starting import follow_started
     from perdure.jobs.compare import same_result
     from perdure.jobs.find import find_job
-    from perdure.jobs.launch import rerun, start
+    from perdure.jobs.launch import begin, rerun
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
     before = find_job(workspace, arguments.job)
     again = rerun(workspace, before, report=console)
-    start(workspace, again, report=console)
+    begin(workspace, again, report=console)
     code = follow_started(again, console, detach=arguments.detach)
     if code or arguments.detach:
         return code

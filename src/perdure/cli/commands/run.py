@@ -74,7 +74,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return the job's own exit code, or 0 once it runs detached."""
     from perdure.cli.starting import follow_started
-    from perdure.jobs.launch import explain, start, submit
+    from perdure.jobs.launch import begin, explain, submit
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
@@ -84,7 +84,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     passed_on = chosen_variables(arguments.env, os.environ).passed_on
     record = submit(workspace, request, report=console)
-    start(workspace, record, environment=passed_on, report=console)
+    begin(workspace, record, environment=passed_on, report=console)
     return follow_started(record, console, detach=arguments.detach)
 
 
