@@ -38,11 +38,30 @@ class Docker:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """Another host where jobs can run. `host` is what `ssh` is given.
+
+    `engine` is "docker" or "process"; None: docker if it answers there. `root` is the folder that
+    projects lie in over there. `sync` is "live", or "none" for those who bring their own.
+    """
+
+    host: str
+    kind: str = "ssh"
+    engine: str | None = None
+    root: str = "~/perdure"
+    sync: str = "live"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """The user's settings, the project's local ones over the ones for all projects."""
+    """The user's settings, the project's local ones over the ones for all projects.
+
+    `targets` has the team's, too, which are the weakest.
+    """
 
     indexes: Mapping[str, Index] = field(default_factory=lambda: MappingProxyType({}))
     default_variant: str | None = None
     editor: str | None = None
     docker: Docker = Docker()
+    targets: Mapping[str, TargetSettings] = field(default_factory=lambda: MappingProxyType({}))
     files: tuple[Path, ...] = ()

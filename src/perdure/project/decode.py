@@ -17,6 +17,7 @@ from perdure.model.project import GRACE_S, RETRIES, Project, Task
 from perdure.project import tables
 from perdure.project.environment import environment_of, environment_problems
 from perdure.project.find import PROJECT_FILE, perdure_table
+from perdure.project.targets import target_problems
 from perdure.project.validate import (
     Problem,
     dotted,
@@ -88,6 +89,7 @@ def _contradictions(
         for name, task in table.tasks.items()
         for problem in _task_problems(name, task)
     ]
+    found += target_problems(table.targets, f"{_AT}.targets")
     problem = package_problem(table.package)
     if problem:
         found.append(Problem(f"{_AT}.package", f"{problem}; rename it, and its folder below `src`"))

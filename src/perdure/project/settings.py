@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -13,11 +14,21 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import UnsetType
 
-from perdure.model.settings import Docker, Index, IndexFormat, Settings
+from perdure.model.settings import Docker, Index, IndexFormat, Settings, TargetSettings
 from perdure.project import tables
+from perdure.project.find import PROJECT_FILE
+from perdure.project.targets import Layer, merge, target_problems, team_layer
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse, refuse_newer
 
-__all__ = ["Docker", "Index", "IndexFormat", "Settings", "load_settings", "settings_files"]
+__all__ = [
+    "Docker",
+    "Index",
+    "IndexFormat",
+    "Settings",
+    "TargetSettings",
+    "load_settings",
+    "settings_files",
+]
 
 T = TypeVar("T")
 
@@ -29,16 +40,21 @@ def load_settings(
 ) -> Settings:
     """Return the user's settings, those of the project in `root` over the ones for all projects.
 
+    The targets that the project names for its whole team are among them, below the user's own.
+
     Raises:
         UsageError: naming every problem of the first file that has any.
         NewerFormatError: a file is for a newer perdure.
     """
     environ = os.environ if environ is None else environ
     settings = Settings()
+    targets = [] if root is None else [team_layer(root / PROJECT_FILE)]
     for file in settings_files(root, environ):
         if file.is_file():
-            settings = _over(settings, _decode(read_toml(file), file), file)
-    return settings
+            table = _decode(read_toml(file), file)
+            settings = _over(settings, table, file)
+            targets.append(Layer(file, "targets", table.targets))
+    return replace(settings, targets=merge(targets))
 
 
 def settings_files(root: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -70,6 +86,7 @@ def _contradictions(table: tables.SettingsTable, file: Path) -> list[Problem]:
         for name, index in table.indexes.items()
         if (folder := _folder(_text(index), file)) is not None and not folder.is_dir()
     ]
+    found += target_problems(table.targets, "targets")
     if not isinstance(table.docker, UnsetType):
         numbers = {"user_id": table.docker.user_id, "group_id": table.docker.group_id}
         found += [

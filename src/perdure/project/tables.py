@@ -63,6 +63,23 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
     steps: Annotated[list[StepTable], Meta(description="in order, each after the packages")] = []
 
 
+class TargetTable(Struct, forbid_unknown_fields=True):
+    """Another host where jobs can run, reached by ssh."""
+
+    kind: Literal["ssh"] | UnsetType = UNSET
+    host: (
+        Annotated[Name, Meta(description="what `ssh` is given: gpubox or me@gpubox")] | UnsetType
+    ) = UNSET
+    engine: (
+        Annotated[
+            Literal["docker", "process"], Meta(description="default: docker if it answers there")
+        ]
+        | UnsetType
+    ) = UNSET
+    root: Annotated[Name, Meta(description="the folder of projects over there")] | UnsetType = UNSET
+    sync: Literal["live", "none"] | UnsetType = UNSET
+
+
 class ProjectTable(Struct, forbid_unknown_fields=True):
     """`[tool.perdure]` in pyproject.toml."""
 
@@ -70,6 +87,9 @@ class ProjectTable(Struct, forbid_unknown_fields=True):
     package: Annotated[str, Meta(description="the package that src/ holds")]
     tasks: dict[str, str | Annotated[list[str], Meta(min_length=1)] | TaskTable] = {}
     environment: EnvironmentTable | UnsetType = UNSET
+    targets: Annotated[
+        dict[str, TargetTable], Meta(description="hosts that the whole team reaches by these names")
+    ] = {}
 
 
 class IndexTable(Struct, forbid_unknown_fields=True):
@@ -95,3 +115,4 @@ class SettingsTable(Struct, forbid_unknown_fields=True):
     default_variant: Name | UnsetType = UNSET
     editor: Name | UnsetType = UNSET
     docker: DockerTable | UnsetType = UNSET
+    targets: Annotated[dict[str, TargetTable], Meta(description="other hosts by name")] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import cast
 
@@ -23,6 +23,8 @@ TARGETS: Mapping[str, str] = MappingProxyType(
         DOCKER: "perdure.targets.container:open_container",
     }
 )
+# kind of `[targets.NAME]` -> "module:function that makes the target of a project by its name"
+KINDS: Mapping[str, str] = MappingProxyType({"ssh": "perdure.targets.remote:open_remote"})
 
 
 def open_target(
@@ -34,15 +36,59 @@ def open_target(
 ) -> Target:
     """Return the target of that name for a project; it asks nobody yet.
 
-    Without `settings` a target that needs the user's reads them when it comes to that.
+    Without `settings` the user's are read where they are needed.
 
     Raises:
         UsageError: there is none.
     """
-    if name not in targets:
-        near = difflib.get_close_matches(name, targets, 1)
-        hint = f"did you mean `{near[0]}`?" if near else f"targets: {', '.join(sorted(targets))}"
-        raise UsageError(f"no target `{name}`", hint=hint)
-    module, _, function = targets[name].partition(":")
-    make = getattr(importlib.import_module(module), function)
-    return cast(Callable[[Project, Settings | None], Target], make)(project, settings)
+    if name in targets:
+        own = cast(Callable[[Project, Settings | None], Target], _made_by(targets[name]))
+        return own(project, settings)
+    settings = _settings_of(project) if settings is None else settings
+    if name not in settings.targets:
+        raise _unknown(name, {*targets, *settings.targets})
+    kind = KINDS[settings.targets[name].kind]
+    return cast(Callable[[Project, Settings, str], Target], _made_by(kind))(project, settings, name)
+
+
+def target_names(settings: Settings) -> tuple[str, ...]:
+    """Return what `--on` can be given: perdure's own targets first, then the named ones."""
+    return (*TARGETS, *sorted(settings.targets))
+
+
+def _made_by(dotted: str) -> object:
+    module, _, function = dotted.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _settings_of(project: Project) -> Settings:
+    from perdure.project.settings import load_settings
+
+    return load_settings(project.root)
+
+
+def _unknown(name: str, known: Collection[str]) -> UsageError:
+    """Return the error of a name that is no target. Reads the user's ssh configuration."""
+    from perdure.hosts.ssh_failure import configured_hosts
+
+    hosts = configured_hosts()
+    near = difflib.get_close_matches(name, known, 1)
+    near_host = difflib.get_close_matches(name, hosts, 1)
+    if name in hosts:
+        hint = f"ssh knows it; {_how_to_add(name)}"
+    elif near and (not near_host or _likeness(name, near[0]) >= _likeness(name, near_host[0])):
+        hint = f"did you mean `{near[0]}`?"
+    elif near_host:
+        hint = f"did you mean `{near_host[0]}`, which ssh knows? {_how_to_add(near_host[0])}"
+    else:
+        hint = f"targets: {', '.join(sorted(known))}"
+    return UsageError(f"no target `{name}`", hint=hint)
+
+
+def _how_to_add(host: str) -> str:
+    line = f'`[targets.{host}]` with `host = "{host}"`'
+    return f"add {line} to ~/.config/perdure/config.toml"
+
+
+def _likeness(word: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, word, other).ratio()

@@ -1,0 +1,119 @@
+"""`[targets.NAME]`: other hosts as a project and its users name them, the stronger tables last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from perdure.model.settings import TargetSettings
+from perdure.project import tables
+from perdure.project.find import perdure_table
+from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse
+
+RESERVED = ("local", "docker")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# ssh reads a word that begins with `-` as an option, and a program may stand in one.
+_HOST = re.compile(r"(?!-)(?!.*[@/]-)[^\s\x00-\x1f\x7f'\"`$;&|<>(){}\\]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The targets of one file, and the key that they stand below."""
+
+    file: Path
+    at: str
+    targets: Mapping[str, tables.TargetTable]
+
+
+def target_problems(targets: Mapping[str, tables.TargetTable], at: str) -> list[Problem]:
+    """Return what is wrong with the tables, each for itself. Pure."""
+    return [
+        Problem(dotted(dotted(at, name), key) if key else dotted(at, name), text)
+        for name, table in targets.items()
+        for key, text in _problems_of(name, table)
+    ]
+
+
+def team_layer(file: Path) -> Layer:
+    """Return the targets that a project's file names for everybody; looks at nothing else in it.
+
+    Raises:
+        UsageError: naming every problem of theirs.
+    """
+    at = "tool.perdure.targets"
+    table = perdure_table(read_toml(file)) if file.is_file() else None
+    given = table.get("targets", {}) if isinstance(table, dict) else {}
+    if not isinstance(given, dict):
+        refuse(file, [Problem(at, f"expected a table, got `{type(given).__name__}`")])
+    problems = [
+        problem
+        for name, each in given.items()
+        for problem in problems_in(each, tables.TargetTable, dotted(at, name))
+    ]
+    refuse(file, problems)
+    decoded = msgspec.convert(given, dict[str, tables.TargetTable])
+    refuse(file, target_problems(decoded, at))
+    return Layer(file, at, decoded)
+
+
+def merge(layers: Sequence[Layer]) -> Mapping[str, TargetSettings]:
+    """Return the targets of all layers. Of two with one name, the later one wins key by key.
+
+    Raises:
+        UsageError: a target has no host in any layer.
+    """
+    whole: dict[str, tables.TargetTable] = {}
+    for layer in layers:
+        for name, table in layer.targets.items():
+            whole[name] = _over(whole.get(name, tables.TargetTable()), table)
+    lost = {name for name, table in whole.items() if isinstance(table.host, UnsetType)}
+    for layer in reversed(layers):
+        keys = [dotted(dotted(layer.at, name), "host") for name in layer.targets if name in lost]
+        refuse(layer.file, [Problem(key, "is missing: what `ssh` is to be given") for key in keys])
+    return MappingProxyType({name: _target(table) for name, table in whole.items()})
+
+
+def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
+    if name in RESERVED:
+        yield "", f"`{name}` is a target of perdure's own; choose another name"
+    elif not _NAME.fullmatch(name):
+        yield "", "a target's name has letters, digits, `.`, `_` and `-` only"
+    if not isinstance(table.host, UnsetType) and not _HOST.fullmatch(table.host):
+        yield "host", f"`{table.host}` is nothing to give to `ssh`: write `gpubox` or `me@gpubox`"
+    if not isinstance(table.root, UnsetType) and (problem := _root_problem(table.root)):
+        yield "root", problem
+
+
+def _root_problem(root: str) -> str | None:
+    if not root.startswith(("/", "~/")):
+        return f"`{root}` begins neither with `/` nor with `~/`"
+    if ".." in root.split("/"):
+        return f"`{root}` has `..` in it"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in root):
+        return "has a control character in it"
+    return None
+
+
+def _over(weaker: tables.TargetTable, stronger: tables.TargetTable) -> tables.TargetTable:
+    return msgspec.structs.replace(weaker, **_given(stronger))
+
+
+def _target(table: tables.TargetTable) -> TargetSettings:
+    given = _given(table)
+    if "root" in given:
+        # Without `.`, doubled and final slashes: one folder, one spelling.
+        given["root"] = str(PurePosixPath(given["root"]))
+    return TargetSettings(**given)
+
+
+def _given(table: tables.TargetTable) -> dict[str, str]:
+    """Return the keys that somebody wrote."""
+    every = ((name, getattr(table, name)) for name in table.__struct_fields__)
+    return {name: value for name, value in every if value is not UNSET}
