@@ -11,10 +11,13 @@ from hypothesis import settings
 from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their names
     _modern_running,
     _old_running,
+    _podman_there,
     as_user,
     engine,
     modern_engine,
     old_engine,
+    podman_engine,
+    rootless_podman,
 )
 from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by their names
     _hosts_running,
@@ -32,6 +35,7 @@ settings.load_profile("checks")
 ENGINES = frozenset(
     {
         *("engine", "old_engine", "modern_engine", "_old_running", "_modern_running"),
+        *("podman_engine", "rootless_podman", "_podman_there"),
         "_hosts_running",
     }
 )

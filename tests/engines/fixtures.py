@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.engines import NEW, OLD, RealEngine, start, stop
+from tests.engines.podman import start_podman, start_rootless, stop_rootless
 from tests.engines.user import OrdinaryUser, make_user
 
 
@@ -59,6 +61,39 @@ def engine(request: pytest.FixtureRequest) -> RealEngine:
     found = request.getfixturevalue(f"{request.param}_engine")
     assert isinstance(found, RealEngine)
     return found
+
+
+@pytest.fixture(scope="session")
+def _podman_there() -> RealEngine:
+    try:
+        return start_podman()
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def podman_engine(
+    _podman_there: RealEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> RealEngine:
+    """Return root's podman, to which the first `docker` on PATH leads, as podman-docker's does."""
+    folder = tmp_path_factory.mktemp("podman-docker")
+    (folder / "docker").symlink_to(_podman_there.client)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return _chosen(_podman_there, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def rootless_podman() -> Iterator[RealEngine]:
+    """Return the podman of the tests' ordinary user; a test is skipped where there can be none."""
+    try:
+        found = start_rootless()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    yield found
+    stop_rootless(found)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from perdure.errors import (
 )
 from perdure.hosts import engine_socket
 from perdure.hosts.engine import Engine, find_engine
-from perdure.hosts.engine_client import can_build, endpoint_of
+from perdure.hosts.engine_client import can_build, endpoint_of, is_podman
 from perdure.hosts.engine_facts import engine_version, image_facts, podman_version
 from perdure.model.settings import Docker, Settings
 from tests.engines.engines import RealEngine
@@ -239,6 +239,34 @@ def test_podman_is_podman_and_needs_no_socket(tmp_path: Path) -> None:
         assert (facts.id, facts.size) == ("f00", 3)
     remote = find_engine(chosen, {**environ, "CONTAINER_HOST": "ssh://somewhere"})
     assert (remote.endpoint, remote.is_local()) == ("ssh://somewhere", False)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ('[ -e /etc/containers/nodocker ] || echo "Emulate" >&2\nexec /usr/bin/podman "$@"', True),
+        ('exec podman "$@"', True),
+        ("exec /usr/bin/docker --host=unix:///podman.sock", False),
+        ("# podman is elsewhere\nexec /usr/bin/docker", False),
+    ],
+)
+def test_a_docker_that_is_a_script_around_podman(
+    tmp_path: Path, script: str, expected: bool
+) -> None:
+    assert is_podman(str(program(tmp_path / "bin", "docker", script))) is expected
+
+
+def test_a_docker_that_is_a_link_to_podman(podman_engine: RealEngine) -> None:
+    found = find_engine(NOTHING)
+    assert (Path(found.program).name, found.kind) == ("docker", "podman")
+    assert found.is_local()
+    assert found.version().server[0] in "3456789"
+    image = found.inspect_image(BASE)
+    assert image is not None
+    assert [layer[:7] for layer in image.layers] == ["sha256:"]
+    assert found.inspect_image("nothing:here") is None
+    assert found.inspect_container("perdure-no-such-container") is None
+    assert not is_podman("/nonexistent/docker")
 
 
 def test_an_engine_that_hangs_is_given_up(

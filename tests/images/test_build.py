@@ -184,15 +184,15 @@ def test_the_verb_explains_builds_and_tells(
     assert as_user.of_others(folder) == []
 
 
-def source_archive(folder: Path) -> Path:
-    """Return a source distribution of `tiny`, which has no wheel."""
+def source_archive(folder: Path, value: str = "7") -> Path:
+    """Return a source distribution of `tiny`, which has no wheel, and one value."""
     source = folder / "tiny-1.0"
     source.mkdir(parents=True)
     (source / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["flit_core>=3"]\nbuild-backend = "flit_core.buildapi"\n'
         '[project]\nname = "tiny"\nversion = "1.0"\ndescription = "t"\n'
     )
-    (source / "tiny.py").write_text("N = 7\n")
+    (source / "tiny.py").write_text(f"N = {value}\n")
     (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
     archive = folder / "tiny-1.0.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ UNIX = "unix://"
 _ASK_S = 15.0
 # From this major version on, Docker's client builds through its plug-in buildx only.
 _NEEDS_BUILDX = 23
+_SCRIPT_BYTES = 4096
+_LEADS = re.compile(rb"^\s*exec\s+(?:\S*/)?podman\s", re.MULTILINE)
 
 
 def find_program(chosen: str | None, environ: Mapping[str, str], *, building: bool) -> str:
@@ -65,8 +68,17 @@ def can_build(program: str, environ: Mapping[str, str]) -> bool:
 
 
 def is_podman(program: str) -> bool:
-    """Return whether a client is podman's, by its name."""
-    return Path(program).name.startswith(PODMAN)
+    """Return whether a client is podman's, by its name, or is a `docker` that leads to it.
+
+    Debian's podman-docker, for one, has a script of that name. Reads the beginning of a script.
+    """
+    if Path(program).name.startswith(PODMAN) or Path(program).resolve().name == PODMAN:
+        return True
+    try:
+        with Path(program).open("rb") as file:
+            return file.read(2) == b"#!" and _LEADS.search(file.read(_SCRIPT_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def endpoint_of(program: str, environ: Mapping[str, str]) -> str:

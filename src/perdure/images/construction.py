@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import BuildFailed, PerdureError, TimeoutExpired
 from perdure.hosts.engine import Engine, ImageFacts
+from perdure.hosts.engine_client import PODMAN
+from perdure.images import buildah
 from perdure.images.context import DOCKERFILE, stage_context
 from perdure.images.dockerfile import plan
 from perdure.images.failure import base_differs, base_missing, failure
@@ -25,6 +27,10 @@ from perdure.model.settings import Index
 BUILD_S = 7200.0
 PULL_S = 3600.0
 _UNTAG_S = 60.0
+_VARIABLES = {
+    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # these have the time of day in them
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+}
 
 
 def construct(
@@ -54,10 +60,19 @@ def construct(
     stage_context(recipe, wanted.stage, folder, wanted.code, report=report)
     _name_base(folder / DOCKERFILE, recipe.base, base)
     secrets = machine_secrets(recipe.base.release, indexes)
-    steps = Steps(plan(recipe, wanted.stage, pegged=wanted.pegged), report)
-    words = wanted.words(folder, [*secrets.words(), *_more(secrets, fresh=fresh)])
+    sections = plan(recipe, wanted.stage, pegged=wanted.pegged)
+    told: Callable[[str], None]
+    told = steps = Steps(sections, report)
+    more = [*secrets.words(), *_more(secrets, fresh=fresh)]
+    variables = {**_VARIABLES, **secrets.environ()}
+    if engine.kind == PODMAN:
+        buildah.name_contents(folder / DOCKERFILE)
+        more += buildah.WORDS
+        variables |= buildah.own_folder(engine.environ)
+        told = buildah.as_buildkit(sections, steps)
+    able = replace(engine, environ={**engine.environ, **variables})
     try:
-        _perform(engine, recipe, words, secrets, steps)
+        _perform(able, recipe, wanted.words(folder, more), steps, told)
     except PerdureError:
         _take_tag_away(engine, wanted.tag)
         raise
@@ -65,16 +80,14 @@ def construct(
 
 
 def _perform(
-    engine: Engine, recipe: Recipe, words: Sequence[str], secrets: Secrets, steps: Steps
+    engine: Engine,
+    recipe: Recipe,
+    words: Sequence[str],
+    steps: Steps,
+    told: Callable[[str], None],
 ) -> None:
-    variables = {
-        "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # these have the time of day in them
-        "SOURCE_DATE_EPOCH": str(EPOCH),
-        **secrets.environ(),
-    }
-    able = replace(engine, environ={**engine.environ, **variables})
     try:
-        done = able.run(words, timeout_s=BUILD_S, on_line=steps)
+        done = engine.run(words, timeout_s=BUILD_S, on_line=told)
     except TimeoutExpired as error:
         raise TimeoutExpired(
             f"the image was not built within {BUILD_S / 3600:g} hours; last: {steps.doing}",

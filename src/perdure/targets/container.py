@@ -27,6 +27,7 @@ from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import invocation, presence, supervision
 from perdure.targets.invocation import Setting, container_name
+from perdure.targets.place import Place, here
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.refusal import refusal
 from perdure.targets.view import mounts_of
@@ -78,6 +79,11 @@ class Container:
     def in_image(self) -> bool:
         """Return that its jobs run in an image."""
         return True
+
+    @property
+    def place(self) -> Place:
+        """Return the project's folder itself: it is mounted."""
+        return here(self.project.root)
 
     def probe(self) -> Capabilities:
         """Return which engine answers, or why none does."""
@@ -353,5 +359,7 @@ def hand_over(folder: Path, owner: ImageUser | None) -> None:
 
 
 def _remove(engine: Engine, name: str) -> None:
+    # Podman would ask what runs in it to end, and wait for that.
+    at_once = ["--time=0"] if engine.kind == PODMAN else []
     with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
-        engine.run(["rm", "--force", name], timeout_s=_CALL_S)
+        engine.run(["rm", "--force", *at_once, name], timeout_s=_CALL_S)
