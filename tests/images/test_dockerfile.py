@@ -87,13 +87,13 @@ def test_one_step_knows_the_user_and_only_light_packages_come_after_it() -> None
     same = [a for a, b in zip(runs(one), runs(other), strict=True) if a == b]
     assert len(same) == len(runs(one)) - 1
     assert "4242" not in "".join(same)
-    *_, mid, user, light = runs(render(RECIPE, Stage.RUNTIME))
+    text = render(RECIPE, Stage.RUNTIME)
+    *_, mid, user, light = runs(text)
     assert [name in step for name, step in (("mid.txt", mid), ("useradd", user))] == [True, True]
     assert "light.txt" in light
+    assert text.index("WORKDIR") < text.index("light.txt")
     # One more dependency changes what the project says that it needs: one step, the last.
-    assert [each for each in runs(render(RECIPE, Stage.RUNTIME)) if "/installed/" in each] == [
-        light
-    ]
+    assert [each for each in runs(text) if "/installed/" in each] == [light]
 
 
 def test_a_step_that_is_declared_is_handed_over_as_it_is() -> None:

@@ -38,7 +38,7 @@ def test_each_step_is_told_in_words_but_those_that_are_done_already() -> None:
         "#6 DONE 1.0s",
         "#7 [runtime 2/4] RUN --mount",
         "#7 CACHED",
-        "#8 [linux/amd64 runtime 3/4] RUN --mount",
+        "#8 [linux/amd64 runtime 4/4] RUN --mount",
         "#8 0.1 Resolved 1 package",
         "#9 exporting to image",
         "#9 exporting layers 0.1s done",
@@ -60,12 +60,12 @@ START = "#5 [base 2/3] RUN --mount=type=tmpfs,target=/run set -eu"
 
 def test_a_step_that_fails_is_quoted_with_what_it_was_for() -> None:
     error = failed(
-        "#7 [runtime 3/4] RUN --mount",
+        "#7 [runtime 4/4] RUN --mount",
         "#7 0.200 https://me:secret@127.0.0.1:9/simple has no such thing",
         *(f"#7 1.{number:03} line {number}" for number in range(40)),
         "#7 ERROR: executor failed running [/bin/sh -c set -eu]: exit code: 1",
         "------",
-        " > [runtime 3/4] RUN --mount:",
+        " > [runtime 4/4] RUN --mount:",
     )
     assert isinstance(error, BuildFailed)
     assert error.exit_code == 4

@@ -85,7 +85,7 @@ def _runtime(recipe: Recipe) -> Iterable[Instruction]:
     yield from layers.packages(recipe, Tier.MID)
     # Who the user is changes less often than the packages of the light layer, so that a new one of
     # these costs one step.
-    yield layers.user(recipe)
+    yield from layers.user(recipe)
     yield from layers.packages(recipe, Tier.LIGHT)
     yield from layers.steps(recipe, "runtime")
     yield from layers.enter(recipe, Stage.RUNTIME)

@@ -164,8 +164,8 @@ def steps(recipe: Recipe, stage: str) -> Iterator[Instruction]:
             )
 
 
-def user(recipe: Recipe) -> Instruction:
-    """Return the small layer of the user, their folders, and the supervisor of their jobs."""
+def user(recipe: Recipe) -> Iterator[Instruction]:
+    """Yield the small layers of the user, their folders, and the supervisor of their jobs."""
     user_id, group_id = recipe.user.user_id, recipe.user.group_id
     commands = [
         f"groupadd --non-unique --gid {group_id} perdure",
@@ -184,16 +184,16 @@ def user(recipe: Recipe) -> Instruction:
         f"{_PYTHON} -I -S -m compileall -q --invalidation-mode unchecked-hash {SUPERVISOR}",
     ]
     mounts = [SCRATCH, bind("supervisor", "supervisor"), "type=tmpfs,target=/var/log"]
-    return Instruction(
+    yield Instruction(
         run(mounts, [started(), *commands, settle_system()]), "adding the user and the supervisor"
     )
+    yield Instruction(f"WORKDIR {PROJECT}/code", "entering the project's folder")
 
 
 def enter(recipe: Recipe, stage: Stage) -> Iterator[Instruction]:
-    """Yield who, where and with what a container of this stage begins."""
+    """Yield what a container of this stage begins as and with; none of it makes a layer."""
     labels = {"perdure.stage": stage.value, "perdure.variant": recipe.variant or ""}
     yield Instruction("LABEL " + " ".join(f'{name}="{value}"' for name, value in labels.items()))
-    yield Instruction(f"WORKDIR {PROJECT}/code", "entering the project's folder")
     yield Instruction(f"USER {recipe.user.user_id}:{recipe.user.group_id}")
     yield Instruction("ENTRYPOINT []")
     yield Instruction('CMD ["/bin/bash"]')

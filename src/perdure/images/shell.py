@@ -81,6 +81,6 @@ def run_declared(mounts: Sequence[str], command: str) -> str:
     """Return a RUN of a line that a user wrote: as JSON, in which no letter means anything."""
     before = "; ".join(MACHINE_LINES)
     words = [f"--mount={mount}" for mount in mounts]
-    lines = [f"{started()}; {before}", command, settle_system()]
+    lines = [f"cd /; {started()}; {before}", command, settle_system()]
     words.append(json.dumps(["/bin/sh", "-euc", "\n".join(lines)]))
     return "RUN " + " \\\n    ".join(words)
