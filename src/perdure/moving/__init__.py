@@ -1,0 +1,1 @@
+"""What a project has besides its code, moved between this machine, other hosts and buckets."""
