@@ -15,7 +15,7 @@ from perdure.images.tag import tag_of
 from perdure.model.image import Stage
 from perdure.project.distribution import Distribution
 from tests.engines.engines import RealEngine
-from tests.images.recipes import RECIPE, built, recipe_for, removed
+from tests.images.recipes import RECIPE, built, inside, recipe_for, removed
 
 CATS = Distribution(
     "My.Cats",
@@ -96,17 +96,16 @@ LISTED = (
 def test_commands_and_metadata_in_both_stages(engine: RealEngine, tmp_path: Path) -> None:
     with removed(engine) as name:
         recipe = recipe_for(project=name, itself=CATS)
-        for stage, prefix in ((Stage.RUNTIME, "/opt/venv"), (Stage.DEV, "/opt/dev")):
-            wanted, _ = built(recipe, stage, tmp_path / "c")
-            words = ["run", "--rm", "--network=none", wanted.tag, "sh", "-c"]
-            lines = engine.docker(*words, LOOK).splitlines()
-            assert lines == [
+        runtime, _ = built(recipe, Stage.RUNTIME, tmp_path / "c")
+        dev, _ = built(recipe, Stage.DEV, tmp_path / "c")
+        for tag, prefix in ((runtime.tag, "/opt/venv"), (dev.tag, "/opt/dev")):
+            assert inside(engine, tag, "sh", "-c", LOOK).splitlines() == [
                 f"cats ['a  b'] {prefix}",
                 "1.2-post1 7",
                 "/project/code/src/cats/__init__.py",
             ]
-        told = engine.docker(*words, LISTED)
-        assert "My.Cats @ file:///project/code" in told or "My.Cats==1.2" in told
+        told = inside(engine, dev.tag, "sh", "-c", LISTED)
+        assert "My.Cats==1.2" in told
         assert "No broken requirements found" in told
-        gone = engine.docker(*words, "pip uninstall --yes my.cats; cats-train || echo gone")
+        gone = inside(engine, dev.tag, "pip", "uninstall", "--yes", "my.cats")
         assert "Successfully uninstalled" in gone

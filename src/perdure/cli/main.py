@@ -130,6 +130,22 @@ def carry_out(verb: Verb, words: list[str], verbose: bool) -> int:
         return int(import_module(verb.module).execute(arguments, console))
     finally:
         console.close()
+        if os.geteuid() == 0:
+            hand_over()
+
+
+def hand_over() -> None:
+    """Give what root made of perdure's own in somebody else's project to them."""
+    from pathlib import Path
+
+    from perdure.errors import PerdureError
+    from perdure.project import find, handover
+
+    try:
+        root = find.find_project(Path.cwd())
+    except (OSError, PerdureError):
+        return
+    handover.hand_over(root)
 
 
 def check_python(version: tuple[int, ...]) -> None:
