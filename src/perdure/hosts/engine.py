@@ -198,6 +198,9 @@ def find_engine(
     # One platform is locked; BuildKit is what is built for; colours are for terminals.
     given.pop("DOCKER_DEFAULT_PLATFORM", None)
     given |= {"DOCKER_BUILDKIT": "1", "DOCKER_CLI_HINTS": "false"}
+    if settings.docker.endpoint is not None:
+        given.pop("DOCKER_CONTEXT", None)
+        given |= {"DOCKER_HOST": settings.docker.endpoint}
     program = find_program(settings.docker.program, given, building=building)
     kind = PODMAN if is_podman(program) else DOCKER
     engine = Engine(program, given, kind, endpoint_of(program, given))

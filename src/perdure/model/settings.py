@@ -30,11 +30,15 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """How containers are run here: which client, and as whom. None: as it is found."""
+    """How containers are run: which client, as whom, on which engine. None: as it is found.
+
+    `endpoint` is such as `unix:///run/docker.sock`; it goes over what the environment names.
+    """
 
     program: str | None = None
     user_id: int | None = None
     group_id: int | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

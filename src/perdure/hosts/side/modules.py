@@ -30,6 +30,7 @@ MODULES = (
     "hosts/side/files",
     "hosts/side/frames",
     "hosts/side/program",
+    "hosts/side/sockets",
     "hosts/side/survey",
     "runtime/__init__",
     "runtime/generation",
