@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from perdure.environments.exclusive import alone
@@ -12,7 +13,7 @@ from perdure.hosts.engine import find_engine
 from perdure.hosts.engine_client import DOCKER
 from perdure.images.recipe import make_recipe
 from perdure.images.request import BuildRequest
-from perdure.images.tag import tag_of
+from perdure.images.tag import Listed, tag_of
 from perdure.images.user import choose_user
 from perdure.model.image import Image, ImageLock, Stage
 from perdure.model.project import Project
@@ -73,9 +74,11 @@ def planned_image(
     stage: Stage,
     *,
     variant: str | None = None,
-    code: Path | None = None,
+    code: Path | Listed | None = None,
 ) -> tuple[str, str, tuple[str, ...]]:
     """Return an image's tag, its Dockerfile, and the command that would build it. Starts nothing.
+
+    `code` may be a list of its files, where they are not brought together yet.
 
     Raises:
         EnvironmentFailed: nothing is locked yet, or the lock is older than the declarations.
@@ -88,7 +91,9 @@ def planned_image(
     if lock is None:
         raise EnvironmentFailed("there is no perdure.lock yet", hint="perdure lock")
     check_pinned(project, settings)
-    wanted = _wanted(project, settings, stage, variant, code, lock)
+    folder = code if isinstance(code, Path) else None
+    wanted = _wanted(project, settings, stage, variant, folder, lock)
+    wanted = replace(wanted, tag=tag_of(wanted.recipe, stage, code))
     secrets = machine_secrets(wanted.recipe.base.release, settings.indexes)
     words = wanted.words(project.state / CONTEXT, secrets.words())
     text = render(wanted.recipe, stage, pegged=code is not None)

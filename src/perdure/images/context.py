@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import perdure
@@ -118,6 +118,12 @@ def code_files(code: Path) -> Iterator[tuple[str, str]]:
             else:
                 kind = "x" if path.stat().st_mode & 0o100 else "-"
                 yield inside, f"{kind}:{file_digest(path)}"
+
+
+def listed_files(files: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return what `code_files` would say of a snapshot of these files, with kind and contents."""
+    links = ((name, f"l:{place}") for name, place in _LINKED.items())
+    return (*files, *links)
 
 
 def _requirements(recipe: Recipe, stage: Stage) -> Iterator[tuple[str, tuple[Requirement, ...]]]:

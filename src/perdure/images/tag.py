@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from perdure.images.context import code_files, supervisor_files, texts
@@ -12,13 +13,17 @@ from perdure.images.dockerfile import GENERATOR
 from perdure.images.recipe import Recipe
 from perdure.model.image import Stage
 
+#: The files of the code, each with what `code_files` says of it.
+Listed = Sequence[tuple[str, str]]
+
 DIGITS = 16
 _OWNER = "perdure"
 
 
-def tag_of(recipe: Recipe, stage: Stage, code: Path | None = None) -> str:
+def tag_of(recipe: Recipe, stage: Stage, code: Path | Listed | None = None) -> str:
     """Return the tag, such as `perdure/cats:runtime-cpu-0123456789abcdef`.
 
+    `code` is the folder that goes into the image, or what `code_files` would say of it.
     Of files it takes contents, never times; of the machine, nothing: no mirror, proxy or
     certificate. Reads the supervisor's sources, and the code where the image is pegged.
     """
@@ -27,7 +32,7 @@ def tag_of(recipe: Recipe, stage: Stage, code: Path | None = None) -> str:
     return f"{repository(recipe.project)}:{'-'.join(words)}"
 
 
-def contents_digest(recipe: Recipe, stage: Stage, code: Path | None = None) -> str:
+def contents_digest(recipe: Recipe, stage: Stage, code: Path | Listed | None = None) -> str:
     """Return the digest, 64 hexadecimal digits, of all that the image is built from."""
     supervisor = {
         name: hashlib.sha256(content).hexdigest() for name, content in supervisor_files().items()
@@ -41,7 +46,7 @@ def contents_digest(recipe: Recipe, stage: Stage, code: Path | None = None) -> s
         "texts": dict(texts(recipe, stage, pegged=code is not None)),
         "conda": [[each.url, each.sha256] for each in recipe.conda],
         "supervisor": supervisor,
-        "code": None if code is None else list(code_files(code)),
+        "code": sorted(code_files(code)) if isinstance(code, Path) else code and sorted(code),
     }
     text = json.dumps(depends, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import EnvironmentFailed
+from perdure.jobs.snapshot import Tree
 from perdure.jobs.workspace import Workspace
 from perdure.model.image import Image, Stage
 from perdure.model.job import EnvironmentUsed, ImageUsed, JobRecord
@@ -30,10 +31,12 @@ def image_for(
     return EnvironmentUsed(lock_digest(project), image.variant, "", None, _used(image))
 
 
-def planned_image(workspace: Workspace, variant: str | None, *, pegged: bool) -> EnvironmentUsed:
+def planned_image(
+    workspace: Workspace, variant: str | None, tree: Tree | None = None
+) -> EnvironmentUsed:
     """Return the image that `image_for` would give, by its tag; builds nothing.
 
-    A pegged one is not known before its code is: a word stands for it.
+    `tree` is the code that is to be in it, None where it is not.
 
     Raises:
         EnvironmentFailed: nothing is locked yet.
@@ -41,14 +44,16 @@ def planned_image(workspace: Workspace, variant: str | None, *, pegged: bool) ->
     from perdure.environments.lock import lock_digest
     from perdure.environments.sync import choose_variant
     from perdure.images.build import planned_image as plan_image
+    from perdure.images.context import listed_files
     from perdure.images.user import choose_user
 
     project, settings = workspace.project, workspace.settings
-    tag = "IMAGE-WITH-THE-CODE"
-    if not pegged:
-        tag = plan_image(project, settings, Stage.RUNTIME, variant=variant)[0]
+    entries = {} if tree is None else tree.entries
+    listed = listed_files((path, f"{each.kind}:{each.content}") for path, each in entries.items())
+    code = None if tree is None else listed
+    tag = plan_image(project, settings, Stage.RUNTIME, variant=variant, code=code)[0]
     user = choose_user(project, settings)
-    image = ImageUsed(tag, "", user.user_id, user.group_id, pegged)
+    image = ImageUsed(tag, "", user.user_id, user.group_id, pegged=code is not None)
     chosen = choose_variant(project, settings, variant)
     return EnvironmentUsed(lock_digest(project), chosen, "", None, image)
 

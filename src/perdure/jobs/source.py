@@ -59,7 +59,7 @@ def planned(workspace: Workspace, request: JobRequest, *, in_image: bool) -> Sou
     tree = None if request.live else snapshot.read_tree(workspace.project, silent, store=False)
     digest = "" if tree is None else tree.digest
     if in_image:
-        used = images.planned_image(workspace, request.variant, pegged=request.pegged)
+        used = images.planned_image(workspace, request.variant, tree if request.pegged else None)
     else:
         used = environments.planned_environment(workspace, request.variant)
     return Source(Code(None, True, None if tree is None else digest, 0, digest), used)
