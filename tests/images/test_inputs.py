@@ -325,7 +325,7 @@ VERB = """\
 import sys
 from perdure.cli.main import main
 code = main(["build", "--json"])
-heavy = {"dataclasses", "msgspec", "subprocess", "tomllib"} & set(sys.modules)
+heavy = {"dataclasses", "msgspec", "perdure.images.recipe", "subprocess"} & set(sys.modules)
 print(*sorted(heavy), file=sys.stderr)
 raise SystemExit(code)
 """
