@@ -74,11 +74,9 @@ def make_recipe(
         UsageError: a command of the project cannot be made.
     """
     from perdure.environments.requirements import export
-    from perdure.environments.resolve import read_manifest
 
     base = _base(lock)
     runtime = export(project, settings, variant)
-    known = {each.name for each in runtime}
     development = export(project, settings, variant, groups=(DEV_GROUP,))
     return Recipe(
         project=project.name,
@@ -91,13 +89,27 @@ def make_recipe(
         python_source=lock.python_source,
         tiers=tiers_of(runtime, lock.tiers),
         uv=uv_version(),
-        development=tuple(_hashed(each) for each in development if each.name not in known),
+        development=_beyond(development, runtime),
         apt=lock.apt,
         conda=lock.conda,
         steps=project.environment.steps,
         origins=_origins(project),
-        itself=distribution_of(read_manifest(project).document, project.root),
+        itself=_itself(project),
     )
+
+
+def _itself(project: Project) -> Distribution:
+    from perdure.environments.resolve import read_manifest
+
+    return distribution_of(read_manifest(project).document, project.root)
+
+
+def _beyond(
+    development: Iterable[Requirement], runtime: Iterable[Requirement]
+) -> tuple[Requirement, ...]:
+    """Return the packages that only development has."""
+    known = {each.name for each in runtime}
+    return tuple(_hashed(each) for each in development if each.name not in known)
 
 
 def _base(lock: ImageLock) -> Base:
