@@ -60,6 +60,13 @@ def test_it_runs_as_the_user_with_a_home_in_the_project(tmp_path: Path) -> None:
     assert after(words, "--pull") == ["never"]
 
 
+def test_shared_memory_is_as_a_jobs(tmp_path: Path) -> None:
+    from perdure.targets.container import open_container
+
+    project = project_in(tmp_path)
+    assert after(words_of(tmp_path), "--shm-size") == [str(open_container(project).shm_bytes)]
+
+
 def test_no_word_holds_a_value_that_is_passed_on(tmp_path: Path) -> None:
     wishes = Wishes(variables=("TOKEN",))
     words = words_of(tmp_path, wishes, pass_on(wishes, {"TOKEN": "hunter2"}))

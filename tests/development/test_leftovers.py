@@ -40,6 +40,12 @@ def test_what_was_added_is_named_and_nothing_else() -> None:
     assert "apt: cowsay, libgl1; conda: zlib-ng 1.3.1" in found.told()
 
 
+def test_the_project_itself_is_nobodys_by_hand() -> None:
+    line = f"A {SITE}/my_cats-4.2.dist-info\n"
+    assert leftovers_in(line).python == ("my-cats 4.2",)
+    assert not leftovers_in(line, "My.Cats")
+
+
 @pytest.mark.parametrize("text", ["", "C /opt\nA /opt/x\n", "\x00\n\nA\n"])
 def test_nothing_by_hand(text: str) -> None:
     assert not leftovers_in(text)

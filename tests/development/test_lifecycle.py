@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from perdure.development import image as images
 from perdure.development.change import Wanted, change_between
-from perdure.development.container import exec_words
-from perdure.development.lifecycle import Entry, enter, make, remove, start, stop, wanted_now
+from perdure.development.lifecycle import make, remove, start, stop, wanted_now
 from perdure.development.standing import (
-    Session,
     State,
     installed_by_hand,
     look,
@@ -24,39 +20,13 @@ from perdure.development.standing import (
 )
 from perdure.development.wishes import NONE, Wishes
 from perdure.errors import ConflictError, EnvironmentFailed
-from perdure.jobs.workspace import Workspace
-from perdure.model.image import Image, ImageUser, Stage
+from perdure.model.image import Image
 from perdure.model.report import silent
-from perdure.model.settings import Settings
-from tests.development.values import project_in
+from tests.cli.command import is_one_error, perdure
+from tests.development.yard import CONTENTS, Yard, make_yard
 from tests.engines.engines import RealEngine
 from tests.engines.small import USER_ID, small_image
 from tests.jobs.projects import until
-
-CONTENTS = {"pip six": "1.17.0"}
-
-
-@dataclass(frozen=True)
-class Yard:
-    """A project with a container of a small image in one engine."""
-
-    session: Session
-    engine: RealEngine
-
-    def up(self, wishes: Wishes = NONE) -> None:
-        """Make the container."""
-        make(self.session, wishes, look(self.session), report=silent)
-
-    def said(self, *command: str, root: bool = False) -> str:
-        """Return what a command in the container printed."""
-        words = exec_words(
-            self.session.container, command, folder="/project/code", root=root, terminal=False
-        )
-        return self.engine.docker(*words)
-
-    def run(self, *command: str) -> int:
-        """Return the exit code of a command in the container, entered as `perdure shell` does."""
-        return enter(self.session, Entry(command, self.session.project.root))
 
 
 @pytest.fixture
@@ -71,32 +41,6 @@ def old_yard(
 ) -> Iterator[Yard]:
     """Return a project with the oldest engine: for what no engine does in a way of its own."""
     yield from make_yard(old_engine, tmp_path, monkeypatch)
-
-
-def make_yard(
-    engine: RealEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Yard]:
-    """Yield a project whose folder has a name that nothing should trip over."""
-    small = small_image(engine)
-    user = ImageUser(small.user_id, small.group_id)
-    built = Image(small.reference, small.id, Stage.DEV, None, user)
-
-    def build(*_: object, report: object) -> tuple[Image, Mapping[str, str]]:
-        return built, CONTENTS
-
-    def plan(*_: object, report: object) -> tuple[str, Mapping[str, str]]:
-        return built.tag, CONTENTS
-
-    # The image that perdure builds is another part's; it takes a minute.
-    monkeypatch.setattr(images, "build_image", build)
-    monkeypatch.setattr(images, "plan_image", plan)
-    project = project_in(tmp_path / "a, \"b\" 'c' $HOME $(x)")
-    tmp_path.chmod(0o755)
-    if os.getuid() == 0:
-        subprocess.run(["chown", "-R", f"{USER_ID}:{USER_ID}", str(project.root)], check=True)
-    session = open_session(Workspace(project, Settings()))
-    yield Yard(session, engine)
-    engine.docker("rm", "--force", "--volumes", session.container, check=False)
 
 
 def test_up_shell_stop_and_down(yard: Yard) -> None:
@@ -274,3 +218,19 @@ def test_an_engine_elsewhere_sees_no_folders_of_this_machine(
     monkeypatch.setattr(standing, "find_engine", lambda settings: far)
     with pytest.raises(EnvironmentFailed, match="does not see this machine's folders"):
         open_session(old_yard.session.workspace)
+
+
+@pytest.mark.parametrize("verb", ["up", "shell", "stop", "down", "logs"])
+def test_without_an_engine_no_hint_leads_to_jobs(tmp_path: Path, verb: str) -> None:
+    root = tmp_path / "x"
+    root.mkdir()
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "x"\n[tool.perdure]\nformat = 1\npackage = "x"\n'
+    )
+    nothing = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "DOCKER_CONTEXT": ""}
+    ended = perdure(verb, cwd=root, env=nothing)
+    assert is_one_error(ended, 4, "no container engine answers", "systemctl start docker")
+    assert "--on local" not in ended.err
+    empty = perdure(verb, cwd=root, env={"PATH": str(tmp_path)})
+    assert is_one_error(empty, 4, "no container engine", "install Docker or Podman")
+    assert "--on local" not in empty.err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from perdure.development.wishes import AGENT, GIT_CONFIG, NONE, Wishes, pass_on
 from perdure.errors import UsageError
 from perdure.images.mounts import Mount
 
-ALL = Wishes("cuda", "2", ssh_agent=True, git=True, variables=("TOKEN", "MODE=a b"))
+ALL = Wishes("cuda", "2", ssh_agent=True, git=True, variables=("TOKEN", "MODE=a b"), mirrors=True)
 
 
 def test_wishes_survive_their_label() -> None:
@@ -22,6 +24,13 @@ def test_wishes_survive_their_label() -> None:
 @pytest.mark.parametrize("text", ["", "x", "[]", "{}", "null", '{"variables": 3}'])
 def test_a_label_that_is_not_ours_says_nothing(text: str) -> None:
     assert Wishes.from_label(text) == NONE
+
+
+def test_a_container_made_before_there_were_mirrors_has_none() -> None:
+    label = json.loads(ALL.to_label())
+    del label["mirrors"]
+    assert Wishes.from_label(json.dumps(label)) == replace(ALL, mirrors=False)
+    assert "--mirrors" in ALL.options()
 
 
 def test_nothing_is_passed_on_unasked(tmp_path: Path) -> None:

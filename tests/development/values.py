@@ -23,6 +23,7 @@ def project_in(root: Path) -> Project:
     """Return a project in a folder, which is made."""
     for name in ("data", "results"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "pyproject.toml").write_text('[project]\nname = "cats"\nversion = "0"\n')
     return Project(root, "cats", "cats", {})
 
 

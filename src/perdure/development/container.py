@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure.development.wishes import Passed, Wishes
 from perdure.hosts.engine_client import DOCKER, PODMAN
-from perdure.images.mounts import CODE, PROJECT, SHARED_MEMORY, Mount, mount_words
+from perdure.images.mounts import CODE, PROJECT, Mount, mount_words
 from perdure.model.image import ImageUser
 from perdure.model.project import Project
+from perdure.targets.container import half_of_memory
 from perdure.targets.invocation import container_name
 
 HOME = "/home/perdure"
@@ -61,6 +62,8 @@ PROMPT_COMMAND='history -a'
 PS1="(${PERDURE_PROJECT_NAME:-dev}) \\\\w\\\\$ "
 HISTSIZE=10000 HISTFILESIZE=100000
 alias ll='ls -lA'
+# What `perdure up --mirrors` hands over, for shells that perdure did not start.
+[ -r /run/perdure/machine/environment ] && . /run/perdure/machine/environment
 """
 
 
@@ -68,13 +71,15 @@ alias ll='ls -lA'
 class Host:
     """What of this machine a container depends on: its project, its engine, the user's groups.
 
-    `rootless` is podman's: the ids of the container are then mapped to the user's own.
+    `rootless` is podman's: the ids of the container are then mapped to the user's own. `shm_bytes`
+    is the most that /dev/shm may hold.
     """
 
     project: Project
     kind: str = DOCKER
     groups: tuple[int, ...] = ()
     rootless: bool = False
+    shm_bytes: int = field(default_factory=half_of_memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def run_words(
         *("run", "--detach", "--init", "--pull", "never"),
         *("--name", container_name(project.root, ROLE)),
         *_labels(labels),
-        *("--hostname", hostname(project), "--workdir", CODE, "--shm-size", SHARED_MEMORY),
+        *("--hostname", hostname(project), "--workdir", CODE, "--shm-size", str(host.shm_bytes)),
         *("--stop-timeout", str(int(GRACE_S))),
         *mount_words(all_mounts),
         *_environment(project, made),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from perdure.environments.manifest import normalised
+
 _PYTHON = re.compile(
     r"A /opt/(?:dev|venv|conda-env)/lib/python3\.\d+/site-packages/"
     r"([A-Za-z0-9][\w.]*)-([^-/]+)(?:-py[\d.]+)?\.(?:dist|egg)-info"
@@ -37,13 +39,18 @@ class Leftovers:
         return "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds if names)
 
 
-def leftovers_in(changes: str) -> Leftovers:
-    """Return the packages that lines such as `A /var/lib/dpkg/info/cowsay.list` tell of."""
+def leftovers_in(changes: str, itself: str = "") -> Leftovers:
+    """Return the packages that lines such as `A /var/lib/dpkg/info/cowsay.list` tell of.
+
+    `itself` is the name of the project, whose own installation is nobody's by hand.
+    """
     python: set[str] = set()
     debian: set[str] = set()
     conda: set[str] = set()
     for line in changes.splitlines():
         if found := _PYTHON.fullmatch(line):
+            if normalised(found[1]) == normalised(itself):
+                continue
             python.add(f"{found[1].replace('_', '-')} {found[2]}")
         elif found := _DEBIAN.fullmatch(line):
             debian.add(found[1])

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perdure.development import contents
+from perdure.development import contents, mirrors
 from perdure.development.change import Wanted
 from perdure.development.container import (
     BASHRC,
@@ -20,11 +20,13 @@ from perdure.development.container import (
     home_folder,
     run_words,
 )
+from perdure.development.installation import install_itself
 from perdure.development.standing import ASK_S, Session, Standing, State, look
-from perdure.development.wishes import Wishes, pass_on
+from perdure.development.wishes import Passed, Wishes, pass_on
 from perdure.errors import ConflictError, EnvironmentFailed, PerdureError
 from perdure.hosts.engine_client import PODMAN
 from perdure.images.mounts import project_mounts
+from perdure.images.user import choose_user
 from perdure.jobs.workspace import make_state_folder, storing
 from perdure.model.image import ImageUser
 from perdure.model.report import Report
@@ -65,15 +67,18 @@ def make(session: Session, wishes: Wishes, standing: Standing, *, report: Report
 
     # What is asked for is looked for before anything is built or ended.
     passed = pass_on(wishes, session.engine.environ)
+    if wishes.mirrors:
+        mirrors.handed_over(session)
     image, parts = build_image(session.workspace, wishes.variant, report=report)
     made = Made(image.tag, image.user, contents.to_label(parts))
     _make_folders(session, image.user)
     mounts = project_mounts(
         session.project, code=session.project.root, code_writable=True, data_writable=True
     )
-    words = run_words(host_of(session), made, wishes, mounts, passed)
     if standing.state is not State.ABSENT:
         remove(session, standing, report=report)
+    passed = _with_mirrors(session, image.user, passed) if wishes.mirrors else passed
+    words = run_words(host_of(session), made, wishes, mounts, passed)
     report("starting the container")
     engine = replace(session.engine, environ={**session.engine.environ, **(passed.environ or {})})
     done = engine.run(words, timeout_s=START_S)
@@ -81,14 +86,20 @@ def make(session: Session, wishes: Wishes, standing: Standing, *, report: Report
         _discard(session)
         raise _refused(done.complaint)
     _check_running(session)
+    install_itself(session, report=report)
 
 
 def start(session: Session, standing: Standing, *, report: Report) -> None:
     """Start a container that is there, as it is; one that runs is left be.
 
+    What of this machine is handed over to it is brought up to date.
+
     Raises:
         PerdureError: the engine does not start it.
     """
+    if standing.wishes.mirrors:
+        user = choose_user(session.project, session.workspace.settings)
+        mirrors.write(mirrors.folder_of(session), mirrors.handed_over(session).files, user)
     if standing.state is State.RUNNING:
         return
     report("starting the container")
@@ -126,7 +137,7 @@ def enter(session: Session, entry: Entry) -> int:
     """Return the exit code of a command in the running container, with this terminal."""
     words = exec_words(
         session.container,
-        entry.command,
+        mirrors.with_machine(entry.command or ("bash",)),
         folder=folder_inside(session.project, entry.here),
         root=entry.root,
         terminal=entry.terminal,
@@ -161,6 +172,15 @@ def _discard(session: Session) -> None:
     """Remove the container, whatever its state; none there is right too."""
     words = ("rm", "--force", "--volumes", session.container)
     session.engine.run(words, timeout_s=ASK_S)
+    mirrors.remove(mirrors.folder_of(session))
+
+
+def _with_mirrors(session: Session, user: ImageUser, passed: Passed) -> Passed:
+    """Return what is passed on with what this machine was told of mirrors, which is written."""
+    handed, folder = mirrors.handed_over(session), mirrors.folder_of(session)
+    mirrors.write(folder, handed.files, user)
+    mounts, words = (*passed.mounts, *handed.mounts(folder)), (*passed.words, *handed.words())
+    return replace(passed, mounts=mounts, words=words)
 
 
 def _refused(complaint: str) -> PerdureError:

@@ -19,6 +19,7 @@ from perdure.development.leftovers import Leftovers, leftovers_in
 from perdure.development.wishes import NONE, Wishes
 from perdure.errors import ConflictError, EnvironmentFailed
 from perdure.hosts.engine import ContainerFacts, Engine, find_engine
+from perdure.hosts.engine_socket import LOCAL
 from perdure.jobs.workspace import Workspace
 from perdure.model.project import Project
 from perdure.targets.invocation import container_name
@@ -73,7 +74,12 @@ def open_session(workspace: Workspace) -> Session:
     Raises:
         EnvironmentFailed: there is no engine, or it does not see this machine's folders.
     """
-    engine = find_engine(workspace.settings)
+    try:
+        engine = find_engine(workspace.settings)
+    except EnvironmentFailed as error:
+        # Jobs go without containers; the container to develop in does not.
+        error.hint = _without_local(error.hint)
+        raise
     if not engine.is_local():
         raise EnvironmentFailed(
             f"the container engine at `{engine.endpoint}` does not see this machine's folders",
@@ -81,6 +87,10 @@ def open_session(workspace: Workspace) -> Session:
             "`perdure run` on that machine works too",
         )
     return Session(workspace, engine)
+
+
+def _without_local(hint: str | None) -> str | None:
+    return hint and hint.replace(f", or {LOCAL}", "").replace(LOCAL, "perdure doctor")
 
 
 def look(session: Session) -> Standing:
@@ -115,7 +125,7 @@ def standing_of(facts: ContainerFacts, project: Project) -> Standing:
 def installed_by_hand(session: Session) -> Leftovers:
     """Return the packages that the container has and its image does not. Asks the engine."""
     done = session.engine.run(("diff", session.container), timeout_s=ASK_S)
-    return leftovers_in(done.stdout.decode("utf-8", "replace"))
+    return leftovers_in(done.stdout.decode("utf-8", "replace"), session.project.name)
 
 
 def running_inside(session: Session) -> tuple[str, ...]:

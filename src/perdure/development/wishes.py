@@ -26,7 +26,7 @@ class Wishes:
     """What is passed on to the container, and which variant of the environment it has.
 
     `variables` are `KEY`, whose value is passed on and written down nowhere, or `KEY=VALUE`.
-    `gpus` is `all` or a number.
+    `gpus` is `all` or a number. `mirrors`: this machine's, with proxies and certificates.
     """
 
     variant: str | None = None
@@ -34,6 +34,7 @@ class Wishes:
     ssh_agent: bool = False
     git: bool = False
     variables: tuple[str, ...] = ()
+    mirrors: bool = False
 
     def to_label(self) -> str:
         """Return the wishes as text, for the container to carry; `from_label` reads it."""
@@ -51,17 +52,21 @@ class Wishes:
                 ssh_agent=bool(found["ssh_agent"]),
                 git=bool(found["git"]),
                 variables=variables,
+                mirrors=bool(found.get("mirrors")),  # containers of old do not have it
             )
-        except (ValueError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return Wishes()
 
     def options(self) -> tuple[str, ...]:
         """Return the options of `perdure up` that ask for this, values of variables left out."""
         named = [("--variant", self.variant), ("--gpus", self.gpus)]
         words = [f"{option} {value}" for option, value in named if value]
-        words += [
-            name for name, asked in (("--ssh-agent", self.ssh_agent), ("--git", self.git)) if asked
-        ]
+        asked = (
+            ("--ssh-agent", self.ssh_agent),
+            ("--git", self.git),
+            ("--mirrors", self.mirrors),
+        )
+        words += [name for name, wanted in asked if wanted]
         words += [f"--env {each.partition('=')[0]}" for each in self.variables]
         return tuple(words)
 

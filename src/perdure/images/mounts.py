@@ -20,7 +20,8 @@ DATA = f"{PROJECT}/data"
 RESULTS = f"{PROJECT}/results"
 NOTEBOOKS = f"{PROJECT}/notebooks"
 
-#: What /dev/shm may hold, where workers hand batches over: a limit, nothing is set aside.
+#: What /dev/shm may hold, in files that are to be the same on every machine: a limit, nothing is
+#: set aside. Perdure's own containers get half of the machine's memory.
 SHARED_MEMORY = "8g"
 
 MOST_LINKS = 100

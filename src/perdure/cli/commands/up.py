@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--git", action="store_true", help="pass your git configuration on, to be read only"
     )
     parser.add_argument(
+        "--mirrors",
+        action="store_true",
+        help="hand this machine's package indexes, proxies and certificates over, as files",
+    )
+    parser.add_argument(
         "--env",
         action="append",
         default=[],
@@ -58,5 +63,6 @@ def wishes_of(arguments: argparse.Namespace) -> Wishes | None:
         ssh_agent=arguments.ssh_agent,
         git=arguments.git,
         variables=tuple(arguments.env),
+        mirrors=arguments.mirrors,
     )
     return None if wishes == NONE else wishes
