@@ -12,11 +12,13 @@ from tests.architecture.source import SRC, imported, parse, python_files, relati
 #: The modules that may start processes: the host, and what runs beside the training.
 STARTERS = ("src/perdure/hosts/local.py", "src/perdure/runtime/")
 #: The renderer; `main`, which writes help and errors before anything else is imported; and a
-#: script for the Python in a container, whose answer is what it prints.
+#: script for the Python in a container, and the process of a connection, whose answer is what
+#: they print.
 PRINTERS = (
     "src/perdure/cli/render.py",
     "src/perdure/cli/main.py",
     "src/perdure/environments/inventory.py",
+    "src/perdure/hosts/link_keeper.py",
     "src/perdure/runtime/",
 )
 STARTING = {"subprocess", "multiprocessing", "pty"}

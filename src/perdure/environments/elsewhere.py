@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from perdure.environments import away, sync
-from perdure.environments.lock import read_manifest, require_lock
+from perdure.environments.lock import LockInfo, read_manifest, require_lock
 from perdure.environments.requirements import export
 from perdure.environments.uv import find_uv, run_uv, this_machine
 from perdure.errors import EnvironmentFailed
@@ -64,20 +64,11 @@ def ensure_environment_on(
     python = found["python"]
     if python is None:
         _refuse_conda(project, host)
+        uv = _send_uv(host, found["root"], (found["system"], found["machine"]), report)
         packages = export(project, settings, chosen)
-        manifest = read_manifest(project)
-        wanted = {
-            "uv": _send_uv(host, found["root"], (found["system"], found["machine"]), report),
-            "pythons": pythons(project.environment.python, manifest.requires_python),
-            "files": _files(packages, _send_wheels(host, found["root"], packages, report)),
-            "marker": {"format": 1, "lock": lock.digest, "variant": chosen},
-            "lock": lock.path.read_text(),
-            "logins": [each.url for each in settings.indexes.values() if "@" in each.url],
-            "warm": {
-                "script": Path(__file__).with_name("warm.py").read_text(),
-                "names": sorted(manifest.direct(chosen)),
-            },
-        }
+        places = _send_wheels(host, found["root"], packages, report)
+        told = _told(project, settings, replace(lock, variant=chosen))
+        wanted = {"uv": uv, "files": _files(packages, places), **told}
         report(f"installing the environment ({chosen or 'default'}) on `{host.name}` with uv")
         python = host.call_long(
             away.install, root, prefix, wanted, timeout_s=_INSTALL_S, on_line=report
@@ -93,6 +84,19 @@ def pythons(declared: str | None, requires: str) -> list[str]:
     fitting = declared or requires or ""
     first = [here] if satisfies(f"{here}.99", declared, requires) else []
     return list(dict.fromkeys([*first, fitting]))
+
+
+def _told(project: Project, settings: Settings, lock: LockInfo) -> dict[str, object]:
+    """Return what the other half is told of the project; see `away.install`."""
+    manifest = read_manifest(project)
+    script = Path(__file__).with_name("warm.py").read_text()
+    return {
+        "pythons": pythons(project.environment.python, manifest.requires_python),
+        "marker": {"format": 1, "lock": lock.digest, "variant": lock.variant},
+        "lock": lock.path.read_text(),
+        "logins": [each.url for each in settings.indexes.values() if "@" in each.url],
+        "warm": {"script": script, "names": sorted(manifest.direct(lock.variant))},
+    }
 
 
 def _files(packages: tuple[Requirement, ...], places: Mapping[Path, str]) -> dict[str, str]:

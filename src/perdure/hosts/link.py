@@ -56,21 +56,31 @@ def ask(
         "tells": on_line is not None,
     }
     with _connected(host, timeout_s) as stream:
+        return _exchange(stream, asked, host, timeout_s, on_line)
+
+
+def _exchange(
+    stream: BinaryIO,
+    asked: Mapping[str, object],
+    host: Ssh,
+    timeout_s: float,
+    on_line: local.LineCallback | None,
+) -> Any:  # noqa: ANN401 - whatever the function returns
+    with _losing(host, timeout_s):
+        stream.write(pack(asked))
+        stream.flush()
+    while True:
         with _losing(host, timeout_s):
-            stream.write(pack(asked))
-            stream.flush()
-        while True:
-            with _losing(host, timeout_s):
-                frame = read_frame(stream)
-            if frame is None:
-                raise _lost(host)
-            answer = unpack(*frame)
-            if "value" in answer:
-                return answer["value"]
-            if "line" not in answer:
-                raise _error_of(answer, host)
-            if on_line is not None:
-                on_line(answer["line"])
+            frame = read_frame(stream)
+        if frame is None:
+            raise _lost(host)
+        answer = unpack(*frame)
+        if "value" in answer:
+            return answer["value"]
+        if "line" not in answer:
+            raise _error_of(answer, host)
+        if on_line is not None:
+            on_line(answer["line"])
 
 
 @contextlib.contextmanager

@@ -97,7 +97,9 @@ def main() -> int:
         )
     except PerdureError as error:
         described = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-        print(json.dumps(described), flush=True)  # noqa: T201 - its log, which the caller reads
+        # Its log, which the caller reads.
+        sys.stdout.write(json.dumps(described) + "\n")
+        sys.stdout.flush()
         return 1
     keeper = Keeper(channel)
     answers = threading.Thread(target=keeper.pass_back, daemon=True)

@@ -138,6 +138,14 @@ def spawn_piped(
     return _start(argv, env, None, with_stdin=feeding)
 
 
+def wait_for(process: subprocess.Popen[bytes], timeout_s: float) -> int | None:
+    """Return the exit code of what `spawn_piped` started, None if it runs on after that time."""
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def exit_code_of(pid: int) -> int | None:
     """Return the exit code of a process that `spawn_detached` started here, None while it runs."""
     process = _detached.get(pid)

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, cast
 
 from perdure.errors import HostUnreachable, NoPython, PerdureError
-from perdure.hosts.local import kill_group, spawn_piped
+from perdure.hosts.local import kill_group, spawn_piped, wait_for
 from perdure.hosts.side import modules
 from perdure.hosts.side.frames import read_frame, unpack
 
 # How a Python that is too old, or missing, makes itself known.
 OLD, NONE = 42, 127
 _OPEN_S = 60.0
+_LAST_S = 5.0
 _KEPT_BYTES = 1 << 16
 
 # Run by the shell at the other end: no newline and no exclamation mark in it, whatever shell it is.
@@ -127,9 +127,8 @@ class Channel:
 
     def _failure(self) -> PerdureError:
         """Return why it did not open, by its exit code and its last words."""
-        try:
-            code = self._process.wait(5.0)
-        except subprocess.TimeoutExpired:
+        code = wait_for(self._process, _LAST_S)
+        if code is None:
             return HostUnreachable("the other end says nothing that is understood")
         assert self._process.stderr is not None
         said = os.read(self._process.stderr.fileno(), _KEPT_BYTES).decode("utf-8", "replace")
