@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +25,7 @@ from perdure.project.decode import load_project
 from perdure.project.wheel import build_wheel
 from tests.cli.command import is_one_error
 from tests.engines.engines import RealEngine
+from tests.engines.relay import unix_relay
 from tests.engines.user import OrdinaryUser
 from tests.images.recipes import GOMP, RECIPE, built, inside, recipe_for, removed
 
@@ -311,47 +309,12 @@ def test_a_tag_given_before_the_build_failed_is_taken_away(
     assert find_engine(Settings()).inspect_image(tag) is None
 
 
-class Relay:
-    """A socket that leads to an engine until it is cut, as when the engine dies."""
-
-    def __init__(self, path: Path, engine: str) -> None:
-        self._engine = engine
-        self._open: list[socket.socket] = []
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._server.bind(str(path))
-        self._server.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Close everything."""
-        for each in [self._server, *self._open]:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._server.accept()
-                far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                far.connect(self._engine)
-                self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._copy, args=pair, daemon=True).start()
-
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-
 def test_an_engine_that_dies_in_mid_build(
     engine: RealEngine, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "relay.sock"
     recipe = recipe_for(project=name, tiers={}, steps=(Step("echo begun; sleep 20"),))
-    relay = Relay(path, engine.variables["DOCKER_HOST"].removeprefix("unix://"))
+    relay = unix_relay(path, engine.variables["DOCKER_HOST"].removeprefix("unix://"))
 
     def report(message: str, **_: object) -> None:
         if "declared step" in message:

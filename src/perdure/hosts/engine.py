@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
 
-from perdure.errors import EngineUnreachable, PerdureError
+from perdure.errors import EngineUnreachable, PerdureError, TimeoutExpired
 from perdure.hosts import local
 from perdure.hosts.engine_client import (
     DOCKER,
@@ -31,12 +31,15 @@ from perdure.hosts.engine_facts import (
     image_facts,
     podman_version,
 )
+from perdure.hosts.engine_socket import LOCAL
 from perdure.hosts.local import Completed
 from perdure.model.settings import Settings
 
 __all__ = ["ContainerFacts", "Engine", "EngineVersion", "ImageFacts", "find_engine"]
 
 QUERY_S = 30.0
+REACH_S = 15.0
+ELSEWHERE = f"look at `docker context ls`, DOCKER_CONTEXT and DOCKER_HOST, or {LOCAL}"
 
 # The client's own words, at the start of a line: what a container prints does not look so.
 _UNREACHABLE = re.compile(
@@ -50,6 +53,7 @@ _REFUSED = re.compile(
     r"|[Gg]ot permission denied while trying to connect",
     re.IGNORECASE,
 )
+_NO_CONTEXT = re.compile(r'context "([^"]+)"(?:: context not found| does not exist)')
 _UNKNOWN = re.compile(r"no such (?:image|container|object)|not known|not found", re.IGNORECASE)
 
 
@@ -178,7 +182,7 @@ class Engine:
         found = _UNREACHABLE.search(done.complaint)
         if found:
             said = done.complaint[found.start() :].splitlines()[0]
-            raise no_answer(where, said)
+            raise no_answer(where, said, hint=None if self.is_local() else ELSEWHERE)
 
 
 def find_engine(
@@ -193,6 +197,7 @@ def find_engine(
         MissingProgram: there is no client.
         EnvironmentFailed: no client that is there can build.
         EngineUnreachable: no engine answers, or not this user.
+        TimeoutExpired: one elsewhere does not answer in time.
     """
     given = dict(os.environ if environ is None else environ)
     # One platform is locked; BuildKit is what is built for; colours are for terminals.
@@ -214,14 +219,18 @@ def _refuse_silent(engine: Engine) -> None:
 
         reach(engine.socket)
     elif engine.kind == DOCKER:
-        done = engine.run(["version", "--format", "{{.Server.Version}}"], timeout_s=QUERY_S)
+        where = engine.endpoint or engine.program
+        try:
+            done = engine.run(["version", "--format", "{{.Server.Version}}"], timeout_s=REACH_S)
+        except TimeoutExpired as error:
+            said = f"the container engine at `{where}` did not answer within {REACH_S:g} s"
+            raise TimeoutExpired(said, hint=ELSEWHERE) from error
         if done.returncode != 0:
-            raise EngineUnreachable(
-                f"no container engine answers at `{engine.endpoint or engine.program}`: "
-                f"{done.complaint}",
-                hint="look at `docker context ls` and DOCKER_HOST, or go without containers: "
-                "`--on local`",
-            )
+            unknown = _NO_CONTEXT.search(done.complaint)
+            said = f"no container engine answers at `{where}`: {done.complaint}"
+            if unknown:
+                said = f"the client `{engine.program}` has no context `{unknown[1]}`"
+            raise EngineUnreachable(said, hint=ELSEWHERE)
 
 
 def _with_gpus(found: EngineVersion) -> EngineVersion:

@@ -102,11 +102,11 @@ def no_permission(endpoint: str) -> EngineUnreachable:
     )
 
 
-def no_answer(endpoint: str, said: str) -> EngineUnreachable:
-    """Return the error of an engine that does not run."""
+def no_answer(endpoint: str, said: str, *, hint: str | None = None) -> EngineUnreachable:
+    """Return the error of an engine that does not run; without a hint, as one of this machine."""
     return EngineUnreachable(
         f"no container engine answers at `{endpoint}`: {said}",
-        hint=f"start it (`sudo systemctl start docker`, or Docker Desktop), or {LOCAL}",
+        hint=hint or f"start it (`sudo systemctl start docker`, or Docker Desktop), or {LOCAL}",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,32 +60,25 @@ def construct(
     stage_context(recipe, wanted.stage, folder, wanted.code, report=report)
     _name_base(folder / DOCKERFILE, recipe.base, base)
     secrets = machine_secrets(recipe.base.release, indexes)
-    sections = plan(recipe, wanted.stage, pegged=wanted.pegged)
-    told: Callable[[str], None]
-    told = steps = Steps(sections, report)
     more = [*secrets.words(), *_more(secrets, fresh=fresh)]
     variables = {**_VARIABLES, **secrets.environ()}
     if engine.kind == PODMAN:
         buildah.name_contents(folder / DOCKERFILE)
         more += buildah.WORDS
         variables |= buildah.own_folder(engine.environ)
-        told = buildah.as_buildkit(sections, steps)
     able = replace(engine, environ={**engine.environ, **variables})
     try:
-        _perform(able, recipe, wanted.words(folder, more), steps, told)
-    except PerdureError:
+        _perform(able, wanted, wanted.words(folder, more), report)
+    except BaseException:
         _take_tag_away(engine, wanted.tag)
         raise
     return _verified(engine, wanted)
 
 
-def _perform(
-    engine: Engine,
-    recipe: Recipe,
-    words: Sequence[str],
-    steps: Steps,
-    told: Callable[[str], None],
-) -> None:
+def _perform(engine: Engine, wanted: BuildRequest, words: Sequence[str], report: Report) -> None:
+    sections = plan(wanted.recipe, wanted.stage, pegged=wanted.pegged)
+    steps = Steps(sections, report)
+    told = buildah.as_buildkit(sections, steps) if engine.kind == PODMAN else steps
     try:
         done = engine.run(words, timeout_s=BUILD_S, on_line=told)
     except TimeoutExpired as error:
@@ -94,7 +87,7 @@ def _perform(
             hint="perdure build goes on with what is done",
         ) from error
     if done.returncode != 0:
-        raise failure(recipe, steps, done.returncode, engine.endpoint)
+        raise failure(wanted.recipe, steps, done.returncode, engine.endpoint)
 
 
 def _take_tag_away(engine: Engine, tag: str) -> None:
