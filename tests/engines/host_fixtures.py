@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,17 +40,26 @@ def hosts(_hosts_running: Hosts) -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def hosts_here(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+def hosts_here(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     """Return the hosts, which this process's own `ssh gpu1` reaches (as root, or `ada@gpu1`).
 
-    There is also `gpu1-rtt20`, which is gpu1 with a round trip of 20 ms, and `-rtt60`.
+    There is also `gpu1-rtt20`, which is gpu1 with a round trip of 20 ms, and `-rtt60`. What keeps
+    connections for others ends with the test.
     """
     home = tmp_path / "home of hosts"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "config").symlink_to(hosts.config())
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{hosts.ssh()}{os.pathsep}{os.environ['PATH']}")
-    return hosts
+    # Sockets have short names, which a folder of pytest's has not.
+    kept = Path(tempfile.mkdtemp(prefix="pt-"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(kept))
+    yield hosts
+    for path in (kept / "perdure").glob("*"):
+        if path.is_socket() and path.suffix not in (".l", ".s"):
+            words = ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "anyone"]
+            subprocess.run(words, capture_output=True, timeout=20)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 @pytest.fixture

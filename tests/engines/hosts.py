@@ -127,7 +127,11 @@ class Hosts:
         _script("limit", host, rate)
 
     def engine(self, host: str, which: str = "old") -> dict[str, str]:
-        """Start a Docker engine on a host if none is there; return variables for use there."""
+        """Start a Docker engine on a host if none is there; return variables for use there.
+
+        `which` is `old`, `modern`, or `none` to end it. It stays when the test ends: whoever needs
+        a host without one asks for `none`, or takes the laptop.
+        """
         _script("docker", host, which)
         return {"DOCKER_BUILDKIT": "1"}
 

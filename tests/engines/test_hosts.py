@@ -102,6 +102,8 @@ def test_a_modern_engine_answers_beside_it(hosts: Hosts) -> None:
     words = ("docker", "version", "--format={{.Server.Version}}")
     seen = hosts.run("laptop", "ssh", "gpu2", *words, user="ada")
     assert seen.out.startswith("26."), seen.err
+    hosts.engine("gpu2", "none")
+    assert hosts.run("laptop", "ssh", "gpu2", *words, user="ada").code != 0
 
 
 def test_bare_has_no_python(hosts: Hosts) -> None:

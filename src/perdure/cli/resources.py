@@ -23,7 +23,7 @@ def add_target(parser: argparse.ArgumentParser, option: str = "--on") -> None:
         dest="target",
         default="local",
         metavar="TARGET",
-        help="where to run: local, docker (local)",
+        help="where to run: local, docker, or a host of `perdure targets` (local)",
     )
 
 

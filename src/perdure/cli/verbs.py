@@ -230,11 +230,18 @@ VERBS = (
         ("perdure remove pandas", "perdure remove --apt runtime libgl1"),
     ),
     Verb(
+        "targets",
+        SETUP,
+        "list where jobs can run, and ask each what it has",
+        "[TARGET...]",
+        ("perdure targets", "perdure targets --check", "perdure targets --check --json gpubox"),
+    ),
+    Verb(
         "doctor",
         SETUP,
-        "look at what this machine has of what perdure needs, and name the remedies",
-        "",
-        ("perdure doctor", "perdure doctor --json"),
+        "look at what a machine has of what perdure needs, and name the remedies",
+        "[TARGET]",
+        ("perdure doctor", "perdure doctor gpubox", "perdure doctor --json"),
     ),
     Verb(
         "env",

@@ -31,6 +31,8 @@ PROGRAM = "ssh"
 # ssh's own failures; a command that ends so itself cannot be told from them.
 FAILED = 255
 KEPT_S = 600
+# What a host may take to answer that nobody waits for in particular.
+HASTE_S = 8
 # To connect, and to type a password.
 CONNECT_S = 60.0
 # What an answer may take on its way, beyond what was allowed for what is asked.
@@ -40,11 +42,16 @@ _SURVEY_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """A host by what users call it, and by what ssh is given: an alias or `user@host`."""
+    """A host by what users call it, and by what ssh is given: an alias or `user@host`.
+
+    `asks`: ssh may ask the person before this process, if there is one. It does not where several
+    hosts are asked at once, and gives a host that is not there up in seconds.
+    """
 
     name: str
     destination: str
     root: str = "~/perdure"
+    asks: bool = True
 
     @property
     def is_here(self) -> bool:
@@ -67,7 +74,9 @@ class Ssh:
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "3",
         }
-        quiet = () if may_ask() else ("-o", "BatchMode=yes")
+        if not self.asks:
+            chosen["ConnectTimeout"] = str(HASTE_S)
+        quiet = () if self.asks and may_ask() else ("-o", "BatchMode=yes")
         return (*(word for k, v in chosen.items() for word in ("-o", f"{k}={v}")), *quiet)
 
     def run(
@@ -162,7 +171,7 @@ class Ssh:
             return
         # A session of its own has no terminal to ask on: with one, ssh is given this one.
         words = self.command(["true"])
-        if may_ask():
+        if self.asks and may_ask():
             code, said = local.run_attached(words), ""
         else:
             done = local.run(words, timeout_s=CONNECT_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import cast
 
@@ -46,7 +46,7 @@ def open_target(
         return own(project, settings)
     settings = _settings_of(project) if settings is None else settings
     if name not in settings.targets:
-        raise _unknown(name, {*targets, *settings.targets})
+        raise unknown_target(name, settings, targets)
     kind = KINDS[settings.targets[name].kind]
     return cast(Callable[[Project, Settings, str], Target], _made_by(kind))(project, settings, name)
 
@@ -67,11 +67,13 @@ def _settings_of(project: Project) -> Settings:
     return load_settings(project.root)
 
 
-def _unknown(name: str, known: Collection[str]) -> UsageError:
+def unknown_target(
+    name: str, settings: Settings, targets: Mapping[str, str] = TARGETS
+) -> UsageError:
     """Return the error of a name that is no target. Reads the user's ssh configuration."""
     from perdure.hosts.ssh_failure import configured_hosts
 
-    hosts = configured_hosts()
+    known, hosts = {*targets, *settings.targets}, configured_hosts()
     near = difflib.get_close_matches(name, known, 1)
     near_host = difflib.get_close_matches(name, hosts, 1)
     if name in hosts:

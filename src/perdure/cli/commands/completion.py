@@ -1,4 +1,4 @@
-"""`perdure completion`: a script that teaches a shell the verbs, options, tasks and jobs."""
+"""`perdure completion`: a script that teaches a shell verbs, options, tasks, jobs and targets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ NAMES = {
     "job": "perdure ps --names jobs",
     "jobs": "perdure ps --names jobs",
     "task": "perdure ps --names tasks",
+    "target": "perdure targets --names",
 }
 
 
@@ -51,7 +52,7 @@ def every_verb() -> argparse.ArgumentParser:
 
 
 def complete_names(parser: argparse.ArgumentParser) -> None:
-    """Let the words that name jobs and tasks be completed."""
+    """Let the words that name jobs, tasks and targets be completed."""
     import shtab
 
     for action in parser._actions:  # noqa: SLF001 - argparse shows its actions nowhere else

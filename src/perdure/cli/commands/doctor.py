@@ -24,24 +24,50 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `doctor` takes."""
+    parser.add_argument(
+        "target", metavar="TARGET", nargs="?", help="a host of `perdure targets` (this machine)"
+    )
     add_json(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 if no finding is a problem, else 1."""
-    from perdure.doctor.examine import examine
     from perdure.doctor.finding import problems_in
 
-    findings = examine(Path.cwd(), report=console)
+    findings = examined(arguments.target, console)
     found = problems_in(findings)
     if arguments.json:
         console.json({"findings": [as_json(each) for each in findings], "problems": found})
     else:
-        show(findings, console)
+        show(findings, console, about_here=is_here(arguments.target))
     return 1 if found else 0
 
 
-def show(findings: Sequence[Finding], console: Console) -> None:
+def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
+    """Return what is found on a target's host, or on this machine.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    from perdure.doctor.examine import examine
+    from perdure.doctor.host import examine_host
+    from perdure.doctor.targets import settings_around
+    from perdure.targets.registry import unknown_target
+
+    if target is None or is_here(target):
+        return examine(Path.cwd(), report=console)
+    _, settings = settings_around(Path.cwd())
+    if target not in settings.targets:
+        raise unknown_target(target, settings)
+    return examine_host(target, settings.targets[target], report=console)
+
+
+def is_here(target: str | None) -> bool:
+    """Return whether a target is on this machine."""
+    return target in (None, "local", "docker")
+
+
+def show(findings: Sequence[Finding], console: Console, *, about_here: bool = True) -> None:
     """Write the findings as a table, and below it, whole, what is wrong with its remedy."""
     columns = (Column("CHECK"), Column("VERDICT", paint=True), Column("SEEN"))
     # What is cut off here stands below, whole, if it is wrong.
@@ -55,7 +81,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     for each in wrong:
         console.lines(["", f"{each.verdict.value}: {each.name}", *indented(each.seen)])
         console.lines([f"  remedy: {each.remedy}"])
-    console.say(summary(findings))
+    console.say(summary(findings, about_here=about_here))
 
 
 def seen_places(findings: Sequence[Finding]) -> int:
@@ -69,13 +95,13 @@ def indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.splitlines()]
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[Finding], *, about_here: bool = True) -> str:
     """Return the last line: how many are wrong, and what works all the same."""
     verdicts = [each.verdict.value for each in findings]
     parts = [counted(verdicts.count(kind), kind) for kind in (PROBLEM, WARNING) if kind in verdicts]
     told = f"{' and '.join(parts)}" if parts else "nothing is wrong"
     named = {each.name: each.verdict.value for each in findings}
-    local_works = named.get("uv") == OK and named.get("configuration") is None
+    local_works = about_here and named.get("uv") == OK and named.get("configuration") is None
     if named.get("engine") != OK and local_works:
         told += "; without a container engine, `perdure run --on local` works"
     return told

@@ -38,7 +38,8 @@ def survey(folder: str) -> dict[str, Any]:
 
 def _existing(folder: str) -> str:
     path = Path(folder).expanduser().absolute()
-    return str(next(each for each in (path, *path.parents) if each.is_dir()))
+    # `Path.is_dir` raises where the folder around it may not be entered.
+    return str(next(p for p in (path, *path.parents) if os.path.isdir(p)))  # noqa: PTH112
 
 
 def _gpus() -> list[str]:
