@@ -205,3 +205,35 @@ def test_the_makefile_lists_its_targets(tmp_path: Path) -> None:
     listed = local.run(["make", "-C", str(tmp_path / "cats"), "-s"], timeout_s=30).text
     for target in ("run_training", "kill_training", "connect_training", "ps", "lint", "drill"):
         assert f"make {target}: " in listed
+
+
+FOLDERS = ("code", "data", "notebooks", "all")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "cats"
+    create_project(root, answers_for("cats"))
+    return root
+
+
+FAMILIAR = [
+    *(f"{verb}_{what}" for verb in ("upload", "download", "clean") for what in FOLDERS),
+    *(f"{verb}_{what}" for verb in ("run", "kill") for what in ("jupyter", "tensorboard")),
+    *("run_filebrowser", "kill_filebrowser", "run_training", "kill_training"),
+]
+
+
+@pytest.mark.parametrize("target", [*FAMILIAR, "connect_training", "kill"])
+def test_a_familiar_name_is_one_verb(made: Path, target: str) -> None:
+    """What users of other templates type is there, and is one command that they can read."""
+    words = ["make", "-C", str(made), "--dry-run", "-s", target, "ARGS=--yes"]
+    here, there = (
+        local.run([*words, *more], timeout_s=30).text.split("\n") for more in ([], ["ON=gpubox"])
+    )
+    (line,), (far,) = here, there
+    assert line.startswith("perdure ")
+    assert "--on" not in line
+    # A job knows where it runs.
+    knows = target in ("connect_training", "kill_training", "kill")
+    assert ("--on gpubox" in far) is not knows
