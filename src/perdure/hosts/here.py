@@ -71,10 +71,11 @@ class Here:
         function: Callable[..., R],
         *arguments: object,
         timeout_s: float,  # noqa: ARG002 - a host's
-        on_line: LineCallback,
+        on_line: LineCallback | None = None,
     ) -> R:
         """Return what the function returns."""
-        return function(*arguments, on_line=on_line)
+        told = {} if on_line is None else {"on_line": on_line}
+        return function(*arguments, **told)
 
     def forward(self, port: int) -> int:
         """Return the port itself."""

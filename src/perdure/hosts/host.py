@@ -97,11 +97,11 @@ class Host(Protocol):
         function: Callable[..., R],
         *arguments: object,
         timeout_s: float,
-        on_line: LineCallback,
+        on_line: LineCallback | None = None,
     ) -> R:
         """Return what a function returns there that takes its time, and tells of it by lines.
 
-        The function takes `on_line` as well. Raises as `call`.
+        With `on_line` the function takes that as well. Raises as `call`.
         """
 
     def forward(self, port: int) -> int:

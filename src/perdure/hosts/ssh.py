@@ -151,7 +151,7 @@ class Ssh:
         function: Callable[..., R],
         *arguments: object,
         timeout_s: float,
-        on_line: LineCallback,
+        on_line: LineCallback | None = None,
     ) -> R:
         """Return what a function returns there that takes its time; see `Host.call_long`."""
         from perdure.hosts.link import ask

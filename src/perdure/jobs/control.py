@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from perdure.errors import ConflictError
 from perdure.jobs import folder as folders
+from perdure.jobs import mirror
+from perdure.jobs.elsewhere import finish, target_in
 from perdure.jobs.lifecycle import can_become, read_status
 from perdure.jobs.workspace import root_of, storing
 from perdure.model.job import State
 from perdure.model.project import Project
-from perdure.runtime import generation
-from perdure.targets import presence
 from perdure.targets.protocol import Confirmation, Handle, Notice, Target
-from perdure.targets.registry import open_target
 
-EXIT_CANCELLED = 130
 POLL_S = 0.05
 
 
@@ -29,6 +25,7 @@ def interrupt(folder: Path, *, reason: str, deadline: float | None = None) -> No
     Raises:
         ConflictError: it is not running.
     """
+    mirror.bring(folder)
     if not folders.is_alive(folder):
         status = read_status(folder)
         raise ConflictError(
@@ -59,16 +56,18 @@ def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.ti
     `timeout_s`. Signals processes, touches the disk.
     """
     target, handle = reach(folder)
+    mirror.bring(folder)
     if folders.is_alive(folder):
         answer = target.cancel(handle, timeout_s)
+        mirror.bring(folder)
         if answer == "unconfirmed":
             return answer
     if not can_become(read_status(folder).state, State.CANCELLED):
         return "confirmed"
     # Its supervisor is gone, or there never was one: what it would have done is done in its place.
-    with storing("the run folder"), presence.held(folder):
-        target.sweep(handle, folders.read_history(folder))
-        _write_ended(folder, clock())
+    with storing("the run folder"):
+        finish(target, handle, clock())
+    mirror.bring(folder)
     return "confirmed"
 
 
@@ -81,22 +80,6 @@ def send_signal(folder: Path, pid: int, number: int) -> None:
 def reach(folder: Path) -> tuple[Target, Handle]:
     """Return the target that a run folder's job is on, and the job there. Reads the disk."""
     # What deals with a job that exists needs nothing of its project but where that is.
-    name = folders.target_of(folder)
-    target = open_target(name, Project(root_of(folder), "", "", {}))
-    return target, Handle(name, folder.name, folder)
-
-
-def _write_ended(folder: Path, now: float) -> None:
-    number = max([folders.claimed(folder), *folders.attempts(folder)]) or generation.claim(folder)
-    path = folders.events_path(folder, number)
-    path.parent.mkdir(exist_ok=True)
-    ended = {"t": now, "event": "ended", "state": State.CANCELLED.value}
-    line = json.dumps(ended | {"reason": "killed", "code": EXIT_CANCELLED})
-    with path.open("a+b") as file:
-        # A crash may have torn the last line: this one begins on its own.
-        torn = file.tell() > 0 and not path.read_bytes().endswith(b"\n")
-        file.write(b"\n" * torn + line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    # The folder's own time tells the ledger that something happened.
-    os.utime(folder)
+    project = Project(root_of(folder), "", "", {})
+    target = target_in(folder, project, folders.target_of(folder))
+    return target, Handle(target.name, folder.name, folder)

@@ -16,6 +16,7 @@ from perdure.jobs.request import needs_environment
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import EnvironmentUsed, JobRecord
 from perdure.model.report import Report
+from perdure.targets.place import Place
 
 _LOCK = "uv.lock"
 _PROJECT = "pyproject.toml"
@@ -23,8 +24,10 @@ _PROJECT = "pyproject.toml"
 IMAGE_LOCK_FILE = "perdure.lock"
 
 
-def environment_for(workspace: Workspace, variant: str | None, report: Report) -> EnvironmentUsed:
-    """Return the project's environment, locked and installed if need be.
+def environment_for(
+    workspace: Workspace, variant: str | None, place: Place, report: Report
+) -> EnvironmentUsed:
+    """Return the project's environment at a place, locked and installed if need be.
 
     Raises:
         EnvironmentFailed: it cannot be had.
@@ -36,13 +39,15 @@ def environment_for(workspace: Workspace, variant: str | None, report: Report) -
                 hint="leave out --variant",
             )
         return provenance.own_python()
+    if not place.is_here:
+        return _installed_there(workspace, variant, place, report)
     from perdure.environments.sync import ensure_environment
 
     handle = ensure_environment(workspace.project, workspace.settings, variant, report=report)
     return provenance.read_environment(handle.prefix, handle.lock_digest, handle.variant)
 
 
-def planned_environment(workspace: Workspace, variant: str | None) -> EnvironmentUsed:
+def planned_environment(workspace: Workspace, variant: str | None, place: Place) -> EnvironmentUsed:
     """Return the environment that `environment_for` would give; installs nothing."""
     if not needs_environment(workspace.project):
         return provenance.own_python()
@@ -53,7 +58,43 @@ def planned_environment(workspace: Workspace, variant: str | None) -> Environmen
     chosen = choose_variant(project, workspace.settings, variant)
     digest = lock_digest(project) or "not-locked-yet"
     handle = handle_of(project, digest, chosen)
+    if not place.is_here:
+        return EnvironmentUsed(digest, chosen, "", place.path(handle.prefix))
     return provenance.read_environment(handle.prefix, digest, chosen)
+
+
+def _installed_there(
+    workspace: Workspace, variant: str | None, place: Place, report: Report
+) -> EnvironmentUsed:
+    """Return the project's environment on a host, installed there if need be."""
+    from perdure.environments.elsewhere import ensure_environment_on
+
+    project, settings = workspace.project, workspace.settings
+    found = ensure_environment_on(place.host, place.root, project, settings, variant, report=report)
+    return EnvironmentUsed(found.lock_digest, found.variant, found.python, found.prefix)
+
+
+def _restore_there(workspace: Workspace, record: JobRecord, place: Place, report: Report) -> None:
+    """Return once the environment of a recorded job is on its host, installed again if need be.
+
+    Raises:
+        EnvironmentFailed: it is gone there, and the lock is another one now.
+    """
+    from perdure.environments import away
+
+    used = record.environment
+    assert used.prefix is not None  # what the caller asked
+    name = Path(used.prefix).relative_to(place.root).as_posix()
+    if place.host.call(away.look, place.root, name)["python"] is not None:
+        return
+    if _digest(workspace.project.root / _LOCK) != used.lock:
+        raise EnvironmentFailed(
+            f"the environment of `{record.job}` is gone from `{place.host.name}`, and the lock "
+            "has changed since",
+            hint=f"git checkout {record.code.commit}" if record.code.commit else "perdure run",
+        )
+    report(f"the environment of `{record.job}` is gone; installing it again from its lock")
+    _installed_there(workspace, used.variant, place, report)
 
 
 def keep_locks(workspace: Workspace, used: EnvironmentUsed, folder: Path) -> None:
@@ -83,14 +124,21 @@ def _copy(file: Path, copy: Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def restore_environment(workspace: Workspace, record: JobRecord, report: Report) -> None:
+def restore_environment(
+    workspace: Workspace, record: JobRecord, place: Place, report: Report
+) -> None:
     """Return once the environment of a recorded job is there, made again from its lock if need be.
 
     Raises:
         EnvironmentFailed: it is gone, and so is its lock; or it cannot be installed.
     """
     used = record.environment
-    if used.prefix is None or used.lock is None or (Path(used.prefix) / "bin/python").exists():
+    if used.prefix is None or used.lock is None:
+        return
+    if not place.is_here:
+        _restore_there(workspace, record, place, report)
+        return
+    if (Path(used.prefix) / "bin/python").exists():
         return
     from perdure.environments.lock import LockInfo
     from perdure.environments.sync import ensure_environment

@@ -27,8 +27,19 @@ _STEP_LINE = re.compile(rb'"event":\s*"step"')
 
 
 def is_alive(folder: Path) -> bool:
-    """Return whether a supervisor holds the run folder."""
-    return presence.is_alive(folder)
+    """Return whether a supervisor holds the run folder: asked before what it wrote is read.
+
+    Of a job elsewhere its host is asked, which brings what it wrote; where that does not answer,
+    what it said last counts. A job is not asked after all the time.
+    """
+    from perdure.jobs.witness import read_witness
+
+    witness = read_witness(folder)
+    if witness is None:
+        return presence.is_alive(folder)
+    from perdure.jobs.mirror import look
+
+    return look(folder, witness).alive
 
 
 def is_job(folder: Path) -> bool:
@@ -133,7 +144,7 @@ def read_event(line: bytes, attempt: int) -> Event | None:
         at, name = fields.pop("t"), fields.pop("event")
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not isinstance(at, int | float) or not isinstance(name, str):
+    if not isinstance(at, (int, float)) or not isinstance(name, str):
         return None
     return Event(attempt, float(at), name, cast(Mapping[str, EventValue], fields))
 

@@ -15,10 +15,11 @@ from types import MappingProxyType
 
 from perdure.errors import ConflictError, PerdureError, UsageError
 from perdure.hosts.machine import this_machine
+from perdure.jobs import elsewhere, mirror, provenance, source
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
 from perdure.jobs import names as job_names
-from perdure.jobs import provenance, source
+from perdure.jobs.elsewhere import target_in
 from perdure.jobs.lifecycle import can_become, read_status
 from perdure.jobs.request import Decided, JobRequest, decide, rerun_request
 from perdure.jobs.source import Source
@@ -54,14 +55,15 @@ def submit(workspace: Workspace, request: JobRequest, *, report: Report = silent
         )
     with storing("the job"), submitting(project):
         if request.rerun_of is None:
-            used = source.present(workspace, request, in_image=target.in_image, report=report)
+            used = source.present(workspace, request, target, report)
         else:
-            used = source.recorded(workspace, request.rerun_of, report)
+            used = source.recorded(workspace, request.rerun_of, target, report)
         job = job_names.claim(project.results, wanted=request.name)
         try:
             record = _record(workspace, request, decided, used, job)
+            record = _found_at(target, record)
             target.verify(target.plan(record))
-            _write(workspace, record, used)
+            _write(workspace, target, record, used)
         except BaseException:
             shutil.rmtree(project.results / job, ignore_errors=True)
             raise
@@ -85,8 +87,8 @@ def explain(workspace: Workspace, request: JobRequest) -> str:
     """
     decided = decide(workspace.project, request)
     target = _target(workspace, request)
-    planned = source.planned(workspace, request, in_image=target.in_image)
-    record = _record(workspace, request, decided, planned, request.name or "JOB", looked=False)
+    planned = source.planned(workspace, request, target)
+    record = _record(workspace, request, decided, planned, request.name or "JOB")
     text = target.plan(record).text()
     return text if request.seed is not None else text.replace(f"--seed {record.seed} ", "")
 
@@ -108,11 +110,14 @@ def start(
         EnvironmentFailed: its environment is gone and cannot be made again.
         PerdureError: the supervisor ends without having begun; its last words are the hint.
     """
+    mirror.bring(record.folder)
     if folders.is_alive(record.folder):
         raise _running(record)
-    plan = _plan(workspace, record, environment, report)
+    target = target_of(workspace, record)
+    plan = _plan(workspace, target, record, environment, report)
     with storing("the run folder"):
-        handle = target_of(workspace, record).submit(plan, record.job)
+        handle = target.submit(plan, record.job)
+    mirror.bring(record.folder)
     if handle.pid is None:
         raise _running(record)
     return handle.pid
@@ -133,7 +138,7 @@ def begin(
     try:
         return start(workspace, record, environment=environment, report=report)
     except PerdureError:
-        _forget_unbegun(record)
+        _forget_unbegun(workspace, record)
         raise
 
 
@@ -152,6 +157,7 @@ def resume(
         ConflictError: it is running, or it has succeeded.
         Others: as `start`.
     """
+    mirror.bring(record.folder)
     status = read_status(record.folder)
     if folders.is_alive(record.folder):
         raise _running(record)
@@ -176,7 +182,7 @@ def clear_strays(workspace: Workspace, record: JobRecord) -> int:
 
 def target_of(workspace: Workspace, record: JobRecord) -> Target:
     """Return the target that a job is on."""
-    return open_target(record.target, workspace.project, workspace.settings)
+    return target_in(record.folder, workspace.project, record.target, workspace.settings)
 
 
 def plan_of(workspace: Workspace, record: JobRecord) -> Plan:
@@ -186,11 +192,26 @@ def plan_of(workspace: Workspace, record: JobRecord) -> Plan:
 
 def _target(workspace: Workspace, request: JobRequest) -> Target:
     target = open_target(request.target, workspace.project, workspace.settings)
+    if request.live and not target.place.is_here:
+        raise UsageError(
+            f"`--live` runs the working tree, which is not on `{target.name}`",
+            hint="leave out --live: a snapshot is sent there",
+        )
     if request.pegged and not target.in_image:
         raise UsageError(
             f"`--pegged` runs the code in an image; `{target.name}` has none", hint="--on docker"
         )
     return target
+
+
+def _found_at(target: Target, record: JobRecord) -> JobRecord:
+    """Return the record with the data and the machine that the job has where it runs."""
+    place = target.place
+    if place.is_here:
+        data, machine = provenance.read_data(place.local / "data"), this_machine()
+    else:
+        data, machine = elsewhere.surroundings(place)
+    return replace(record, data=data, machine=machine)
 
 
 def _record(
@@ -199,10 +220,7 @@ def _record(
     decided: Decided,
     used: Source,
     job: str,
-    *,
-    looked: bool = True,
 ) -> JobRecord:
-    nowhere = Machine("", "", "", 0, 0.0, (), "")
     return JobRecord(
         results=workspace.project.results,
         job=job,
@@ -213,8 +231,8 @@ def _record(
         seed=decided.seed,
         code=used.code,
         environment=used.environment,
-        data=provenance.read_data(workspace.project.data) if looked else Data("", 0, 0),
-        machine=this_machine() if looked else nowhere,
+        data=Data("", 0, 0),
+        machine=Machine("", "", "", 0, 0.0, (), ""),
         versions=provenance.versions(),
         limits=decided.limits,
         target=request.target,
@@ -224,7 +242,7 @@ def _record(
     )
 
 
-def _write(workspace: Workspace, record: JobRecord, used: Source) -> None:
+def _write(workspace: Workspace, target: Target, record: JobRecord, used: Source) -> None:
     folder = record.folder
     (folder / names.OUTPUTS).mkdir()
     if used.tree is not None:
@@ -236,24 +254,40 @@ def _write(workspace: Workspace, record: JobRecord, used: Source) -> None:
         environments.keep_locks(workspace, record.environment, folder)
     else:
         environments.copy_locks(used.locks_from, folder)
+    elsewhere.mark(target, record)
     folders.write_record(record)
     sync_folder(folder)
 
 
 def _plan(
-    workspace: Workspace, record: JobRecord, environment: Mapping[str, str], report: Report
+    workspace: Workspace,
+    target: Target,
+    record: JobRecord,
+    environment: Mapping[str, str],
+    report: Report,
 ) -> Plan:
     # First: an engine that cannot run the job is to build nothing for it either.
-    target_of(workspace, record).require(record.resources)
-    source.ensure_code(workspace, record)
-    used = source.ensure_environment(workspace, record, report)
+    target.require(record.resources)
+    if target.place.is_here:
+        source.ensure_code(workspace, record)
+    else:
+        elsewhere.ensure_code(target.place, workspace.project, record, report)
+        elsewhere.send_folder(target.place, record)
+    used = source.ensure_environment(workspace, record, target, report)
     variables = {**record.variables, **environment}
-    return plan_of(workspace, replace(record, environment=used, variables=variables))
+    return target.plan(replace(record, environment=used, variables=variables))
 
 
-def _forget_unbegun(record: JobRecord) -> None:
+def _forget_unbegun(workspace: Workspace, record: JobRecord) -> None:
     """Remove the run folder of a job of which no attempt ever began, and none can any more."""
     folder = record.folder
+    target = target_of(workspace, record)
+    if not target.place.is_here:
+        try:
+            if not elsewhere.forget(target.place, folder):
+                return
+        except PerdureError:
+            return  # the connection was lost: it may have begun
     if folders.is_alive(folder) or folders.claimed(folder) or folders.attempts(folder):
         return
     # What cannot be removed is no second error; the record goes first, without one it is no job.

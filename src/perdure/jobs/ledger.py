@@ -17,18 +17,21 @@ from pathlib import Path
 from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.lifecycle import status_in, unreadable
+from perdure.jobs.witness import WITNESS_FILE
 from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 
 LEDGER = "ledger.db"
 RECENT = 10
 
-_VERSION = 1
+_VERSION = 2
+# For so long hosts are waited for that jobs run on; what they said last has to do then.
+HOSTS_S = 4.0
 _BUSY_S = 1.0
 _STATES = {state.value: state for state in State}
 _COLUMNS = (
     "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
-    "durable_step, started, ended, began_again, last_event_at"
+    "durable_step, started, ended, began_again, last_event_at, target, saved_at"
 )
 # In the order in which they are wanted, so that reading them sorts nothing.
 _TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT ROWID"
@@ -60,6 +63,8 @@ Row = tuple[
     float | None,
     float | None,
     int,
+    float | None,
+    str,
     float | None,
 ]
 
@@ -122,18 +127,30 @@ def _look_again(
     base = os.fspath(results)
     looked: dict[str, JobStatus] = {}
     fresh: list[Row] = []
+    live: list[tuple[str, int, tuple[JobHeading, str] | None]] = []
     new = [] if known == now else [job for job in now if now[job] != known.get(job)]
     for row in _select(database, _SELECT_LIVE):
         if now.get(row[0]) == row[1]:
             heading = _status(results, row).record
-            looked[row[0]] = _look(results, row[0], row[1], heading, fresh)
+            live.append((row[0], row[1], (heading, row[16])))
     for job, inode, changed in _known(database, _RESTING):
         if now.get(job) == inode and _changed(base, job) != changed:
             new.append(job)
-    for job in new:
-        if folders.is_job(results / job):
-            looked[job] = _look(results, job, now[job], None, fresh)
+    live += [(job, now[job], None) for job in new if folders.is_job(results / job)]
+    with _hosts_asked(results / job for job, _, _ in live):
+        for job, inode, known_as in live:
+            looked[job] = _look(results, job, inode, known_as, fresh)
     return looked, fresh
+
+
+def _hosts_asked(candidates: Iterable[Path]) -> contextlib.AbstractContextManager[None]:
+    """Ask the hosts of those jobs that are elsewhere, all at once."""
+    away = [folder for folder in candidates if (folder / WITNESS_FILE).exists()]
+    if not away:
+        return contextlib.nullcontext()
+    from perdure.jobs.mirror import refreshed
+
+    return refreshed(away, HOSTS_S)
 
 
 def _folders(results: Path) -> Iterator[tuple[str, int]]:
@@ -158,22 +175,38 @@ def _changed(base: str, job: str) -> int:
 
 
 def _look(
-    results: Path, job: str, inode: int, heading: JobHeading | None, fresh: list[Row]
+    results: Path,
+    job: str,
+    inode: int,
+    known_as: tuple[JobHeading, str] | None,
+    fresh: list[Row],
 ) -> JobStatus:
     """Return where a job stands by its folder; what the ledger is to know of it goes to `fresh`."""
-    folder = results / job
+    folder, fresh_job = results / job, False
     # Taken before the events are read: what changes meanwhile is then looked at once more.
     changed = _changed(os.fspath(results), job)
     try:
-        status = status_in(folder, heading or folders.read_record(folder))
+        if known_as is None:
+            record = folders.read_record(folder)
+            known_as = record, record.target
+            fresh_job = True
+        status = status_in(folder, *known_as)
     except PerdureError as error:
         return unreadable(folder, error)
     trust = _LIVE
-    if status.state in _SETTLED and not folders.is_alive(folder):
+    if status.state in _settled(status) and not folders.is_alive(folder):
         trust = _FINAL if status.state in _FINAL_STATES else _RESTING
-    if trust != _LIVE or heading is None:
+    if trust != _LIVE or fresh_job:
         fresh.append(_row(status, inode, changed, trust))
     return status
+
+
+def _settled(status: JobStatus) -> frozenset[State]:
+    """Return the states in which nothing happens to a job without this machine's doing.
+
+    One that was interrupted elsewhere may go on by itself: its engine starts it again.
+    """
+    return _SETTLED if status.asked_at is None else ENDED
 
 
 def _row(status: JobStatus, inode: int, changed: int, trust: int) -> Row:
@@ -195,6 +228,8 @@ def _row(status: JobStatus, inode: int, changed: int, trust: int) -> Row:
         status.ended,
         int(status.began_again),
         status.last_event_at,
+        status.target,
+        status.saved_at,
     )
 
 
@@ -212,6 +247,8 @@ def _status(results: Path, row: Row) -> JobStatus:
         None,
         row[14] == 1,
         row[15],
+        target=row[16],
+        saved_at=row[17],
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.errors import NewerFormatError, PerdureError
 from perdure.hosts.machine import boot_id
 from perdure.jobs import folder as folders
 from perdure.model.job import ENDED, TRANSITIONS, Event, JobHeading, JobStatus, State
+
+if TYPE_CHECKING:
+    from perdure.jobs.witness import Word
 
 _STATES = {state.value: state for state in ENDED | {State.INTERRUPTED}}
 
@@ -53,26 +57,49 @@ def status_of(
         pid=_pid(current) if alive else None,
         began_again=_began_again(events),
         last_event_at=events[-1].at if events else None,
+        saved_at=steps.saved_at,
     )
 
 
 def read_status(folder: Path) -> JobStatus:
-    """Return where a job stands, from its run folder. Touches the disk.
+    """Return where a job stands, from its run folder. Touches the disk; asks a job's host.
 
     A folder that this perdure cannot read is UNKNOWN, with the reason.
     """
     try:
-        return status_in(folder, folders.read_record(folder))
+        record = folders.read_record(folder)
+        return status_in(folder, record, record.target)
     except PerdureError as error:
         return unreadable(folder, error)
 
 
-def status_in(folder: Path, heading: JobHeading) -> JobStatus:
-    """Return where the job of a known heading stands. Touches the disk."""
+def status_in(folder: Path, heading: JobHeading, target: str) -> JobStatus:
+    """Return where the job of a known heading stands. Touches the disk; asks a job's host."""
     # Asked before its events are read: one that ends in between is then seen as ended, not LOST.
     alive = folders.is_alive(folder)
     claimed = folders.claimed(folder)
-    return status_of(heading, folders.read_history(folder), alive, claimed=claimed, boot=boot_id())
+    word = word_of(folder)
+    boot = boot_id() if word is None else word.boot
+    found = status_of(heading, folders.read_history(folder), alive, claimed=claimed, boot=boot)
+    if word is None:
+        return replace(found, target=target)
+    return replace(
+        found, target=target, ahead_s=word.ahead_s, asked_at=word.asked, problem=word.problem
+    )
+
+
+def boot_of(folder: Path) -> str:
+    """Return which start of its machine it is for a job, "" where nobody can say."""
+    word = word_of(folder)
+    return boot_id() if word is None else word.boot
+
+
+def word_of(folder: Path) -> Word | None:
+    """Return what the host of a job elsewhere said last, None for a job of this machine."""
+    from perdure.jobs.witness import project_above, read_witness, read_word
+
+    witness = read_witness(folder)
+    return None if witness is None else read_word(project_above(folder), witness.station)
 
 
 def unreadable(folder: Path, error: PerdureError) -> JobStatus:
@@ -113,12 +140,14 @@ def _why_lost(current: Sequence[Event], boot: str) -> str:
 class _Progress:
     step: int | None
     durable: int | None
+    saved_at: float | None
 
     @staticmethod
     def of(events: Sequence[Event]) -> _Progress:
         """Return the newest step and the newest durable one; a restored attempt goes back."""
         step: int | None = None
         durable: int | None = None
+        saved_at: float | None = None
         for event in events:
             number = event.number("step")
             if number is None:
@@ -129,8 +158,9 @@ class _Progress:
             elif event.name in ("step", "durable", "exiting"):
                 # A save is durable some steps after the one it holds.
                 step = max(step or 0, number)
-                durable = number if event.name == "durable" else durable
-        return _Progress(step, durable)
+                if event.name == "durable":
+                    durable, saved_at = number, event.at
+        return _Progress(step, durable, saved_at)
 
 
 def _pid(current: Sequence[Event]) -> int | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.hosts.machine import boot_id
 from perdure.jobs import folder as folders
 from perdure.jobs.launch import resume
 from perdure.jobs.ledger import statuses
+from perdure.jobs.lifecycle import boot_of
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobStatus, State
 from perdure.model.report import Report, silent
@@ -19,17 +19,19 @@ _BY_SYSTEM = "SIGTERM"
 def recoverable(workspace: Workspace) -> list[JobStatus]:
     """Return the jobs that `recover` goes on with. Touches the disk.
 
-    Those that are LOST, and those that an orderly shutdown of this machine has interrupted: nobody
+    Those that are LOST, and those that an orderly shutdown of their machine has interrupted: nobody
     asked for them to stop.
     """
-    boot = boot_id()
     return [
         status
         for status in statuses(workspace, all=True)
         if status.state is State.LOST
         or (
             status.state is State.INTERRUPTED
-            and shut_down(folders.read_events(status.record.folder, status.attempt), boot)
+            and shut_down(
+                folders.read_events(status.record.folder, status.attempt),
+                boot_of(status.record.folder),
+            )
         )
     ]
 

@@ -134,6 +134,25 @@ def make_snapshot(project: Project, tree: Tree) -> Path:
     return final
 
 
+def has_object(project: Project, entry: Entry) -> bool:
+    """Return whether the contents of a file are stored. Touches the disk."""
+    return _object(project.state / "objects", entry).is_file()
+
+
+def store_object(project: Project, entry: Entry, content: bytes) -> None:
+    """Store the contents of a file under its name. Touches the disk."""
+    _store(project.state / "objects", entry, content)
+
+
+def read_object(project: Project, entry: Entry) -> bytes:
+    """Return the contents of a stored file.
+
+    Raises:
+        OSError: they are not there.
+    """
+    return _object(project.state / "objects", entry).read_bytes()
+
+
 def verify(folder: Path, tree: Tree) -> None:
     """Return if a snapshot is as it was made; looks at sizes of nothing but times and kinds.
 
@@ -276,7 +295,8 @@ def _build(project: Project, tree: Tree, draft: Path) -> None:
 
 def _link(stored: Path, target: Path) -> None:
     try:
-        target.hardlink_to(stored)
+        # `Path.hardlink_to` is of Python 3.10, and this is streamed to other hosts.
+        os.link(stored, target)
     except FileNotFoundError:
         raise
     except OSError:

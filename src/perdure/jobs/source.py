@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdure.errors import PerdureError, StorageError, UsageError
+from perdure.jobs import elsewhere, patch, snapshot
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
 from perdure.jobs import image as images
-from perdure.jobs import patch, snapshot
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.job import Code, EnvironmentUsed, JobRecord
 from perdure.model.report import Report, silent
 from perdure.runtime import names
+from perdure.targets.protocol import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +29,24 @@ class Source:
     locks_from: Path | None = None
 
 
-def present(workspace: Workspace, request: JobRequest, *, in_image: bool, report: Report) -> Source:
-    """Return the working tree as it is now, kept; the environment is brought up to date first."""
+def present(workspace: Workspace, request: JobRequest, target: Target, report: Report) -> Source:
+    """Return the working tree as it is now, kept; the environment is brought up to date first.
+
+    Of a target elsewhere the environment is there, and the code is sent there.
+    """
     project = workspace.project
-    if in_image:
+    if target.in_image:
         used = images.image_for(workspace, request.variant, report)
     else:
-        used = environments.environment_for(workspace, request.variant, report)
+        used = environments.environment_for(workspace, request.variant, target.place, report)
     state = make_state_folder(project)
     # After the environment: locking may have written uv.lock, which is part of the code.
     tree = snapshot.read_tree(project, report, store=not request.live)
     kept = None if request.live else snapshot.make_snapshot(project, tree)
     if request.pegged:
         used = images.image_for(workspace, request.variant, report, code=kept)
+    if not target.place.is_here:
+        elsewhere.send_code(target.place, project, tree, report)
     revision = patch.read_revision(
         project.root, kept or project.root, tree.entries, scratch=state, report=report
     )
@@ -54,18 +60,18 @@ def present(workspace: Workspace, request: JobRequest, *, in_image: bool, report
     return Source(code, used, tree, revision.patch)
 
 
-def planned(workspace: Workspace, request: JobRequest, *, in_image: bool) -> Source:
+def planned(workspace: Workspace, request: JobRequest, target: Target) -> Source:
     """Return what `present` would; reads the disk, keeps and installs nothing."""
     tree = None if request.live else snapshot.read_tree(workspace.project, silent, store=False)
     digest = "" if tree is None else tree.digest
-    if in_image:
+    if target.in_image:
         used = images.planned_image(workspace, request.variant, tree if request.pegged else None)
     else:
-        used = environments.planned_environment(workspace, request.variant)
+        used = environments.planned_environment(workspace, request.variant, target.place)
     return Source(Code(None, True, None if tree is None else digest, 0, digest), used)
 
 
-def recorded(workspace: Workspace, job: str, report: Report) -> Source:
+def recorded(workspace: Workspace, job: str, target: Target, report: Report) -> Source:
     """Return what a recorded job ran.
 
     Raises:
@@ -86,7 +92,9 @@ def recorded(workspace: Workspace, job: str, report: Report) -> Source:
             )
         code = replace(code, snapshot=snapshot.make_snapshot(project, tree).name)
     ensure_code(workspace, before)
-    used = ensure_environment(workspace, before, report)
+    if not target.place.is_here and tree is not None:
+        elsewhere.send_code(target.place, project, tree, report)
+    used = ensure_environment(workspace, before, target, report)
     changes = before.folder / names.PATCH_FILE
     known = changes.read_bytes() if changes.is_file() else b""
     return Source(code, used, tree, known, before.folder)
@@ -101,7 +109,9 @@ def read_tree_of(record: JobRecord) -> snapshot.Tree | None:
         return None
 
 
-def ensure_environment(workspace: Workspace, record: JobRecord, report: Report) -> EnvironmentUsed:
+def ensure_environment(
+    workspace: Workspace, record: JobRecord, target: Target, report: Report
+) -> EnvironmentUsed:
     """Return the environment of a recorded job, made again if it is gone.
 
     Raises:
@@ -109,7 +119,7 @@ def ensure_environment(workspace: Workspace, record: JobRecord, report: Report) 
     """
     if record.environment.image is not None:
         return images.restore_image(workspace, record, report)
-    environments.restore_environment(workspace, record, report)
+    environments.restore_environment(workspace, record, target.place, report)
     return record.environment
 
 

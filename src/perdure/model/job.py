@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Union
 
-EventValue = str | float | bool | list[str] | None
+# In the syntax of Python 3.9: this module is streamed to other hosts.
+EventValue = Union[str, float, bool, list[str], None]  # noqa: UP007 - as above
 
 
 class State(Enum):
@@ -203,7 +204,7 @@ class Event:
     def number(self, key: str) -> int | None:
         """Return a field as a whole number, None where it is missing or none."""
         value = self.fields.get(key)
-        return int(value) if isinstance(value, int | float) else None
+        return int(value) if isinstance(value, (int, float)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,9 @@ class JobStatus:
     """Where a job stands. Times are unix seconds; `pid` is the training's, None unless it runs.
 
     `record` has a job's heading; `jobs.folder.read_record(status.record.folder)` has all of it.
-    `began_again`: an attempt after the first one found nothing to go on from.
+    `began_again`: an attempt after the first one found nothing to go on from. `target` is where it
+    is. Times are by the clock there, which is `ahead_s` ahead of this machine's. Of another host
+    `asked_at` (this machine's clock) is when it answered last, `problem` why it has not since.
     """
 
     record: JobHeading
@@ -225,6 +228,11 @@ class JobStatus:
     pid: int | None = None
     began_again: bool = False
     last_event_at: float | None = None
+    target: str = "local"
+    ahead_s: float = 0.0
+    asked_at: float | None = None
+    problem: str = ""
+    saved_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,16 @@ from perdure.model.project import Project
 from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import presence, strays, supervision
-from perdure.targets.command import command_code
-from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.place import Place, here
+from perdure.targets.protocol import (
+    Aside,
+    Capabilities,
+    Confirmation,
+    Handle,
+    Notice,
+    Plan,
+    Presence,
+)
 
 SUPERVISOR = Path(runtime.__file__).with_name("supervisor") / "__main__.py"
 
@@ -45,8 +53,11 @@ class Process:
     state: Path
     surroundings: Mapping[str, str]
     python: str = sys.executable
+    supervisor: Path = SUPERVISOR
     start_s: float = START_S
     pause: Callable[[float], None] = field(default=time.sleep, repr=False)
+    # What a command of the project is, where its code cannot be asked.
+    known_commands: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -57,6 +68,11 @@ class Process:
     def in_image(self) -> bool:
         """Return that its jobs run in an installed environment."""
         return False
+
+    @property
+    def place(self) -> Place:
+        """Return the project's folder itself."""
+        return here(self.root)
 
     def probe(self) -> Capabilities:
         """Return that this machine is there; it always is."""
@@ -76,7 +92,7 @@ class Process:
         cwd = self.code_folder(job)
         options = supervision.supervisor_options(job, str(job.folder), str(cwd))
         command = self._command(job, cwd)
-        argv = (self.python, "-I", "-S", str(SUPERVISOR), *options, "--", *command)
+        argv = (self.python, "-I", "-S", str(self.supervisor), *options, "--", *command)
         return Plan(job.job, job.folder, cwd, argv, self._environment(job, cwd), command)
 
     def code_folder(self, job: JobRecord) -> Path:
@@ -135,9 +151,14 @@ class Process:
 
     def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
         """Return the exit code of a command in the job's folder and environment."""
+        found = self.aside(job, argv, terminal=True)
+        return local.run_attached(found.argv, env=found.environment, cwd=found.cwd)
+
+    def aside(self, job: JobRecord, argv: Sequence[str], *, terminal: bool) -> Aside:  # noqa: ARG002
+        """Return the command in the job's folder and environment; no words: the user's shell."""
         plan = self.plan(job)
         shell = self.surroundings.get("SHELL") or "/bin/sh"
-        return local.run_attached(argv or (shell,), env=self._around(plan), cwd=plan.cwd)
+        return Aside(tuple(argv) or (shell,), self._around(plan), str(plan.cwd))
 
     def run(
         self,
@@ -198,7 +219,7 @@ class Process:
     def _command(self, job: JobRecord, cwd: Path) -> tuple[str, ...]:
         word, *rest = job.argv
         if word not in _PYTHON_WORDS:
-            code = command_code(cwd if cwd.is_dir() else self.root, word)
+            code = self._code_of(word, cwd if cwd.is_dir() else self.root)
             if code is None:
                 return job.argv
             word, rest = "python", ["-c", code, *rest]
@@ -207,6 +228,13 @@ class Process:
         path = self.surroundings.get("PATH", os.defpath)
         here = shutil.which(word, path=path) or shutil.which("python3", path=path)
         return (here or self.python, *rest)
+
+    def _code_of(self, word: str, code: Path) -> str | None:
+        if self.known_commands is not None:
+            return self.known_commands.get(word)
+        from perdure.targets.command import command_code
+
+        return command_code(code, word)
 
     def _environment(self, job: JobRecord, cwd: Path) -> Mapping[str, str]:
         around = self.surroundings

@@ -18,6 +18,7 @@ from perdure.model.job import Event, JobRecord, Resources
 
 if TYPE_CHECKING:
     from perdure.hosts.local import Completed
+    from perdure.targets.place import Place
 
 Confirmation = Literal["confirmed", "unconfirmed"]
 
@@ -64,6 +65,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """A command beside a job, where the job runs: `environment` is all that it gets."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Handle:
     """A job on a target. `pid` is its supervisor's where this call started it, else None."""
 
@@ -91,6 +101,10 @@ class Target(Protocol):
     @property
     def in_image(self) -> bool:
         """Return whether its jobs run in an image, and not in an installed environment."""
+
+    @property
+    def place(self) -> Place:
+        """Return where the project lies for its jobs; may ask the host."""
 
     def probe(self) -> Capabilities:
         """Return what it can do, and whether it can be reached."""

@@ -1,0 +1,151 @@
+"""Jobs of another host: what is brought there before they run, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from perdure.errors import StorageError
+from perdure.jobs import ending, snapshot, there
+from perdure.jobs import folder as folders
+from perdure.jobs.witness import Witness, read_witness, write_witness
+from perdure.model.job import Data, JobRecord, Machine
+from perdure.model.job_values import data_of, machine_of
+from perdure.model.project import Project
+from perdure.model.report import Report
+from perdure.model.settings import Settings
+from perdure.runtime import names
+from perdure.targets.place import Place
+from perdure.targets.protocol import Handle, Target
+from perdure.targets.registry import open_target
+
+_BATCH_BYTES = 4 << 20
+# A data folder of many files takes its time to be looked through.
+_DATA_S = 600.0
+_KEPT = (
+    names.JOB_FILE,
+    names.PATCH_FILE,
+    folders.CODE_LIST,
+    folders.ENVIRONMENT_LOCK,
+    folders.IMAGE_LOCK,
+)
+
+
+def target_in(
+    folder: Path, project: Project, name: str, settings: Settings | None = None
+) -> Target:
+    """Return the target that the job of a run folder is on; one elsewhere is where it was begun.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    witness = read_witness(folder)
+    if witness is None:
+        return open_target(name, project, settings)
+    from perdure.targets.remote import open_station
+
+    return open_station(project, witness.target, witness.station)
+
+
+def surroundings(place: Place) -> tuple[Data, Machine]:
+    """Return the data and the machine that a job there has. Asks the host."""
+    said = place.host.call_long(there.surroundings, place.root, timeout_s=_DATA_S)
+    return data_of(said["data"]), machine_of(said["machine"])
+
+
+def mark(target: Target, record: JobRecord) -> None:
+    """Write down that a job is elsewhere, before it is a job: nobody takes it for this machine's.
+
+    Nothing for a job of this machine.
+    """
+    from perdure.targets.remote import Remote
+
+    if isinstance(target, Remote):
+        write_witness(record.folder, Witness(target.name, target.station))
+
+
+def send_code(place: Place, project: Project, tree: snapshot.Tree, report: Report) -> None:
+    """Bring a snapshot there: only contents that the host lacks are sent.
+
+    Raises:
+        HostUnreachable: the host does not answer.
+        StorageError: no space there, or contents that are gone here.
+    """
+    text = tree.to_json()
+    missing = place.host.call(there.lacking, place.root, text)
+    if missing is None:
+        return
+    sent = 0
+    for batch in _batches(project, [(str(kind), str(digest)) for kind, digest in missing]):
+        report(f"sending code to `{place.host.name}`", done=sent, total=len(missing))
+        place.host.call(there.take, place.root, batch)
+        sent += len(batch)
+    place.host.call(there.build, place.root, text)
+
+
+def ensure_code(place: Place, project: Project, record: JobRecord, report: Report) -> None:
+    """Return if the snapshot of a recorded job is there and as it was, sent again if it is gone.
+
+    Raises:
+        StorageError: it was changed there, or its list of files is gone.
+    """
+    if record.code.snapshot is None:
+        return
+    text = there.read_list(record.folder)
+    if text is None:
+        raise StorageError(
+            f"the list of the code of `{record.job}` is gone",
+            hint="perdure run: the code as it is now",
+        )
+    if not place.host.call(there.verify, place.root, text):
+        send_code(place, project, snapshot.Tree.from_json(text), report)
+
+
+def send_folder(place: Place, record: JobRecord) -> None:
+    """Bring a run folder there as it was submitted, if it is not there yet.
+
+    Raises:
+        ConflictError: there is another job of that name there.
+    """
+    files = {
+        name: (record.folder / name).read_bytes()
+        for name in _KEPT
+        if (record.folder / name).is_file()
+    }
+    place.host.call(there.begin, place.root, place.name(record.folder), files)
+
+
+def forget(place: Place, folder: Path) -> bool:
+    """Return whether a job never began there; its run folder there is removed then."""
+    return place.host.call(there.forget, place.root, place.name(folder))
+
+
+def finish(target: Target, handle: Handle, now: float) -> None:
+    """Stop what is left of a job without a supervisor, and record its end, where it is.
+
+    Raises:
+        ConflictError: its supervisor lives.
+    """
+    from perdure.targets.remote import Remote
+
+    if isinstance(target, Remote):
+        run_dir = target.place.path(handle.run_dir)
+        target.host.call(there.finish, target.values(), run_dir)
+    else:
+        ending.finish(target, handle, now)
+
+
+def _batches(
+    project: Project, contents: Iterable[tuple[str, str]]
+) -> Iterator[list[list[str | bytes]]]:
+    batch: list[list[str | bytes]] = []
+    size = 0
+    for kind, digest in contents:
+        data = snapshot.read_object(project, snapshot.Entry(kind, digest))
+        batch.append([kind, digest, data])
+        size += len(data)
+        if size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,235 @@
+"""Run folders of other hosts, as this machine has them: brought up to date whenever one asks.
+
+`folder.is_alive` is where everybody asks whether a job goes on, before they read what it wrote. For
+a job elsewhere that question goes to its host, and the answer brings what the run folder there has
+beyond the one here. A host that does not answer is told as what it said last; who needs it to
+answer calls `bring`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
+from perdure.hosts.ssh import Ssh
+from perdure.jobs import folder as folders
+from perdure.jobs import there
+from perdure.jobs.witness import (
+    Witness,
+    Word,
+    project_above,
+    read_witness,
+    read_word,
+    write_witness,
+    write_word,
+)
+from perdure.model.job import ENDED
+from perdure.runtime import names
+from perdure.targets.gathering import inside
+from perdure.targets.station import Station
+
+# A job is asked after no more often than this, whoever asks.
+EVERY_S = 0.2
+# Nor a host that did not answer.
+AFTER_FAILURE_S = 1.0
+# For so long an answer is waited for, before what was said last has to do.
+PATIENCE_S = 3.0
+_ENDED = frozenset(state.value for state in ENDED)
+
+
+def look(folder: Path, witness: Witness) -> Witness:
+    """Return what is known of a job elsewhere, after asking its host if that was not just done."""
+    if witness.over or _held:
+        return witness
+    _asker(folder, witness).refresh([folder], PATIENCE_S, whole=True)
+    return read_witness(folder) or witness
+
+
+def bring(folder: Path) -> None:
+    """Bring the mirror of a run folder up to date; nothing for a job of this machine.
+
+    Raises:
+        HostUnreachable: its host does not answer, and what is known may be old.
+    """
+    witness = read_witness(folder)
+    if witness is not None:
+        _asker(folder, witness).ask([folder], asks=True)
+
+
+def trouble(folder: Path) -> str:
+    """Return why the host of a job does not answer this process just now, "" where it does."""
+    witness = read_witness(folder)
+    found = None if witness is None else _askers.get(_key(folder, witness))
+    return "" if found is None else found.problem
+
+
+@contextlib.contextmanager
+def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
+    """Ask all hosts of these run folders at once; what is asked inside gets these answers."""
+    global _held  # noqa: PLW0603 - a process asks its hosts in one place
+    wanted: dict[_Asker, list[Path]] = {}
+    for folder in candidates:
+        witness = read_witness(folder)
+        if witness is not None and not witness.over:
+            wanted.setdefault(_asker(folder, witness), []).append(folder)
+    until = time.monotonic() + timeout_s
+    for asker, each in wanted.items():
+        asker.refresh(each, 0.0, whole=False)
+    for asker in wanted:
+        asker.wait(max(0.0, until - time.monotonic()))
+    before, _held = _held, True
+    try:
+        yield
+    finally:
+        _held = before
+
+
+class _Asker:
+    """One host's jobs of one project: asks, one question at a time, and keeps the answers."""
+
+    def __init__(self, root: Path, witness: Witness) -> None:
+        self.problem = ""
+        self._root = root
+        self._station: Station = witness.station
+        self._host = Ssh(witness.target, witness.station.destination)
+        self._fresh: dict[Path, float] = {}
+        self._tried = -AFTER_FAILURE_S
+        self._thread: threading.Thread | None = None
+
+    def refresh(self, wanted: Sequence[Path], patience_s: float, *, whole: bool) -> None:
+        """Ask after those jobs that were not just asked after, and wait so long for an answer."""
+        now = time.monotonic()
+        stale = [each for each in wanted if now - self._fresh.get(each, -EVERY_S) >= EVERY_S]
+        waiting = self._thread is not None and self._thread.is_alive()
+        if not stale or (not waiting and self.problem and now - self._tried < AFTER_FAILURE_S):
+            return
+        if not waiting:
+            # In the background: whoever follows a job must not hang with its host's connection.
+            self._thread = threading.Thread(
+                target=self._try, args=(stale,), kwargs={"whole": whole}, daemon=True
+            )
+            self._thread.start()
+        # Who has been told that it does not answer does not wait again.
+        self.wait(EVERY_S / 2 if self.problem else patience_s)
+
+    def wait(self, patience_s: float) -> None:
+        """Wait for the answer to what was asked last."""
+        if self._thread is not None and patience_s > 0:
+            self._thread.join(patience_s)
+            if self._thread.is_alive() and not self.problem:
+                self._fail(f"`{self._host.name}` does not answer")
+
+    def ask(self, wanted: Sequence[Path], *, asks: bool = False, whole: bool = True) -> None:
+        """Ask after jobs and keep what is said, until nothing more is to be said."""
+        host = replace(self._host, asks=asks)
+        left = list(wanted)
+        while left:
+            known = {self._name(each): _sizes(each, whole=whole) for each in left}
+            began = time.time()
+            try:
+                said = host.call(there.look, self._station.root, known, whole)
+            except TimeoutExpired as error:
+                raise HostUnreachable(error.message, hint="try again") from error
+            self._heard(said, (began + time.time()) / 2)
+            left = [each for each in left if self._keep(each, said, whole=whole)]
+
+    def _try(self, wanted: Sequence[Path], *, whole: bool) -> None:
+        try:
+            self.ask(wanted, whole=whole)
+        except (PerdureError, OSError) as error:
+            self._fail(error.message if isinstance(error, PerdureError) else str(error))
+
+    def _heard(self, said: Mapping[str, Any], clock: float) -> None:
+        self.problem = ""
+        word = Word(clock, str(said["boot"]), float(said["time"]) - clock)
+        write_word(self._root, self._station, word)
+
+    def _keep(self, folder: Path, said: Mapping[str, Any], *, whole: bool) -> bool:
+        """Keep what was said of a job; return whether there is more to be asked."""
+        found = said["jobs"][self._name(folder)]
+        if not folder.is_dir():
+            return False  # it has been cleaned away meanwhile
+        for name, (at, data) in found["files"].items():
+            _write(folder, str(name), int(at), data)
+        if found["more"]:
+            return True
+        witness = read_witness(folder)
+        if witness is not None:
+            alive = bool(found["alive"])
+            over = whole and not alive and _has_ended(folder)
+            if (witness.alive, witness.over) != (alive, over):
+                write_witness(folder, replace(witness, alive=alive, over=over))
+        self._fresh[folder] = time.monotonic()
+        return False
+
+    def _fail(self, problem: str) -> None:
+        self.problem, self._tried = problem, time.monotonic()
+        with contextlib.suppress(OSError):
+            word = read_word(self._root, self._station)
+            write_word(self._root, self._station, replace(word, problem=problem))
+
+    def _name(self, folder: Path) -> str:
+        return folder.relative_to(self._root).as_posix()
+
+
+_askers: dict[tuple[Path, Station], _Asker] = {}
+_held = False
+
+
+def _key(folder: Path, witness: Witness) -> tuple[Path, Station]:
+    return project_above(folder), witness.station
+
+
+def _asker(folder: Path, witness: Witness) -> _Asker:
+    key = _key(folder, witness)
+    if key not in _askers:
+        _askers[key] = _Asker(key[0], witness)
+    return _askers[key]
+
+
+def _has_ended(folder: Path) -> bool:
+    """Return whether a job that nobody holds has come to an end of which it says so itself."""
+    number = max([folders.claimed(folder), *folders.attempts(folder)])
+    events = folders.read_events(folder, number, last_step_only=True) if number else []
+    return bool(events) and events[-1].name == "ended" and events[-1].text("state") in _ENDED
+
+
+def _sizes(folder: Path, *, whole: bool) -> dict[str, int]:
+    """Return the sizes of the files that the mirror has, by their names in the run folder."""
+    found: dict[str, int] = {}
+    for inner in (names.METRICS, names.LOGS, names.ATTEMPTS) if whole else (names.ATTEMPTS,):
+        with contextlib.suppress(OSError), os.scandir(folder / inner) as entries:
+            found |= {f"{inner}/{entry.name}": entry.stat().st_size for entry in entries}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(names.GENERATION_PREFIX):
+                found[entry.name] = entry.stat().st_size
+    newest = there.newest_checkpoint(folder) if whole else None
+    if newest is not None:
+        name = f"{names.CHECKPOINTS}/{newest}/meta.json"
+        with contextlib.suppress(OSError):
+            found[name] = (folder / name).stat().st_size
+    return found
+
+
+def _write(folder: Path, name: str, at: int, data: bytes) -> None:
+    """Write a piece of a file at its place: two who heard the same write the same."""
+    path = folder / inside(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        if at == 0 and os.fstat(fd).st_size > len(data):
+            os.ftruncate(fd, 0)
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(fd, left, at)
+            left, at = left[written:], at + written
+    finally:
+        os.close(fd)

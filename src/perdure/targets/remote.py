@@ -1,0 +1,228 @@
+"""The targets of another host: the adapter is opened there, and called over a connection.
+
+Here is what jobs see of it: the same protocol, with the run folders' names of this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from perdure.errors import EnvironmentFailed, TimeoutExpired, UsageError
+from perdure.hosts.host import Host
+from perdure.hosts.local import Completed
+from perdure.hosts.ssh import Ssh
+from perdure.model.job import Event, JobRecord, Resources
+from perdure.model.job_values import event_values, job_values
+from perdure.model.project import Project
+from perdure.model.settings import Settings, TargetSettings
+from perdure.targets import far, supervisor
+from perdure.targets.place import Place
+from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.station import Station, find_station
+
+# Beyond what is allowed for what is done there.
+_WAY_S = 60.0
+# An engine that starts a container takes longer than one call is given.
+_START_S = 300.0
+_PYTHON_WORDS = frozenset({"python", "python3"})
+
+
+def open_remote(project: Project, settings: Settings | None, name: str) -> Remote:
+    """Return the target of that name in the user's settings; it asks nobody yet.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if settings is None or name not in settings.targets:
+        from perdure.project.settings import load_settings
+
+        settings = load_settings(project.root)
+    if name not in settings.targets:
+        raise UsageError(f"no target `{name}` in the settings", hint="perdure targets")
+    wanted = settings.targets[name]
+    return Remote(name, project, Ssh(name, wanted.host, wanted.root), wanted)
+
+
+def open_station(project: Project, name: str, station: Station) -> Remote:
+    """Return the target that a job was started on, whatever the settings say by now."""
+    wanted = TargetSettings(station.destination, engine=station.engine)
+    return Remote(name, project, Ssh(name, station.destination), wanted, station)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Jobs on another host. `known` is where it was found to be, None: it is looked up."""
+
+    name: str
+    project: Project
+    host: Host
+    wanted: TargetSettings
+    known: Station | None = None
+
+    @property
+    def station(self) -> Station:
+        """Return where the project lies there, and by what its jobs are run; may ask the host."""
+        if self.known is not None:
+            return self.known
+        return find_station(self.name, self.project.root, self.wanted, self.host)
+
+    @property
+    def in_image(self) -> bool:
+        """Return whether its jobs run in an image; may ask the host."""
+        return self.station.engine == far.DOCKER
+
+    @property
+    def place(self) -> Place:
+        """Return where the project lies there; may ask the host."""
+        return Place(self.host, self.station.root, self.project.root)
+
+    def probe(self) -> Capabilities:
+        """Return what it can do, or why it cannot be reached."""
+        try:
+            found = self.host.call(far.probe, self.values())
+        except (EnvironmentFailed, TimeoutExpired) as error:
+            return Capabilities(self.name, "not reached", error.message)
+        return Capabilities(self.name, found["summary"], found["problem"])
+
+    def require(self, resources: Resources) -> None:
+        """Return if it can run jobs with these resources."""
+        self.host.call(far.require, self.values(), asdict(resources))
+
+    def plan(self, job: JobRecord) -> Plan:
+        """Return what would be executed there. Asks the host."""
+        planned = self.host.call(far.plan, self.values(), self._job(job), self._commands(job))
+        # The run folder is called here as it is here; `submit` says what it is called there.
+        return replace(far.plan_of(planned), run_dir=job.folder)
+
+    def verify(self, plan: Plan) -> None:
+        """Return if the training's command is there."""
+        self.host.call(far.verify, self.values(), self._planned(plan))
+
+    def submit(self, plan: Plan, key: str) -> Handle:
+        """Start what was planned, there; the supervisor's sources are brought there first."""
+        there, planned = self.values(), self._planned(plan)
+        done = self._long(far.submit, there, planned, key, timeout_s=_START_S)
+        if done["lacking"]:
+            root, digest = there["root"], there["supervisor"]
+            self.host.call(supervisor.unpack, root, digest, supervisor.sources())
+            done = self._long(far.submit, there, planned, key, timeout_s=_START_S)
+        return Handle(self.name, key, plan.run_dir, done["pid"])
+
+    def find(self, key: str) -> Handle | None:
+        """Return the running job of that key, None where there is none."""
+        handle = Handle(self.name, key, self.project.results / key)
+        return handle if self.poll([handle])[key] is Presence.RUNNING else None
+
+    def poll(self, handles: Sequence[Handle]) -> Mapping[str, Presence]:
+        """Return which of the jobs run: one question for all."""
+        if not handles:
+            return {}
+        try:
+            alive = self.host.call(far.poll, [self._path(handle) for handle in handles])
+        except (EnvironmentFailed, TimeoutExpired):
+            return {handle.key: Presence.UNREACHABLE for handle in handles}
+        found = {True: Presence.RUNNING, False: Presence.GONE}
+        return {handle.key: found[each] for handle, each in zip(handles, alive, strict=True)}
+
+    def logs(self, handle: Handle) -> bytes:
+        """Return what the job has written so far."""
+        return self.host.call(far.logs, self.values(), self._path(handle))
+
+    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
+        """Return the exit code of a command beside the job, with this terminal."""
+        import sys
+
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        given = (self.values(), self._job(job), self._commands(job), list(argv), terminal)
+        found = self.host.call(far.aside, *given)
+        return self.host.attached(found["argv"], variables=found["environment"], cwd=found["cwd"])
+
+    def run(
+        self,
+        job: JobRecord,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        on_line: Callable[[str], None],
+    ) -> Completed:
+        """Return how a command ended in a job's folder and environment there."""
+        given = (self.values(), self._job(job), list(argv), stdin, timeout_s)
+        done = self.host.call_long(far.run, *given, timeout_s=timeout_s + _WAY_S, on_line=on_line)
+        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
+
+    def seen(self, job: JobRecord, path: Path) -> str:
+        """Return what a path of this machine is called where the job runs."""
+        there = self.place.path(path)
+        return self.host.call(far.seen, self.values(), self._job(job), there)
+
+    def forward(self, handle: Handle, port: int) -> int:
+        """Return the port of this machine's loopback that reaches `port` where the job runs."""
+        theirs = self.host.call(far.forward, self.values(), self._path(handle), port)
+        return self.host.forward(theirs)
+
+    def interrupt(self, handle: Handle, notice: Notice) -> None:
+        """Pass on a notice; its deadline is told as the time that is left."""
+        left_s = None if notice.deadline is None else notice.deadline - time.time()
+        self.host.call(far.interrupt, self.values(), self._path(handle), notice.reason, left_s)
+
+    def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
+        """Kill it, and return whether it was seen to be gone within the time limit."""
+        given = (self.values(), self._path(handle), timeout_s)
+        answer: Confirmation = self._long(far.cancel, *given, timeout_s=timeout_s)
+        return answer
+
+    def signal(self, handle: Handle, pid: int, number: int) -> None:
+        """Send a signal to a process of the job."""
+        self.host.call(far.signal, self.values(), self._path(handle), pid, int(number))
+
+    def sweep(self, handle: Handle, events: Sequence[Event], *, grace_s: float = 0.0) -> int:
+        """Return how many processes were left of a job whose supervisor is gone."""
+        known = [event_values(event) for event in events]
+        given = (self.values(), self._path(handle), known, grace_s)
+        return int(self._long(far.sweep, *given, timeout_s=grace_s))
+
+    def collect(self, handle: Handle) -> Path:
+        """Return the run folder on this machine, brought here, but for its checkpoints."""
+        from perdure.targets.gathering import gather
+
+        gather(self.place, handle.run_dir)
+        return handle.run_dir
+
+    def values(self) -> dict[str, Any]:
+        """Return what the adapter is opened with there; see `far`."""
+        station = self.station
+        settings: dict[str, Any] = {}
+        known = {"root": station.root, "engine": station.engine, "settings": settings}
+        return {**known, "supervisor": supervisor.digest()}
+
+    def _job(self, job: JobRecord) -> dict[str, Any]:
+        return {**job_values(job), "results": self.place.path(job.results)}
+
+    def _planned(self, plan: Plan) -> dict[str, Any]:
+        return {**far.plan_values(plan), "run_dir": self.place.path(plan.run_dir)}
+
+    def _path(self, handle: Handle) -> str:
+        return self.place.path(handle.run_dir)
+
+    def _commands(self, job: JobRecord) -> dict[str, str]:
+        """Return what the job's first word is, where that is a command of the project.
+
+        The code is the same on both sides; the Python there may know no TOML.
+        """
+        word = job.argv[0]
+        if word in _PYTHON_WORDS or "/" in word:
+            return {}
+        from perdure.targets.command import command_code
+
+        snapshot, root = job.code.snapshot, self.project.root
+        kept = None if snapshot is None else self.project.state / "snapshots" / snapshot
+        code = command_code(kept if kept is not None and kept.is_dir() else root, word)
+        return {} if code is None else {word: code}
+
+    def _long(self, function: Callable[..., Any], *given: object, timeout_s: float) -> Any:  # noqa: ANN401
+        return self.host.call_long(function, *given, timeout_s=timeout_s + _WAY_S)

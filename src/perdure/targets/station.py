@@ -1,0 +1,71 @@
+"""Where a project lies on a host, and what runs its jobs there: asked once, then remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perdure.hosts.host import Host
+from perdure.model.settings import TargetSettings
+from perdure.targets import far
+from perdure.targets.place import folder_name
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A project on a host: its folder there, and the engine that runs its jobs."""
+
+    destination: str
+    root: str
+    engine: str
+
+
+def find_station(name: str, local: Path, wanted: TargetSettings, host: Host) -> Station:
+    """Return where the project in `local` lies on a host. Asks it the first time.
+
+    Raises:
+        HostUnreachable: it does not answer.
+    """
+    file = station_file(local, name)
+    asked = {"format": _FORMAT, "host": wanted.host, "in": wanted.root, "wanted": wanted.engine}
+    known = _read(file)
+    if asked.items() <= known.items():
+        return Station(wanted.host, known["root"], known["engine"])
+    folder = folder_name(local, wanted.host)
+    found = host.call(far.settle, wanted.root, folder, wanted.engine)
+    _write(file, {**asked, **found})
+    return Station(wanted.host, found["root"], found["engine"])
+
+
+def forget_station(local: Path, name: str) -> None:
+    """Have a target asked again: it may have got an engine since."""
+    station_file(local, name).unlink(missing_ok=True)
+
+
+def station_file(local: Path, name: str) -> Path:
+    """Return where it is remembered, in the project's own state."""
+    return local / ".perdure" / "targets" / f"{name}.json"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(found, dict) and {"root", "engine"} <= found.keys()
+    return found if whole else {}
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    # It is asked again where it cannot be kept.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}-{os.getpid()}")
+        draft.write_text(json.dumps(content) + "\n")
+        draft.replace(file)
