@@ -69,6 +69,7 @@ def test_a_step_is_done_again_when_what_it_mounts_has_changed(
     assert found == ["1.16.0", "1.17.0"]
 
 
+@pytest.mark.long
 def test_what_has_not_changed_is_not_done_again(
     podman_engine: RealEngine, name: str, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def run(
     killed; what it leaves running behind on purpose is not waited for.
 
     Raises:
-        TimeoutExpired: it took longer than `timeout_s`; its whole group was killed.
+        TimeoutExpired: it took longer than `timeout_s`; it was killed with all it had started.
         MissingProgram: there is no such program.
     """
     process = _start(argv, env, cwd, with_stdin=stdin is not None)
@@ -77,7 +77,7 @@ def run(
                 f"`{' '.join(argv)}` did not end within {timeout_s:g} s", hint=pipes.last_line()
             )
     except BaseException:
-        kill_group(process.pid)
+        _kill_tree(process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_REAP_S)
         raise
@@ -161,7 +161,18 @@ def kill_group(pid: int) -> None:
 def kill_running() -> None:
     """Kill every command that a `run` of this process waits for: for one that has to end now."""
     for pid in tuple(_running):
-        kill_group(pid)
+        _kill_tree(pid)
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a command's group, and what it started that has one of its own: podman's containers."""
+    from perdure.hosts.tree import descendants
+
+    below = descendants(pid)
+    kill_group(pid)
+    for each in below:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(each, signal.SIGKILL)
 
 
 _detached: dict[int, subprocess.Popen[bytes]] = {}
