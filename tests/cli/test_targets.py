@@ -8,7 +8,9 @@ import pytest
 from perdure.cli.commands import targets
 from perdure.cli.table import plain_lines
 from perdure.doctor.targets import Asked, Listed
+from perdure.hosts.ssh import Ssh
 from tests.cli.command import is_one_error, perdure
+from tests.engines.hosts import Hosts
 
 
 @pytest.fixture
@@ -78,3 +80,14 @@ def test_cells() -> None:
     assert "\x1b" not in row
     (_, row) = plain_lines(targets.checked_table([target], {"lab": Asked(problem="x")}))
     assert row.split()[2:] == ["problem", "-", "-", "-", "-"]
+
+
+def test_a_group_is_felt_after_the_next_login(hosts_here: Hosts, settings: Path) -> None:
+    config = settings / "config" / "perdure" / "config.toml"
+    config.write_text('[targets.box]\nhost = "ada@gpu1"\n')
+    assert perdure("targets", "--disconnect", cwd=settings).err == "box: no connection was kept\n"
+    box = Ssh("box", "ada@gpu1")
+    first = box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text
+    assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text == first
+    assert perdure("targets", "--disconnect", "box", cwd=settings).err == "box: disconnected\n"
+    assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text != first

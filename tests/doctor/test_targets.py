@@ -100,6 +100,7 @@ def test_hosts_that_answer_and_hosts_that_do_not(hosts_here: Hosts, tmp_path: Pa
     assert "does not answer" in (found["off"].problem or "")
     assert "no host of that name" in (found["gone"].problem or "")
     assert "does not let this user in" in (found["locked"].problem or "")
+    assert (found["locked"].hint or "").startswith("perdure doctor locked, which may ask you")
 
 
 def test_settings_are_there_with_and_without_a_project(

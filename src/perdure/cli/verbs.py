@@ -234,7 +234,7 @@ VERBS = (
         SETUP,
         "list where jobs can run, and ask each what it has",
         "[TARGET...]",
-        ("perdure targets", "perdure targets --check", "perdure targets --check --json gpubox"),
+        ("perdure targets", "perdure targets --check", "perdure targets --disconnect gpubox"),
     ),
     Verb(
         "doctor",

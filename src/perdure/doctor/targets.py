@@ -107,7 +107,11 @@ def _ask(target: Listed, project: Project, settings: Settings) -> Asked:
         facts = _facts(target)
         able = open_target(target.name, project, settings).probe()
     except PerdureError as error:
-        return replace(facts, problem=error.message, hint=error.hint)
+        hint = error.hint
+        if "let this user in" in error.message:
+            # A password, a passphrase or a second factor would have to be asked for.
+            hint = f"perdure doctor {target.name}, which may ask you; or {hint}"
+        return replace(facts, problem=error.message, hint=hint)
     if able.problem:
         return replace(facts, engine=target.engine, problem=able.problem)
     return replace(facts, engine=able.summary.replace("this machine", "process"))

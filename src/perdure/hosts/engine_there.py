@@ -40,7 +40,8 @@ def engine_there(host: Host) -> EngineThere:
     if found["problem"] is not None:
         raise EngineUnreachable(
             f"the container engine of `{host.name}` at `{found['path']}`: {found['problem']}",
-            hint="there: sudo usermod -aG docker $USER, and log out of every session"
+            hint="there: sudo usermod -aG docker $USER; then log in anew: "
+            f"perdure targets --disconnect {host.name}"
             if "denied" in found["problem"]
             else "there: sudo systemctl start docker",
         )

@@ -179,6 +179,15 @@ class Ssh:
         if code != 0:
             raise failure(self.name, self.destination, said)
 
+    def disconnect(self) -> bool:
+        """Return whether a connection was kept; none is now, and the next one logs in anew."""
+        from perdure.hosts.link import socket_path
+
+        # Its process ends with the connection, and serves nobody from now on.
+        socket_path(self).unlink(missing_ok=True)
+        words = (PROGRAM, *self.options(), "-O", "exit", "--", self.destination)
+        return local.run(words, timeout_s=CONNECT_S).returncode == 0
+
     def forward(self, port: int) -> int:
         """Return a port of this machine's loopback that reaches `port` of the host's."""
         import socket

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="ask each: engine, GPUs, disk, round trip"
     )
+    parser.add_argument(
+        "--disconnect",
+        action="store_true",
+        help="end the connections that are kept for ten minutes",
+    )
     add_json(parser)
     parser.add_argument("--names", dest="only_names", action="store_true", help=argparse.SUPPRESS)
 
@@ -41,6 +46,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return write_names(console)
     project, settings = settings_around(Path.cwd())
     shown = chosen(settings, arguments.names)
+    if arguments.disconnect:
+        return disconnect(shown, console)
     asked: Mapping[str, Asked] = {}
     if arguments.check:
         console(f"asking {counted(len(shown), 'target')}")
@@ -55,6 +62,17 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     # A machine without an engine of its own is in order; a host that somebody named has to answer.
     wanted = [each for each in shown if each.host or each.name in arguments.names]
     return 1 if any(asked[each.name].problem for each in wanted if each.name in asked) else 0
+
+
+def disconnect(targets: Sequence[Listed], console: Console) -> int:
+    """Return 0 after ending the connections to hosts, so that the next ones log in anew."""
+    from perdure.hosts.ssh import Ssh
+
+    for each in targets:
+        if each.host:
+            kept = Ssh(each.name, each.host, asks=False).disconnect()
+            console.say(f"{each.name}: {'disconnected' if kept else 'no connection was kept'}")
+    return 0
 
 
 def chosen(settings: Settings, names: Sequence[str]) -> Sequence[Listed]:
