@@ -1,0 +1,1 @@
+"""A project's code on another host, kept as it is here; a few kinds of files come back."""

@@ -1,0 +1,272 @@
+"""The way to the other end: a process of this machine whose pipes carry bytes there and back.
+
+Any argument list does that begins a Python there with `boot_words`: ssh, `docker exec -i`,
+`kubectl exec -i`, or that Python itself. The agent is streamed to it; nothing is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import selectors
+import time
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from perdure.errors import HostUnreachable, NoPython, PerdureError, TimeoutExpired
+from perdure.hosts.local import kill_group, spawn_piped
+from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, pack
+
+# How a Python that is too old, or missing, makes itself known.
+OLD, NONE = 42, 127
+CONNECT_S = 60.0
+STALL_S = 20.0
+_MODULES = (
+    "frames",
+    "patterns",
+    "tree",
+    "renaming",
+    "landing",
+    "pipe",
+    "watching",
+    "agent",
+)
+_PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 14
+_END_S = 2.0
+_POLL_S = 0.002
+
+# Run by the shell at the other end: one line, and no exclamation mark in it, whatever shell it is.
+# What follows is read without a buffer, which would swallow the first frames.
+_BOOT = (
+    f"import os, sys, zlib; sys.version_info < (3, 8) and sys.exit({OLD}); "
+    "take = lambda n, got=b'': got if len(got) == n else "
+    "take(n, got + (os.read(0, n - len(got)) or sys.exit(1))); "
+    "exec(zlib.decompress(take(int(take(8)))))"
+)
+_LOADER = """
+import sys, types
+for name, source in {sources}:
+    module = types.ModuleType(name)
+    module.__path__ = []
+    sys.modules[name] = module
+    exec(compile(source, name, "exec"), module.__dict__)
+sys.modules["perdure.sync.far.agent"].main()
+"""
+
+
+def boot_words(python: str = "python3") -> tuple[str, ...]:
+    """Return the command to be run at the other end. Pure."""
+    return (python, "-I", "-c", _BOOT)
+
+
+class Lost(HostUnreachable):
+    """The other end is gone, or was never reached."""
+
+
+class Channel:
+    """Frames to and from an agent, in one thread; every wait has a limit.
+
+    While it writes it reads as well, so that two full pipes never wait for each other.
+    """
+
+    def __init__(self, argv: Sequence[str], *, connect_s: float = CONNECT_S) -> None:
+        self._process = spawn_piped(argv, feeding=True)
+        self._argv = tuple(argv)
+        self._assembler = Assembler(awaits_magic=True)
+        self._frames: deque[Frame] = deque()
+        self._said = bytearray()
+        self._ended = False
+        self._selector = selectors.DefaultSelector()
+        self._prepare()
+        self._connect_until = time.monotonic() + connect_s
+        self._connected = False
+        self.heard_at = time.monotonic()
+        self._write(_payload(), limit_s=connect_s)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when a frame may have come."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    @property
+    def pid(self) -> int:
+        """Return the process that carries the bytes."""
+        return self._process.pid
+
+    def send(self, header: Header, blob: bytes = b"") -> None:
+        """Write a frame.
+
+        Raises:
+            Lost: the other end is gone, or takes nothing any more.
+        """
+        self._write(pack(header, blob), limit_s=STALL_S)
+
+    def receive(self, timeout_s: float) -> Frame | None:
+        """Return the next frame, None if none has come in time.
+
+        Raises:
+            Lost: there will be none.
+            NoPython: there is no Python there that could run the agent.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._frames:
+            left = deadline - time.monotonic()
+            self._serve(max(0.0, left), writing=False)
+            if not self._frames and time.monotonic() >= deadline:
+                self._check_connected()
+                return None
+        return self._frames.popleft()
+
+    def close(self) -> None:
+        """End it: the agent ends with its input, and the process is killed if it lingers."""
+        stdin = self._process.stdin
+        self._selector.close()
+        if stdin is not None:
+            try:
+                stdin.close()
+            except OSError:
+                pass
+        if self._exit_code(_END_S) is None:
+            kill_group(self._process.pid)
+            self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def kill(self) -> None:
+        """End it at once, as a lost connection would."""
+        kill_group(self._process.pid)
+
+    def _prepare(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            _widen(pipe.fileno())
+        self._selector.register(self.fileno(), selectors.EVENT_READ)
+        assert self._process.stderr is not None
+        self._selector.register(self._process.stderr.fileno(), selectors.EVENT_READ)
+
+    def _write(self, data: bytes, *, limit_s: float) -> None:
+        assert self._process.stdin is not None
+        fd, left = self._process.stdin.fileno(), memoryview(data)
+        moved_at = time.monotonic()
+        while left:
+            try:
+                left = left[os.write(fd, left) :]
+                moved_at = time.monotonic()
+                continue
+            except BlockingIOError:
+                pass
+            except OSError:
+                raise self._failure() from None
+            if time.monotonic() - moved_at > limit_s:
+                raise Lost(f"the other end took nothing for {limit_s:g} s")
+            self._serve(limit_s, writing=True)
+
+    def _serve(self, timeout_s: float, *, writing: bool) -> None:
+        """Read what there is; return when there was something, or when there is room to write."""
+        if self._ended:
+            raise self._failure()
+        assert self._process.stdin is not None
+        if writing:
+            self._selector.register(self._process.stdin.fileno(), selectors.EVENT_WRITE)
+        try:
+            ready = self._selector.select(timeout_s)
+        finally:
+            if writing:
+                self._selector.unregister(self._process.stdin.fileno())
+        for key, events in ready:
+            if events & selectors.EVENT_READ:
+                self._read(key.fd)
+
+    def _read(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if fd != self.fileno():
+            self._said += data
+            del self._said[:-_KEPT_BYTES]
+            if not data:
+                self._selector.unregister(fd)
+            return
+        if not data:
+            self._ended = True
+            return
+        self.heard_at = time.monotonic()
+        try:
+            frames = self._assembler.feed(data)
+        except Garbled as error:
+            raise Lost(f"the connection carries something else: {error}") from error
+        self._connected = self._connected or bool(frames)
+        self._frames.extend(frames)
+
+    def _check_connected(self) -> None:
+        if not self._connected and time.monotonic() > self._connect_until:
+            raise Lost("the other end did not answer in time")
+
+    def _exit_code(self, timeout_s: float) -> int | None:
+        """Return how the process ended, None if it does not end in time."""
+        deadline = time.monotonic() + timeout_s
+        while (code := self._process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return code
+
+    def _failure(self) -> PerdureError:
+        """Return why it ended, by its exit code and its last words."""
+        code = self._exit_code(_END_S)
+        assert self._process.stderr is not None
+        try:
+            self._said += os.read(self._process.stderr.fileno(), _KEPT_BYTES)
+        except OSError:
+            pass
+        if code in (OLD, NONE) and not self._connected:
+            return NoPython("there is no Python 3.8 or newer there", hint="install python3 there")
+        lines = self._said.decode("utf-8", "replace").strip().splitlines()
+        return Lost("the connection was lost" + (f": {lines[-1].strip()}" if lines else ""))
+
+
+def expect(channel: Channel, op: str, timeout_s: float) -> Frame:
+    """Return the next frame, which has to be of that kind.
+
+    Raises:
+        TimeoutExpired: it did not come in time.
+        PerdureError: the other end says that it failed.
+    """
+    frame = channel.receive(timeout_s)
+    if frame is None:
+        raise TimeoutExpired(f"the other end did not answer within {timeout_s:g} s")
+    header = frame[0]
+    if header.get("op") == "failed":
+        raise PerdureError(f"cannot write to `{header['where']}` there: {header['why']}")
+    if header.get("op") != op:
+        raise Lost("the other end does not answer what it was asked")
+    return frame
+
+
+@functools.cache
+def _payload() -> bytes:
+    """Return what the other end reads first: the agent's sources, and how they are loaded."""
+    folder = Path(__file__).parent / "far"
+    names = ("perdure", "perdure.sync", "perdure.sync.far")
+    sources = [(name, "") for name in names]
+    for module in _MODULES:
+        text = (folder / f"{module}.py").read_text(encoding="utf-8")
+        sources.append((f"perdure.sync.far.{module}", text))
+    program = zlib.compress(_LOADER.format(sources=json.dumps(sources)).encode(), 9)
+    return b"%8d%s" % (len(program), program)
+
+
+def _widen(fd: int) -> None:
+    """Let a pipe hold more, where the system can: fewer switches between processes."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (AttributeError, OSError):
+        return

@@ -1,0 +1,61 @@
+"""Standard input and output as frames. It gives up when nothing was heard for too long."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from typing import Deque, Optional
+
+from perdure.sync.far.frames import MAGIC, Assembler, Frame, Header, pack
+
+# The near side says something every few seconds: a connection this silent is a dead one.
+SILENCE_S = 120.0
+_READ_BYTES = 1 << 20
+
+
+class Pipe:
+    """Frames in both directions over two descriptors."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self._source = source
+        self._sink = sink
+        self._assembler = Assembler(awaits_magic=False)
+        self._frames: Deque[Frame] = deque()
+        self._heard = time.monotonic()
+
+    def greet(self) -> None:
+        """Write what comes before the first frame."""
+        self._write(MAGIC)
+
+    def read(self, until: float) -> Optional[Frame]:
+        """Return the next frame, None if none has come by `until` (on the monotonic clock).
+
+        Raises:
+            EOFError: there will be none any more.
+        """
+        while not self._frames:
+            now = time.monotonic()
+            if now - self._heard > SILENCE_S:
+                raise EOFError("nothing was heard for too long")
+            limit = min(until, self._heard + SILENCE_S) - now
+            if not select.select([self._source], [], [], max(0.0, limit))[0]:
+                if time.monotonic() >= until:
+                    return None
+                continue
+            data = os.read(self._source, _READ_BYTES)
+            if not data:
+                raise EOFError("the near side is gone")
+            self._heard = time.monotonic()
+            self._frames.extend(self._assembler.feed(data))
+        return self._frames.popleft()
+
+    def write(self, header: Header, blob: bytes = b"") -> None:
+        """Write a frame, all of it."""
+        self._write(pack(header, blob))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._sink, left) :]
