@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
-from perdure.hosts.local import Completed, LineCallback
+if TYPE_CHECKING:
+    from perdure.hosts.local import Completed, LineCallback
 
 P = ParamSpec("P")
 R = TypeVar("R")

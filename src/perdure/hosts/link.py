@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from perdure import errors
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
-from perdure.hosts import local
 from perdure.hosts.side import modules
 from perdure.hosts.side.frames import pack, read_frame, unpack
 from perdure.hosts.ssh_folder import control_folder
 
 if TYPE_CHECKING:
+    from perdure.hosts import local
     from perdure.hosts.ssh import Ssh
 
 _START_S = 60.0
@@ -151,6 +151,8 @@ def _open(path: Path) -> socket.socket | None:
 
 def _start(host: Ssh, path: Path) -> socket.socket:
     """Return a connection to a link that is started now. Starts a process."""
+    from perdure.hosts import local
+
     host.connect()
     log = path.with_suffix(".log")
     log.unlink(missing_ok=True)

@@ -7,22 +7,21 @@ second factor, and those that follow within ten minutes do not. Host keys are al
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from perdure.errors import NoPython
-from perdure.hosts import local, question
-from perdure.hosts.here import facts_of
-from perdure.hosts.host import HostFacts
-from perdure.hosts.local import Completed, LineCallback
-from perdure.hosts.side.survey import survey
-from perdure.hosts.ssh_failure import failure
 from perdure.hosts.ssh_folder import control_folder
+
+# What starts processes is imported where that is done: a question goes over a connection that is
+# there, and `perdure ps` asks one.
+if TYPE_CHECKING:
+    from perdure.hosts.host import HostFacts
+    from perdure.hosts.local import Completed, LineCallback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +59,8 @@ class Ssh:
 
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
         """Return ssh's command line: words are quoted for the shell at the other end."""
+        import shlex
+
         words = " ".join(shlex.quote(word) for word in argv)
         kind = ("-t",) if terminal else ("-T",)
         return (PROGRAM, *self.options(), *kind, "--", self.destination, f"exec {words}")
@@ -90,7 +91,9 @@ class Ssh:
         on_line: LineCallback | None = None,
     ) -> Completed:
         """Return how a command ended there; see `Host.run`."""
+        from perdure.hosts import question
         from perdure.hosts.link import ask
+        from perdure.hosts.local import Completed
 
         given = (list(argv), timeout_s, dict(variables or {}), cwd, stdin)
         try:
@@ -112,6 +115,9 @@ class Ssh:
 
         The variables go ahead of its input, so that they never show in a list of processes.
         """
+        from perdure.hosts import local, question
+        from perdure.hosts.ssh_failure import failure
+
         script = question.script(argv, variables, cwd).encode()
         # Byte by byte: what follows the script is the command's own.
         taken = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
@@ -123,7 +129,7 @@ class Ssh:
         )
         if done.returncode == FAILED:
             raise failure(self.name, self.destination, done.complaint)
-        return Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+        return local.Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
 
     def attached(
         self,
@@ -133,6 +139,8 @@ class Ssh:
         cwd: str | None = None,
     ) -> int:
         """Return the exit code of a command there that has this terminal until it ends."""
+        from perdure.hosts import local, question
+
         words = list(argv)
         if variables or cwd:
             text = question.script(argv, variables or {}, cwd)
@@ -164,6 +172,9 @@ class Ssh:
         Raises:
             HostUnreachable: there is none, and why.
         """
+        from perdure.hosts import local
+        from perdure.hosts.ssh_failure import failure
+
         done = local.run(
             (PROGRAM, *self.options(), "-O", "check", "--", self.destination), timeout_s=CONNECT_S
         )
@@ -181,6 +192,7 @@ class Ssh:
 
     def disconnect(self) -> bool:
         """Return whether a connection was kept; none is now, and the next one logs in anew."""
+        from perdure.hosts import local
         from perdure.hosts.link import socket_path
 
         # Its process ends with the connection, and serves nobody from now on.
@@ -216,6 +228,9 @@ class Ssh:
 
     def probe(self) -> HostFacts:
         """Return what the host is, asked over the connection that is there by then."""
+        from perdure.hosts.here import facts_of
+        from perdure.hosts.side.survey import survey
+
         self.call(survey, self.root)
         began, clock = time.monotonic(), time.time()
         found = self.call(survey, self.root)
@@ -223,6 +238,9 @@ class Ssh:
         return facts_of(found, took, ahead_s=float(found["time"]) - clock - took / 2)
 
     def _forward(self, rule: str) -> None:
+        from perdure.hosts import local
+        from perdure.hosts.ssh_failure import failure
+
         self.connect()
         words = (PROGRAM, *self.options(), "-O", "forward", "-L", rule, "--", self.destination)
         done = local.run(words, timeout_s=CONNECT_S)

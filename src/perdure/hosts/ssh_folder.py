@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.errors import StorageError
@@ -37,11 +37,12 @@ def control_folder() -> Path:
     return folder
 
 
-def _candidates() -> list[Path]:
-    found = []
+def _candidates() -> Iterator[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and Path(runtime).is_dir():
-        found.append(Path(runtime, "perdure"))
-    found.append(Path("~/.ssh").expanduser() / "perdure")
-    found.append(Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}")
-    return [*found, Path("/tmp") / f"perdure-{os.getuid()}"]  # noqa: S108 - owner and mode are checked
+        yield Path(runtime, "perdure")
+    yield Path("~/.ssh").expanduser() / "perdure"
+    import tempfile
+
+    yield Path(tempfile.gettempdir()) / f"perdure-{os.getuid()}"
+    yield Path("/tmp") / f"perdure-{os.getuid()}"  # noqa: S108 - owner and mode are checked

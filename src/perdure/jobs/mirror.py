@@ -20,7 +20,7 @@ from typing import Any
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
 from perdure.hosts.ssh import Ssh
 from perdure.jobs import folder as folders
-from perdure.jobs import there
+from perdure.jobs import looking
 from perdure.jobs.witness import (
     Witness,
     Word,
@@ -32,8 +32,7 @@ from perdure.jobs.witness import (
 )
 from perdure.model.job import ENDED
 from perdure.runtime import names
-from perdure.targets.gathering import inside
-from perdure.targets.station import Station
+from perdure.targets.place import Station
 
 # A job is asked after no more often than this, whoever asks.
 EVERY_S = 0.2
@@ -134,7 +133,7 @@ class _Asker:
             known = {self._name(each): _sizes(each, whole=whole) for each in left}
             began = time.time()
             try:
-                said = host.call(there.look, self._station.root, known, whole)
+                said = host.call(looking.look, self._station.root, known, whole)
             except TimeoutExpired as error:
                 raise HostUnreachable(error.message, hint="try again") from error
             self._heard(said, (began + time.time()) / 2)
@@ -211,7 +210,7 @@ def _sizes(folder: Path, *, whole: bool) -> dict[str, int]:
         for entry in entries:
             if entry.name.startswith(names.GENERATION_PREFIX):
                 found[entry.name] = entry.stat().st_size
-    newest = there.newest_checkpoint(folder) if whole else None
+    newest = looking.newest_checkpoint(folder) if whole else None
     if newest is not None:
         name = f"{names.CHECKPOINTS}/{newest}/meta.json"
         with contextlib.suppress(OSError):
@@ -221,6 +220,8 @@ def _sizes(folder: Path, *, whole: bool) -> dict[str, int]:
 
 def _write(folder: Path, name: str, at: int, data: bytes) -> None:
     """Write a piece of a file at its place: two who heard the same write the same."""
+    from perdure.targets.gathering import inside
+
     path = folder / inside(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from perdure.targets.station import Station
+from perdure.targets.place import Station
 
 WITNESS_FILE = "witness.json"
 _FORMAT = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,15 @@ if TYPE_CHECKING:
     from perdure.hosts.host import Host
 
 _DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A project on a host: its folder there, and the engine that runs its jobs."""
+
+    destination: str
+    root: str
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +66,7 @@ def here(root: Path) -> Place:
 
 def folder_name(local: Path, destination: str) -> str:
     """Return the name of a project's folder on a host that `ssh destination` reaches. Pure."""
+    import hashlib
+
     known = os.fsencode(local) + b"\0" + destination.encode()
     return f"{local.name}-{hashlib.sha256(known).hexdigest()[:_DIGITS]}"

@@ -20,9 +20,9 @@ from perdure.model.job_values import event_values, job_values
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
 from perdure.targets import far, supervisor
-from perdure.targets.place import Place
+from perdure.targets.place import Place, Station
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
-from perdure.targets.station import Station, find_station
+from perdure.targets.station import find_station
 
 # Beyond what is allowed for what is done there.
 _WAY_S = 60.0

@@ -5,25 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perdure.hosts.host import Host
 from perdure.model.settings import TargetSettings
 from perdure.targets import far
-from perdure.targets.place import folder_name
+from perdure.targets.place import Station, folder_name
 
 _FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Station:
-    """A project on a host: its folder there, and the engine that runs its jobs."""
-
-    destination: str
-    root: str
-    engine: str
 
 
 def find_station(name: str, local: Path, wanted: TargetSettings, host: Host) -> Station:
