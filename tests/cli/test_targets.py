@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from perdure.cli.table import plain_lines
 from perdure.doctor.targets import Asked, Listed
 from perdure.hosts.ssh import Ssh
 from tests.cli.command import is_one_error, perdure
-from tests.engines.hosts import Hosts
+from tests.engines.hosts import Hosts, Laptop
 
 
 @pytest.fixture
@@ -91,3 +92,22 @@ def test_a_group_is_felt_after_the_next_login(hosts_here: Hosts, settings: Path)
     assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text == first
     assert perdure("targets", "--disconnect", "box", cwd=settings).err == "box: disconnected\n"
     assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text != first
+
+
+def test_from_a_laptop_as_an_ordinary_user(laptop: Laptop) -> None:
+    laptop.hosts.engine("gpu1", "old")
+    table = '[targets.{0}]\nhost = "{1}"\nengine = "process"\n'
+    laptop.configure(table.format("gpubox", "gpu1") + table.format("far", "gpu1-rtt20"))
+    told = laptop.perdure("targets", "--check", "--json", "gpubox", "far")
+    near, far = json.loads(told.out)
+    assert near["checked"]["engine"].startswith("process, "), near
+    assert 0.02 <= far["checked"]["round_trip_s"] < 0.5
+    assert told.code == 0
+    looked = laptop.perdure("doctor", "gpubox")
+    assert looked.code == 0, looked.out
+    assert "as `ada`" in looked.out
+    laptop.hosts.cut("gpu1")
+    began = time.monotonic()
+    told = laptop.perdure("targets", "--check", "gpubox")
+    assert time.monotonic() - began < 60
+    assert (told.code, "problem: gpubox" in told.out) == (1, True)
