@@ -55,10 +55,15 @@ GIT_CONFIG = """\
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of a file to one process, and to one all that need container engines."""
+    """Give the tests of a file to one process, to one all that need container engines.
+
+    All that need other hosts, whose engines are their own, go to one, too.
+    """
     for item in items:
         fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
         name = "engines" if fixtures else item.path.as_posix()
+        if "_hosts_running" in fixtures:
+            name = "hosts"
         if fixtures and item.get_closest_marker("timeout") is None:
             # The first one waits until the engine is installed.
             item.add_marker(pytest.mark.timeout(600))
