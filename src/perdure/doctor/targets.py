@@ -18,7 +18,7 @@ from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
 from perdure.targets.registry import open_target, target_names
 
-LIMIT_S = 30.0
+LIMIT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
