@@ -18,8 +18,8 @@ LIMIT_S = 1500.0
 SET = os.environ.get("PERDURE_TESTS_HOSTS_SET", "0")
 STATE = Path(os.environ.get("PERDURE_TESTS_HOSTS", "/var/lib/perdure-tests/hosts")) / SET
 
-#: What a session over there has of this machine's: how packages are found, and coverage.
-PASSED = ("SSL_", "PIP_", "UV_", "COVERAGE_", "CURL_CA", "REQUESTS_CA", "GIT_SSL", "TERM")
+#: What a session over there has of this machine's: how packages are found.
+PASSED = ("SSL_", "PIP_", "UV_", "CURL_CA", "REQUESTS_CA", "GIT_SSL", "TERM")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
