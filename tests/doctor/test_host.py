@@ -86,6 +86,17 @@ def test_a_host_that_does_not_let_us_in_or_is_not_there(hosts_here: Hosts) -> No
     assert "no host of that name" in found.seen
 
 
+def test_a_clock_that_is_an_hour_ahead(hosts_here: Hosts) -> None:
+    hosts_here.clock("gpu2", 3600)
+    try:
+        found = by_name(examine_host("box", TargetSettings("ada@gpu2")))
+    finally:
+        hosts_here.clock("gpu2", 0)
+    assert found["clock"].verdict is WARNING
+    assert found["clock"].seen == "3600 s ahead of this machine's"
+    assert by_name(examine_host("box", TargetSettings("root@gpu2")))["clock"].verdict is OK
+
+
 def test_the_look_goes_through_any_shell_and_folder(tmp_path: Path) -> None:
     hostile = tmp_path / "a b $(touch x) é"
     hostile.mkdir()

@@ -126,6 +126,13 @@ class Hosts:
         """Let so much through a host's network card, each way: `100mbit`, or `none` for all."""
         _script("limit", host, rate)
 
+    def clock(self, host: str, ahead_s: int) -> None:
+        """Have what ssh starts on a host live so many seconds later; 0: in our time.
+
+        What is asked is the time of day. The kernel's, and so that of files, stays ours.
+        """
+        _script("clock", host, str(ahead_s))
+
     def engine(self, host: str, which: str = "old") -> dict[str, str]:
         """Start a Docker engine on a host if none is there; return variables for use there.
 
