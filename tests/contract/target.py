@@ -77,8 +77,11 @@ class TargetContract:
     def test_a_key_that_runs_is_found_and_not_started_again(self, harness: Harness) -> None:
         script = 'echo x >> "$PERDURE_RUN_DIR/outputs/starts"; while :; do sleep 0.05; done'
         plan, handle = self.started(harness, script)
-        starts = harness.target.collect(handle) / "outputs" / "starts"
-        until(starts.exists)
+
+        def begun() -> bool:
+            return (harness.target.collect(handle) / "outputs" / "starts").exists()
+
+        until(begun)
         assert handle.pid is not None
         again = harness.target.submit(plan, plan.key)
         assert (again.key, again.pid) == (handle.key, None)
@@ -86,6 +89,7 @@ class TargetContract:
         assert found is not None
         assert found.key == handle.key
         assert harness.target.cancel(handle, PATIENCE_S) == "confirmed"
+        starts = harness.target.collect(handle) / "outputs" / "starts"
         assert starts.read_text() == "x\n"
 
     def test_one_poll_tells_of_all(self, harness: Harness) -> None:
@@ -147,6 +151,7 @@ class TargetContract:
         told: list[str] = []
         done = harness.target.run(job, argv, stdin=b"in", timeout_s=PATIENCE_S, on_line=told.append)
         assert (done.returncode, done.stdout, told) == (3, b"out\n", ["err"])
+        harness.target.collect(Handle(harness.target.name, job.job, job.folder))
         assert (place / "said").read_bytes() == b"in"
 
     def test_a_command_that_takes_too_long_is_ended(self, harness: Harness) -> None:

@@ -13,11 +13,34 @@ from perdure.cli.signals import Signals
 from perdure.cli.words import duration
 from perdure.errors import ConflictError, PerdureError, TimeoutExpired
 from perdure.jobs.control import interrupt, kill
+from perdure.jobs.folder import target_of
 from perdure.jobs.follow import follow
+from perdure.jobs.lifecycle import ahead_of
+from perdure.jobs.mirror import trouble
 from perdure.model.job import Event, LogText
 
 KILL_S = 30.0
 EXIT_KILLED = 130
+
+
+class Connection:
+    """Says once that a job's host does not answer, and once that it does again."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self._folder = folder
+        self._console = console
+        self._lost = False
+
+    def look(self) -> None:
+        """Say what has changed since the last look."""
+        if trouble(self._folder):
+            if not self._lost:
+                target = target_of(self._folder)
+                self._console.say(f"`{target}` does not answer; the job goes on there")
+            self._lost = True
+        elif self._lost:
+            self._lost = False
+            self._console.say(f"`{target_of(self._folder)}` answers again")
 
 
 class Follower:
@@ -47,6 +70,7 @@ class Follower:
         self._attempt = 0
         self._state = "STARTING"
         self._since = clock()
+        self._connection = Connection(folder, console)
 
     def run(self) -> int:
         """Return the job's own exit code: 75 where it was interrupted, 130 where it was killed.
@@ -74,6 +98,7 @@ class Follower:
         if self._answered < self._signals.count:
             self._answered += 1
             self.answer()
+        self._connection.look()
         self._console.status(self.line())
         return False
 
@@ -121,7 +146,7 @@ class Follower:
         if event.name in ("step", "restored") and step is not None:
             self._step = step
         elif event.name == "durable" and step is not None:
-            self._saved = (step, event.at)
+            self._saved = (step, event.at - ahead_of(self.folder))
             # Steps are told once a second, saves at once.
             self._step = max(step, self._step or 0)
         self._state = NEXT_STATE.get(event.name, self._state)

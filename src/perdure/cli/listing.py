@@ -11,6 +11,8 @@ from perdure.cli.words import duration
 from perdure.model.job import ALIVE, JobStatus, State
 from perdure.runtime import names
 
+LOCAL = "local"
+
 COLUMNS = (
     Column("JOB"),
     Column("TASK", give_way=3),
@@ -20,6 +22,7 @@ COLUMNS = (
     Column("SAVED", right=True, give_way=2),
     Column("ELAPSED", right=True, give_way=5),
 )
+TARGET = Column("TARGET", give_way=6)
 REASON_PLACES = 40
 RECENT_S = 86400.0
 MOST = 20
@@ -29,8 +32,14 @@ URGENT = ALIVE | {State.LOST}
 
 
 def job_table(statuses: Sequence[JobStatus], now: float) -> Table:
-    """Return a row for each job; `now` in unix seconds."""
-    return make_table(COLUMNS, [job_row(status, now) for status in statuses])
+    """Return a row for each job; `now` in unix seconds. Where all are here, no target is named."""
+    rows = [job_row(status, now) for status in statuses]
+    if all(status.asked_at is None and status.target == LOCAL for status in statuses):
+        return make_table(COLUMNS, rows)
+    rows = [
+        (job, status.target, *rest) for status, (job, *rest) in zip(statuses, rows, strict=True)
+    ]
+    return make_table((COLUMNS[0], TARGET, *COLUMNS[1:]), rows)
 
 
 def job_row(status: JobStatus, now: float) -> tuple[str, ...]:
@@ -38,7 +47,7 @@ def job_row(status: JobStatus, now: float) -> tuple[str, ...]:
     return (
         status.record.job,
         status.record.task,
-        state_cell(status),
+        state_cell(status, now),
         str(status.attempt) if status.attempt else "-",
         "-" if status.step is None else str(status.step),
         saved_cell(status, now),
@@ -46,9 +55,12 @@ def job_row(status: JobStatus, now: float) -> tuple[str, ...]:
     )
 
 
-def state_cell(status: JobStatus) -> str:
-    """Return the state, with its reason where that says more."""
+def state_cell(status: JobStatus, now: float) -> str:
+    """Return the state, with its reason where that says more, and how old the word of it is."""
     reason = "" if status.reason in NOTHING_NEW else shorten(status.reason, REASON_PLACES)
+    if status.problem:
+        age = f", {duration(now - status.asked_at)} ago" if status.asked_at else ""
+        reason = "; ".join(filter(None, [reason, f"unreachable{age}"]))
     return f"{status.state.value} ({reason})" if reason else status.state.value
 
 
@@ -56,7 +68,11 @@ def saved_cell(status: JobStatus, now: float) -> str:
     """Return the step that was saved last and how long ago, the age only where the job goes on."""
     if status.durable_step is None:
         return "-"
-    saved_at = last_save(status.record.folder) if status.state in ALIVE else None
+    saved_at = None
+    if status.state in ALIVE:
+        # Checkpoints of another host are not here: what it told of them is.
+        away = status.asked_at is not None
+        saved_at = status.saved_at if away else last_save(status.record.folder)
     if saved_at is None:
         return str(status.durable_step)
     return f"{status.durable_step}, {duration(now - saved_at)} ago"
@@ -115,7 +131,15 @@ def job_json(status: JobStatus) -> dict[str, object]:
         "pid": status.pid,
         "began_again": status.began_again,
         "folder": str(status.record.folder),
+        "target": status.target,
+        "asked_at": status.asked_at,
+        "problem": status.problem,
     }
+
+
+def unreachable(statuses: Sequence[JobStatus]) -> dict[str, str]:
+    """Return why hosts did not answer, by target."""
+    return {status.target: status.problem for status in statuses if status.problem}
 
 
 def lost(statuses: Sequence[JobStatus]) -> list[JobStatus]:

@@ -36,7 +36,7 @@ class Known:
 
 def in_words(known: Known, now: float) -> list[str]:
     """Return the lines of `perdure show`; `now` in unix seconds."""
-    lines = [f"{known.record.job}: {state_cell(known.status)}", ""]
+    lines = [f"{known.record.job}: {state_cell(known.status, now)}", ""]
     facts = [*about_status(known.status, now), *about_record(known.record)]
     lines += [
         f"{label + ':' if label else '':<{LABEL_PLACES}}{text}" for label, text in facts if text

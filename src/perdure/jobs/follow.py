@@ -32,7 +32,8 @@ def follow(
     trail = _Trail(folder)
     while True:
         # Both asked before looking: whatever was written before is then seen.
-        last = stop() or not folders.is_alive(folder)
+        alive = folders.is_alive(folder)
+        last = stop() or not alive
         quiet = True
         for item in trail.look(last=last):
             quiet = False

@@ -15,6 +15,8 @@ from perdure.model.job import ENDED, TRANSITIONS, Event, JobHeading, JobStatus, 
 if TYPE_CHECKING:
     from perdure.jobs.witness import Word
 
+# Clocks that are this near are taken to be the same: how long an answer takes is no exact thing.
+_SAME_CLOCK_S = 2.0
 _STATES = {state.value: state for state in ENDED | {State.INTERRUPTED}}
 
 
@@ -83,8 +85,25 @@ def status_in(folder: Path, heading: JobHeading, target: str) -> JobStatus:
     found = status_of(heading, folders.read_history(folder), alive, claimed=claimed, boot=boot)
     if word is None:
         return replace(found, target=target)
+    found = _by_this_clock(found, word.ahead_s)
+    problem = "" if found.state in ENDED else word.problem
+    return replace(found, target=target, asked_at=word.asked, problem=problem)
+
+
+def _by_this_clock(status: JobStatus, ahead_s: float) -> JobStatus:
+    """Return a status with its times as this machine's clock would have shown them. Pure."""
+    if abs(ahead_s) < _SAME_CLOCK_S:
+        return status
+
+    def shifted(time: float | None) -> float | None:
+        return None if time is None else time - ahead_s
+
     return replace(
-        found, target=target, ahead_s=word.ahead_s, asked_at=word.asked, problem=word.problem
+        status,
+        started=shifted(status.started),
+        ended=shifted(status.ended),
+        last_event_at=shifted(status.last_event_at),
+        saved_at=shifted(status.saved_at),
     )
 
 
@@ -92,6 +111,12 @@ def boot_of(folder: Path) -> str:
     """Return which start of its machine it is for a job, "" where nobody can say."""
     word = word_of(folder)
     return boot_id() if word is None else word.boot
+
+
+def ahead_of(folder: Path) -> float:
+    """Return by how many seconds the clock of a job's host is ahead of this machine's."""
+    word = word_of(folder)
+    return 0.0 if word is None else word.ahead_s
 
 
 def word_of(folder: Path) -> Word | None:

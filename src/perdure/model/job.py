@@ -213,8 +213,8 @@ class JobStatus:
 
     `record` has a job's heading; `jobs.folder.read_record(status.record.folder)` has all of it.
     `began_again`: an attempt after the first one found nothing to go on from. `target` is where it
-    is. Times are by the clock there, which is `ahead_s` ahead of this machine's. Of another host
-    `asked_at` (this machine's clock) is when it answered last, `problem` why it has not since.
+    is; of a job on another host `asked_at` is when that answered last, and `problem` why it has not
+    since. Times are by this machine's clock, whatever the other one shows.
     """
 
     record: JobHeading
@@ -229,7 +229,6 @@ class JobStatus:
     began_again: bool = False
     last_event_at: float | None = None
     target: str = "local"
-    ahead_s: float = 0.0
     asked_at: float | None = None
     problem: str = ""
     saved_at: float | None = None

@@ -30,15 +30,22 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after printing; Ctrl-C ends the printing, never the job."""
     if arguments.job is None:
         return log_of_container(console, follow=arguments.follow)
+    from perdure.cli.following import Connection
     from perdure.jobs.find import find_job
     from perdure.jobs.follow import follow
     from perdure.jobs.workspace import open_workspace
     from perdure.model.job import LogText
 
     record = find_job(open_workspace(Path.cwd()), arguments.job)
+    connection = Connection(record.folder, console)
+
+    def stop() -> bool:
+        connection.look()
+        return not arguments.follow
+
     attempt = 0
     try:
-        for item in follow(record.folder, stop=lambda: not arguments.follow):
+        for item in follow(record.folder, stop=stop):
             if item.attempt != attempt:
                 attempt = item.attempt
                 console.say(f"--- attempt {attempt} ---")

@@ -51,6 +51,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     more = 0 if arguments.all else count(workspace) - len(shown)
     if more > 0:
         console.say(f"{counted(more, 'more job')}: perdure ps -a")
+    for target, problem in listing.unreachable(shown).items():
+        console.say(f"`{target}`: its jobs are as they were last seen: {problem}")
     lost = listing.lost(found)
     if lost:
         console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
