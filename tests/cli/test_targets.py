@@ -11,6 +11,7 @@ from perdure.cli.table import plain_lines
 from perdure.doctor.targets import Asked, Listed
 from perdure.hosts.ssh import Ssh
 from tests.cli.command import is_one_error, perdure
+from tests.cli.terminal import on_terminal
 from tests.engines.hosts import Hosts, Laptop
 
 
@@ -92,6 +93,22 @@ def test_a_group_is_felt_after_the_next_login(hosts_here: Hosts, settings: Path)
     assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text == first
     assert perdure("targets", "--disconnect", "box", cwd=settings).err == "box: disconnected\n"
     assert box.run(["sh", "-c", "echo $SSH_CONNECTION"], timeout_s=20).text != first
+
+
+def test_a_second_factor_is_asked_for_once(hosts_here: Hosts, settings: Path) -> None:
+    config = settings / "config" / "perdure" / "config.toml"
+    config.write_text('[targets.box]\nhost = "grace@gpu1"\nengine = "process"\n')
+    refused = perdure("targets", "--check", "box", cwd=settings)
+    assert refused.code == 1
+    assert "perdure doctor box, which may ask you" in refused.out
+    with on_terminal("doctor", "box", cwd=settings, columns=200) as terminal:
+        terminal.wait_for("password: ")
+        terminal.type(b"tests\n")
+        assert terminal.end() == 0, terminal.text
+    assert "as `grace`" in terminal.text
+    assert terminal.text.count("password: ") == 1
+    checked = perdure("targets", "--check", "box", cwd=settings)
+    assert checked.code == 0, checked.out
 
 
 def test_from_a_laptop_as_an_ordinary_user(laptop: Laptop) -> None:

@@ -27,6 +27,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 class Hosts:
     """The hosts `laptop`, `gpu1`, `gpu2` and `bare`; the users on them are `root` and `ada`.
 
+    There is `grace`, too, in no group of Docker's, whom ssh asks for a password (`tests`) as well.
     They share the file system of the tests, except for homes, /tmp and /run; `place` is where a
     host's own files belong.
     """

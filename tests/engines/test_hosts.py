@@ -49,6 +49,12 @@ def test_ada_is_an_ordinary_user_in_the_group_docker(hosts: Hosts) -> None:
     assert "Permission denied" in there.err
 
 
+def test_grace_needs_a_key_and_a_password(hosts_here: Hosts) -> None:
+    words = ["ssh", "-o", "BatchMode=yes", "grace@gpu1", "true"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert "Permission denied (password)" in done.stderr
+
+
 def test_a_cut_network_says_nothing_and_carries_on(hosts: Hosts) -> None:
     words = ["ssh", "gpu1", "for i in $(seq 40); do echo $i; sleep 0.05; done"]
     with subprocess.Popen(
