@@ -252,7 +252,11 @@ def _script(*words: str) -> str:
     """Return the last word that the script printed."""
     done = subprocess.run(
         [str(SCRIPT), *words],
-        env={**os.environ, "PERDURE_TESTS_HOSTS_SET": SET},
+        env={
+            **os.environ,
+            "PERDURE_TESTS_HOSTS": str(STATE.parent),
+            "PERDURE_TESTS_HOSTS_SET": SET,
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=LIMIT_S,
