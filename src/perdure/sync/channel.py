@@ -29,6 +29,8 @@ _MODULES = (
     "patterns",
     "tree",
     "renaming",
+    "drafts",
+    "folders",
     "landing",
     "pipe",
     "watching",

@@ -80,6 +80,7 @@ class Exchange:
         hello = {"op": "hello", "root": root, "mark": mark, "pull": trees.rules.pull}
         channel.send({**hello, "never": NEVER, "hidden": sorted(CLUTTER)})
         trees.local = trees.scanner.everything(self._known())
+        trees.tidy()
         header, _ = expect(channel, "hello", _HELLO_S)
         trees.folding = bool(header["folding"])
         self.root_there = str(header["root"])
@@ -106,7 +107,7 @@ class Exchange:
         if op == "done":
             self._answered(header)
         elif op == "seen":
-            self._saw(int(header["n"]), header["changes"])
+            self._saw(int(header["n"]), header["changes"], header["kept"])
         elif op == "file":
             self._fetcher.take(header, data)
         elif op != "pong":
@@ -277,7 +278,7 @@ class Exchange:
             self.refused = found
         return actions
 
-    def _saw(self, number: int, changes: Mapping[str, Any]) -> None:
+    def _saw(self, number: int, changes: Mapping[str, Any], kept: Iterable[Any]) -> None:
         """Take what is there that was not known to be."""
         trees = self.trees
         for path, told in changes.items():
@@ -285,6 +286,7 @@ class Exchange:
                 trees.remote.pop(path, None)
             else:
                 trees.remote[path] = Entry(str(told[0]), str(told[1]), int(told[2]))
+        trees.note_kept(here=False, paths=[(str(p), str(place)) for p, place in kept])
         self._looked = max(self._looked, number)
         if number == self._first_look:
             if trees.state.base and not any(path in trees.remote for path in trees.state.base):
@@ -296,14 +298,13 @@ class Exchange:
 
     def _answered(self, header: Header) -> None:
         trees = self.trees
-        failed = {str(path): (str(why), int(number)) for path, why, number in header["not"]}
+        failed = {str(path): str(why) for path, why, _ in header["not"]}
         for path, entry in self._flights.answered(int(header["n"])):
             if path in failed:
                 continue
             self._settle(path, entry)
-        for path, (why, number) in failed.items():
+        for path, why in failed.items():
             trees.problems[path] = f"cannot be written there: {why}"
-            trees.remote.pop(path, None) if number == 0 else None
             if self._sender.uploading == path and self.channel is not None:
                 self._sender.give_up(self.channel)
         trees.note_kept(here=False, paths=[(str(p), str(place)) for p, place in header["kept"]])

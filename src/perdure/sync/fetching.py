@@ -8,8 +8,9 @@ import os
 from typing import Any
 
 from perdure.sync.channel import Channel
+from perdure.sync.far.folders import Refused
 from perdure.sync.far.frames import Header
-from perdure.sync.far.landing import Changed, Draft, Refused
+from perdure.sync.far.landing import Changed, Draft
 from perdure.sync.far.tree import DIGEST_LENGTH, FILE, LINK, Entry
 from perdure.sync.plan import Action, Do
 from perdure.sync.trees import Trees
@@ -57,7 +58,12 @@ class Fetcher:
         if path != self._path:
             return
         if header.get("gone"):
-            self._end(path, "cannot be fetched: it is gone, or too large for code")
+            self._trees.remote.pop(path, None)
+            self.doubtful.add(path)
+            self.reset()
+            return
+        if "why" in header:
+            self._end(path, f"cannot be fetched: {header['why']}")
             return
         facts = header.get("entry")
         try:

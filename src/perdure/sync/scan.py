@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure.sync.far.landing import DRAFT, leads_out
+from perdure.sync.far.drafts import DRAFT
+from perdure.sync.far.folders import leads_out
 from perdure.sync.far.patterns import Patterns
 from perdure.sync.far.tree import (
     FILE,
@@ -41,6 +42,7 @@ class View:
     held: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
+    drafts: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -172,7 +174,10 @@ class Scanner:
 
     def _meet_file(self, path: str, found: os.stat_result, repository: str, walk: _Walk) -> None:
         name = path.rpartition("/")[2]
-        if path in NEVER or name == ".git" or name.startswith(DRAFT):
+        if name.startswith(DRAFT):
+            walk.view.drafts.append(path)
+            return
+        if path in NEVER or name == ".git":
             return
         if self._own and self._own.matches(path):
             walk.view.skipped[path] = _OWN

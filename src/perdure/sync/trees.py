@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perdure.sync.far.folders import Refused
 from perdure.sync.far.landing import Ground
 from perdure.sync.far.tree import Entry
 from perdure.sync.reading import Reader
@@ -50,6 +51,16 @@ class Trees:
         self.ground.close()
         self.state.close()
 
+    def tidy(self) -> None:
+        """Deal with what a session of this side left behind when it was killed."""
+        for path in self.local.drafts:
+            try:
+                self.ground.tidy(path)
+            except (OSError, Refused):
+                continue
+        self.ground.release()
+        self.take_kept()
+
     def note_kept(self, *, here: bool, paths: list[tuple[str, str]]) -> None:
         """Record what was displaced, and tell of it."""
         for path, place in paths:
@@ -62,4 +73,4 @@ class Trees:
         kept, self.ground.kept[:] = list(self.ground.kept), []
         for path, place in kept:
             self.tally.kept.append(self.state.keep(path, place, here=True))
-            self.tell(f"`{path}` was deleted there: it is kept here in `{place}`")
+            self.tell(f"`{path}` was deleted there: what was here is kept in `{place}`")

@@ -14,8 +14,9 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from perdure.sync.far.folders import Refused, split
 from perdure.sync.far.frames import Garbled, Header
-from perdure.sync.far.landing import STATE, Changed, Draft, Ground, Refused, split
+from perdure.sync.far.landing import STATE, Changed, Draft, Ground
 from perdure.sync.far.patterns import Patterns
 from perdure.sync.far.pipe import Pipe
 from perdure.sync.far.tree import BLOCK_BYTES, FILE, LINK, MODE, Entry, digest_of, look
@@ -47,9 +48,7 @@ class Agent:
         self._ground = Ground(root, self._mark, {}, yields=True)
         memory = self._ground.memory
         memory.update(load(_FOLDER + "/" + _SEEN, self._ground.fd))
-        search = Search(
-            Patterns(hello["pull"]), frozenset(hello["hidden"]), self._never, self._mark
-        )
+        search = Search(Patterns(hello["pull"]), frozenset(hello["hidden"]), self._never)
         self._watch = Watch(self._ground.fd, memory, search)
         self._drafts: Dict[int, Draft] = {}
         self._refused: Dict[int, Exception] = {}
@@ -104,8 +103,10 @@ class Agent:
         changes = self._watch.changes()
         cost = time.process_time() - began
         self._look_at = time.monotonic() + max(_LOOK_S, cost / _SHARE)
+        self._tidy()
         if always or changes:
-            self._pipe.write({"op": "seen", "n": number, "changes": changes})
+            kept = self._take_kept()
+            self._pipe.write({"op": "seen", "n": number, "changes": changes, "kept": kept})
         if time.monotonic() > self._save_at:
             save(_FOLDER + "/" + _SEEN, self._ground.fd, self._watch.memory)
             self._save_at = time.monotonic() + _SAVE_S
@@ -121,8 +122,21 @@ class Agent:
                 at += size
                 if problem is not None:
                     failed.append((action[1], *problem))
-        kept, self._ground.kept[:] = list(self._ground.kept), []
+        kept = self._take_kept()
         self._pipe.write({"op": "done", "n": header["n"], "not": failed, "kept": kept})
+
+    def _take_kept(self) -> List[Tuple[str, str]]:
+        kept, self._ground.kept[:] = list(self._ground.kept), []
+        return kept
+
+    def _tidy(self) -> None:
+        """Deal with what killed sessions left behind."""
+        drafts, self._watch.drafts[:] = list(self._watch.drafts), []
+        for path in drafts:
+            try:
+                self._ground.tidy(path)
+            except (OSError, Refused):
+                continue
 
     def _attempt(self, action: List[Any], content: bytes) -> Optional[Tuple[str, int]]:
         """Return why an action could not be carried out, None if it was."""
@@ -137,7 +151,7 @@ class Agent:
                 self._ground.delete(path, action[2])
                 self._watch.forget(path)
             elif action[0] == "chmod":
-                self._watch.note(path, self._ground.chmod(path, int(action[2]) & MODE))
+                self._ground.chmod(path, int(action[2]) & MODE)
         except (Refused, Changed, OSError) as error:
             return _told(error)
         return None
@@ -146,7 +160,8 @@ class Agent:
         _, _, kind, mode, mtime_ns, digest, expected, _size = action
         new = Entry(str(kind), str(digest), int(mode) & MODE)
         if kind == LINK:
-            self._watch.note(path, self._ground.link(path, os.fsdecode(content), new, expected))
+            self._ground.link(path, os.fsdecode(content), new, expected)
+            self._watch.note(path, new.digest)
             return
         draft = self._ground.begin(path)
         try:
@@ -154,7 +169,8 @@ class Agent:
         except BaseException:
             self._ground.discard(draft)
             raise
-        self._watch.note(path, self._ground.land(draft, int(mtime_ns), new, expected))
+        self._ground.land(draft, int(mtime_ns), new, expected)
+        self._watch.note(path, new.digest)
 
     def _land(self, path: str, action: List[Any]) -> None:
         """Put a file in its place that came in parts."""
@@ -166,7 +182,8 @@ class Agent:
             self._ground.discard(draft)
             raise Refused("did not come whole")
         new = Entry(FILE, str(digest), int(mode) & MODE)
-        self._watch.note(path, self._ground.land(draft, int(mtime_ns), new, expected))
+        self._ground.land(draft, int(mtime_ns), new, expected)
+        self._watch.note(path, new.digest)
 
     def _part(self, header: Header, blob: bytes) -> None:
         """Take a part of a large file."""
@@ -200,13 +217,18 @@ class Agent:
             self._check(path)
             parent, name = split(path)
             self._send(path, name, self._ground.folder(parent), int(header["most"]))
-        except (Refused, OSError):
+        except FileNotFoundError:
+            self._watch.note(path, None)
             self._pipe.write({"op": "file", "path": path, "gone": True})
+        except (Refused, OSError) as error:
+            self._pipe.write({"op": "file", "path": path, "why": _told(error)[0]})
 
     def _send(self, path: str, name: str, folder: int, most: int) -> None:
         found = look(name, folder, self._watch.memory.get(path))
-        if found is None or found.entry.kind not in (FILE, LINK) or found.stamp[2] > most:
-            raise Refused("is not there")
+        if found is None or found.entry.kind not in (FILE, LINK):
+            raise FileNotFoundError(path)
+        if found.stamp[2] > most:
+            raise Refused("is too large for code")
         if found.entry.kind == LINK:
             content = os.fsencode(os.readlink(name, dir_fd=folder))
             facts = (LINK, digest_of(content), 0, found.stamp[0])

@@ -10,21 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import Collection, Dict, List, NamedTuple, Optional, Tuple
+from typing import Collection, List, NamedTuple, Optional, Tuple
 
+from perdure.sync.far.drafts import WORK, changing, leftover, writing
+from perdure.sync.far.folders import Folders, Refused, leads_out, split
 from perdure.sync.far.renaming import rename_new, swap
 from perdure.sync.far.tree import FOLDER, LINK, OTHER, Entry, Memory, Seen, look, seen
 
 STATE = ".perdure"
 CONFLICTS = STATE + "/conflicts"
-# How a file begins that is not finished; nobody takes such a file for code.
-DRAFT = ".perdure-sync-"
 _TRIES = 100
-_MOST_FOLDERS = 128
-
-
-class Refused(Exception):
-    """What was asked is not done, and why."""
 
 
 class Changed(Exception):
@@ -40,30 +35,6 @@ class Draft(NamedTuple):
     fd: int
 
 
-def split(path: str) -> Tuple[str, str]:
-    """Return the folder and the name of a path that stays below its root.
-
-    Raises:
-        Refused: it would not.
-    """
-    parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise Refused("is no path below the project")
-    return "/".join(parts[:-1]), parts[-1]
-
-
-def leads_out(path: str, target: str) -> bool:
-    """Return whether a link at `path` may lead out of the tree. Pure.
-
-    `..` is understood at the beginning only: behind a name, which may be a link, it leads anywhere.
-    """
-    parts = [part for part in target.split("/") if part not in ("", ".")]
-    upwards = 0
-    while upwards < len(parts) and parts[upwards] == "..":
-        upwards += 1
-    return target.startswith("/") or ".." in parts[upwards:] or upwards > path.count("/")
-
-
 class Ground:
     """The tree below `root`. With `yields`, what is in the way is put aside; else it stays.
 
@@ -72,25 +43,21 @@ class Ground:
     """
 
     def __init__(self, root: str, mark: str, memory: Memory, *, yields: bool) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        self.fd = os.open(root, flags)
+        self._folders = Folders(root, self._clear)
+        self.fd = self._folders.root
         self.kept: List[Tuple[str, str]] = []
         self.memory = memory
         self._mark = mark
         self._yields = yields
-        self._folders: Dict[str, int] = {}
         self._count = 0
 
     def close(self) -> None:
         """Close what is open."""
-        self.release()
-        os.close(self.fd)
+        self._folders.close()
 
     def release(self) -> None:
         """Forget the folders that are open: others may replace them meanwhile."""
-        for fd in self._folders.values():
-            os.close(fd)
-        self._folders.clear()
+        self._folders.release()
 
     def folder(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor of a folder, open until `release`.
@@ -98,19 +65,9 @@ class Ground:
         Raises:
             FileNotFoundError: it is not there, and not to be made.
             Refused: the way there leads over a link, or over what is no folder.
+            Changed: something is in the way there, and stays.
         """
-        if not path:
-            return self.fd
-        found = self._folders.get(path)
-        if found is not None:
-            return found
-        parent, _, name = path.rpartition("/")
-        above = self.folder(parent, make=make)
-        if len(self._folders) >= _MOST_FOLDERS:
-            self._close_others(parent)
-        fd = self._open_folder(above, name, path, make)
-        self._folders[path] = fd
-        return fd
+        return self._folders.get(path, make=make)
 
     def begin(self, path: str) -> Draft:
         """Return a draft of a file, its folders made.
@@ -157,8 +114,8 @@ class Ground:
         self.memory[draft.path] = landed
         return landed
 
-    def link(self, path: str, target: str, new: Entry, expected: Collection[str]) -> Optional[Seen]:
-        """Return what was seen of a link once it is there; otherwise as `land`."""
+    def link(self, path: str, target: str, new: Entry, expected: Collection[str]) -> None:
+        """Put a link in its place, as `land` a file."""
         if leads_out(path, target):
             raise Refused("is a link that may lead out of the project")
         parent, name = split(path)
@@ -170,7 +127,7 @@ class Ground:
         except BaseException:
             _remove(temporary, folder)
             raise
-        return self._remember(path, look(name, folder))
+        self._remember(path, look(name, folder))
 
     def delete(self, path: str, expected: Collection[str], *, keep: bool = False) -> None:
         """Remove what lies there, and the folders that are empty then.
@@ -191,21 +148,39 @@ class Ground:
             return
         if not self._yields and found.entry.digest not in expected:
             raise Changed(path)
-        temporary = self._temporary()
-        os.rename(name, temporary, src_dir_fd=folder, dst_dir_fd=folder)
-        if keep and self._is_expected(folder, temporary, found, expected):
-            self._keep(folder, temporary, path)
-        elif not self._let_go(folder, temporary, path, found, expected):
-            try:
-                rename_new(temporary, name, folder, folder)
-            except FileExistsError:
-                self._keep(folder, temporary, path)
-            raise Changed(path)
+        wanted = found.entry.digest in expected and not keep
+        aside = changing(self._temporary(), found.entry.digest if wanted else WORK, name)
+        os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            if keep and self._is_expected(folder, aside, found, expected):
+                self._keep(folder, aside, path)
+            elif not self._let_go(folder, aside, path, found, expected):
+                raise Changed(path)
+        except (Changed, OSError):
+            self._return(folder, aside, path)
+            raise
         self.memory.pop(path, None)
         self._prune(parent)
 
-    def chmod(self, path: str, mode: int) -> Optional[Seen]:
-        """Return what was seen of a file once it has the mode, None if it is not there.
+    def tidy(self, path: str) -> None:
+        """Deal with a draft that a killed session left: what is somebody's work is kept.
+
+        Raises:
+            OSError, Refused: it cannot be dealt with.
+        """
+        parent, name = split(path)
+        found = leftover(name)
+        if found.mark == self._mark:
+            return
+        folder = self.folder(parent)
+        seen_there = look(name, folder) if found.digest is not None else None
+        if seen_there is None or seen_there.entry.digest == found.digest:
+            os.unlink(name, dir_fd=folder)
+        else:
+            self._keep(folder, name, parent + "/" + found.name if parent else found.name)
+
+    def chmod(self, path: str, mode: int) -> None:
+        """Give a file its permissions, if it is there.
 
         Raises:
             Refused, OSError: it cannot be.
@@ -216,32 +191,11 @@ class Ground:
             folder = self.folder(parent)
             fd = os.open(name, flags, dir_fd=folder)
         except FileNotFoundError:
-            return None
+            return
         try:
             os.fchmod(fd, mode)
         finally:
             os.close(fd)
-        return self._remember(path, look(name, folder))
-
-    def _open_folder(self, above: int, name: str, path: str, make: bool) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        for _ in range(_TRIES):
-            try:
-                return os.open(name, flags, dir_fd=above)
-            except FileNotFoundError:
-                if not make:
-                    raise
-                try:
-                    os.mkdir(name, 0o777, dir_fd=above)
-                except FileExistsError:
-                    continue
-            except OSError as error:
-                if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                    raise
-                if not make:
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
-                self._clear(above, name, path)
-        raise Refused("lies where something else is made again and again")
 
     def _clear(self, above: int, name: str, path: str) -> None:
         """Put aside what is no folder and stands where one has to be."""
@@ -260,6 +214,7 @@ class Ground:
         self, folder: int, temporary: str, path: str, new: Entry, expected: Collection[str]
     ) -> None:
         name = path.rpartition("/")[2]
+        fine = frozenset((new.digest, *expected))
         for _ in range(_TRIES):
             found = self._look(name, folder, path)
             try:
@@ -269,21 +224,31 @@ class Ground:
                 if found.entry.kind in (FOLDER, OTHER):
                     self._make_room(folder, name, path, found)
                     continue
-                fine = frozenset((new.digest, *expected))
                 if not self._yields and found.entry.digest not in fine:
                     raise Changed(path)
-                swap(temporary, name, folder)
+                aside = self._swap(temporary, new.digest, name, folder)
             except (FileExistsError, FileNotFoundError):
                 continue
-            if not self._let_go(folder, temporary, path, found, fine):
-                self._put_back(folder, temporary, path, new)
+            if not self._let_go(folder, aside, path, found, fine):
+                self._put_back(folder, aside, path, new)
             return
         raise Refused("is made and removed again and again")
+
+    def _swap(self, temporary: str, digest: str, name: str, folder: int) -> str:
+        """Return the name of what was displaced: a killed session leaves it to be found."""
+        aside = changing(temporary, digest, name)
+        os.rename(temporary, aside, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            swap(aside, name, folder)
+        except OSError:
+            os.rename(aside, temporary, src_dir_fd=folder, dst_dir_fd=folder)
+            raise
+        return aside
 
     def _make_room(self, folder: int, name: str, path: str, found: Seen) -> None:
         if found.entry.kind == OTHER:
             raise Refused("is neither a file nor a link there")
-        self._close_below(path)
+        self._folders.close_below(path)
         try:
             os.rmdir(name, dir_fd=folder)
         except OSError as error:
@@ -313,6 +278,15 @@ class Ground:
             self._keep(folder, temporary, path)
         raise Changed(path)
 
+    def _return(self, folder: int, aside: str, path: str) -> None:
+        """Undo a removal, unless there is another file by now."""
+        try:
+            rename_new(aside, path.rpartition("/")[2], folder, folder)
+        except FileNotFoundError:
+            return
+        except FileExistsError:
+            self._keep(folder, aside, path)
+
     def _is_expected(
         self, folder: int, temporary: str, found: Seen, expected: Collection[str]
     ) -> bool:
@@ -341,7 +315,7 @@ class Ground:
         """Move what lies there to the conflicts, or beside its place if those cannot be reached."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         parent, last = split(path)
-        self._close_below(path)
+        self._folders.close_below(path)
         for number in range(1, _TRIES * _TRIES):
             one = stamp if number == 1 else "%s-%d" % (stamp, number)
             where = "%s/%s" % (CONFLICTS, one) + ("/" + parent if parent else "")
@@ -363,25 +337,16 @@ class Ground:
         """Remove a folder and those above it, as far as they are empty."""
         while path:
             parent, _, name = path.rpartition("/")
-            self._close_below(path)
+            self._folders.close_below(path)
             try:
                 os.rmdir(name, dir_fd=self.folder(parent))
             except (OSError, Refused):
                 return
             path = parent
 
-    def _close_below(self, path: str) -> None:
-        for open_path in [p for p in self._folders if p == path or p.startswith(path + "/")]:
-            os.close(self._folders.pop(open_path))
-
-    def _close_others(self, path: str) -> None:
-        kept = {path[:at] for at in range(len(path)) if path[at] == "/"} | {path}
-        for open_path in [p for p in self._folders if p not in kept]:
-            os.close(self._folders.pop(open_path))
-
     def _temporary(self) -> str:
         self._count += 1
-        return "%s%s-%d" % (DRAFT, self._mark, self._count)
+        return writing(self._mark, self._count)
 
 
 def _close(draft: Draft) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
 
-from perdure.sync.far.landing import DRAFT
+from perdure.sync.far.drafts import DRAFT
 from perdure.sync.far.patterns import Patterns
 from perdure.sync.far.tree import FILE, LINK, Entry, Memory, Seen, look
 
@@ -20,7 +20,6 @@ class Search(NamedTuple):
     pull: Patterns
     hidden: FrozenSet[str]
     never: FrozenSet[str]
-    mark: str
 
 
 class Watch:
@@ -28,6 +27,8 @@ class Watch:
 
     def __init__(self, root: int, memory: Memory, search: Search) -> None:
         self.told: Dict[str, Optional[str]] = {}
+        # Drafts that were come upon: some may be those of a session that was killed.
+        self.drafts: List[str] = []
         self.memory = memory
         self._root = root
         self._search = search
@@ -35,10 +36,11 @@ class Watch:
     def begin(self, told: Dict[str, Optional[str]]) -> None:
         """Take over which paths the other side knows, by their digests there as it believes."""
         self.told = told
+        self._find_drafts()
 
-    def note(self, path: str, seen: Optional[Seen]) -> None:
-        """Know what the other side is about to be told by other means."""
-        self.told[path] = seen.entry.digest if seen is not None else None
+    def note(self, path: str, digest: Optional[str]) -> None:
+        """Know what the other side takes to be there from now on: what it asked for, no more."""
+        self.told[path] = digest
 
     def forget(self, path: str) -> None:
         """Look no more at a path that both sides have removed."""
@@ -70,7 +72,7 @@ class Watch:
             found[path] = (*seen.entry, seen.stamp[2])
 
     def _coming_back(self) -> Iterator[str]:
-        """Yield the paths that match what goes back and were not known; remove stale drafts."""
+        """Yield the paths that match what goes back and were not known; note drafts."""
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -80,9 +82,18 @@ class Watch:
                     if not self._passes_over(folder, name):
                         waiting.append(path)
                 elif name.startswith(DRAFT):
-                    self._remove_stale(path, name)
+                    self.drafts.append(path)
                 elif path not in self.told and self._search.pull.matches(path):
                     yield path
+
+    def _find_drafts(self) -> None:
+        """Note the drafts in folders that hold code and are passed over otherwise."""
+        folders = {path.rpartition("/")[0] for path in self.told}
+        for folder in folders:
+            parts = folder.split("/") if folder else []
+            if any(self._passes_over("", part) for part in parts):
+                names = (name for name, _ in self._listed(folder) if name.startswith(DRAFT))
+                self.drafts.extend(folder + "/" + name for name in names)
 
     def _passes_over(self, folder: str, name: str) -> bool:
         if not folder and name in self._search.never:
@@ -100,13 +111,6 @@ class Watch:
                 return [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
         finally:
             os.close(fd)
-
-    def _remove_stale(self, path: str, name: str) -> None:
-        if not name.startswith(DRAFT + self._search.mark):
-            try:
-                os.unlink(path, dir_fd=self._root)
-            except OSError:
-                pass
 
 
 def load(path: str, root: int) -> Memory:
