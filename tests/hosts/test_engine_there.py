@@ -14,9 +14,9 @@ from tests.engines.hosts import Hosts
 
 
 @pytest.fixture
-def gpu1(hosts_here: Hosts, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such/folder")
+def gpu1(hosts_here: Hosts) -> Iterator[Hosts]:
     hosts_here.engine("gpu1")
+    hosts_here.engine("gpu2", "none")
     yield hosts_here
     for socket_file in control_folder().glob("*.l"):
         socket_file.unlink(missing_ok=True)

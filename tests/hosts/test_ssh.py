@@ -21,8 +21,7 @@ HOSTILE = ["a b", "it's", '"', "$(touch x)", "`x`", "new\nline", "-n", "ü\u2028
 
 
 @pytest.fixture
-def gpu1(hosts_here: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ssh]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such/folder")
+def gpu1(hosts_here: Hosts) -> Iterator[Ssh]:
     yield Ssh("gpu1", "gpu1")
     for socket_file in control_folder().glob("*.l"):
         socket_file.unlink(missing_ok=True)
@@ -114,9 +113,7 @@ def test_a_lost_connection_is_told_and_the_next_call_makes_another(gpu1: Ssh, ho
     assert gpu1.run(["hostname"], timeout_s=20).text == "gpu1"
 
 
-def test_who_is_not_known_is_not_reached(
-    hosts_here: Hosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_is_not_known_is_not_reached(hosts_here: Hosts) -> None:
     with pytest.raises(HostUnreachable, match="there is no host of that name") as unknown:
         Ssh("big", "gpu11").call(os.getpid)
     assert unknown.value.hint == "did you mean `gpu1`?"
