@@ -11,16 +11,17 @@ NOTHING = "nothing"  # every word belongs to perdure
 TASK = "task"  # the first word is a task; all after it is the task's, untouched
 COMMAND = "command"  # all after `--` is a command's or a task's, untouched
 
-START, RUN, DEVELOP, STOP, LOOK, PROVE, SETUP = (
+START, RUN, DEVELOP, STOP, LOOK, SERVE, PROVE, SETUP = (
     "start a project",
     "run",
     "develop in a container",
     "stop and go on",
     "look",
+    "in the browser",
     "prove and compare",
     "set up",
 )
-GROUPS = (START, RUN, DEVELOP, STOP, LOOK, PROVE, SETUP)
+GROUPS = (START, RUN, DEVELOP, STOP, LOOK, SERVE, PROVE, SETUP)
 
 
 class Verb:
@@ -182,6 +183,41 @@ VERBS = (
         "print what a job printed, or the development container",
         "[JOB]",
         ("perdure logs @last", "perdure logs -f brave", "perdure logs -f"),
+    ),
+    Verb(
+        "open",
+        LOOK,
+        "open the run folder of a job",
+        "JOB",
+        ("perdure open @last", "perdure open --no-browser brave"),
+    ),
+    Verb(
+        "jupyter",
+        SERVE,
+        "open JupyterLab, with a kernel in the project's environment",
+        "",
+        ("perdure jupyter", "perdure jupyter --on gpubox", "perdure jupyter --stop"),
+    ),
+    Verb(
+        "tensorboard",
+        SERVE,
+        "open TensorBoard over what all jobs log, live",
+        "",
+        ("perdure tensorboard", "perdure tensorboard --on gpubox --no-browser"),
+    ),
+    Verb(
+        "files",
+        SERVE,
+        "open results and data in the browser",
+        "",
+        ("perdure files", "perdure files --on gpubox --write"),
+    ),
+    Verb(
+        "services",
+        SERVE,
+        "list what is open on all targets, or stop it",
+        "",
+        ("perdure services", "perdure services --stop all"),
     ),
     Verb(
         "drill",

@@ -164,6 +164,18 @@ def _send_uv(host: Host, root: str, kind: tuple[str, str], report: Report) -> st
     return there
 
 
+def uv_on(host: Host, root: str, report: Report) -> str:
+    """Return the path of uv on a host, sent there if need be; `root` is the project's there.
+
+    Raises:
+        EnvironmentFailed: as `ensure_environment_on`.
+    """
+    if host.is_here:
+        return find_uv(this_machine().environ)
+    found = host.call(away.look, root, _STATE)
+    return _send_uv(host, found["root"], (found["system"], found["machine"]), report)
+
+
 def _kind_of_here() -> tuple[str, str]:
     import os
 

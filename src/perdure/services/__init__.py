@@ -1,0 +1,1 @@
+"""Services: JupyterLab, TensorBoard and a file server on a target, in the browser here."""

@@ -1,0 +1,91 @@
+"""A service's folder on its target: what it is, how it stands, and the lock that says it lives.
+
+    .perdure/services/<name>/
+      spec.json    what is run, and its limits
+      token        what the gate asks for; only this user can read it
+      state.json   how it stands; written whole by the keeper
+      lock         held by the keeper for as long as it lives
+      stop         touch it: it ends
+      log          what the keeper and the program say
+
+Standard library only, Python 3.9 or newer: this is streamed to other hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+SERVICES = ".perdure/services"
+SPEC, TOKEN, STATE, LOCK, STOP, LOG = "spec.json", "token", "state.json", "lock", "stop", "log"
+# What every process of a service carries in its environment: the path of the service's folder.
+VARIABLE = "PERDURE_SERVICE"
+STARTING, RUNNING, ENDED = "starting", "running", "ended"
+
+
+def folder_of(root: str, name: str) -> Path:
+    """Return the folder of a service of the project in `root`. Pure but for the user's home."""
+    return Path(root).expanduser() / SERVICES / name
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what a file of values says, nothing where it cannot be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all."""
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def take_lock(folder: Path) -> int | None:
+    """Return a descriptor that holds the service's lock, None where its keeper lives."""
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def is_alive(folder: Path) -> bool:
+    """Return whether the service's keeper lives."""
+    try:
+        fd = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def token_of(folder: Path) -> str:
+    """Return a service's token, "" where there is none."""
+    with contextlib.suppress(OSError):
+        return (folder / TOKEN).read_text().strip()
+    return ""
+
+
+def last_words(folder: Path, lines: int = 8) -> str:
+    """Return the last lines that the service said."""
+    with contextlib.suppress(OSError):
+        text = (folder / LOG).read_text(errors="replace").strip()
+        return "\n".join(text.splitlines()[-lines:])
+    return ""
