@@ -15,6 +15,7 @@ from pathlib import Path
 from perdure.errors import StorageError
 from perdure.moving.entry import Entry, Kind
 from perdure.moving.plan import Plan
+from perdure.moving.progress import MIB
 from perdure.moving.walk import entry_at
 from perdure.runtime import names
 
@@ -24,7 +25,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 def conflict_name(now: float) -> str:
     """Return the folder below `.perdure/conflicts` for what is displaced now (unix seconds)."""
-    return time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(now))
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,26 @@ def writing(folder: Path) -> Iterator[None]:
             f"cannot write `{where}`: {(error.strerror or str(error)).lower()}",
             hint="free some space, and say it again: it goes on where it stopped" if full else None,
         ) from error
+
+
+def check_space(word: str, staging: Path, files: Mapping[str, Entry]) -> None:
+    """Return if the disk has room for what is to arrive and is not here yet. Reads the disk.
+
+    Raises:
+        StorageError: it has not.
+    """
+    staged = 0
+    for path in files:
+        with contextlib.suppress(OSError):
+            # What is taken, not the size: a file may have holes where parts are to come.
+            staged += (staging / path).stat().st_blocks * 512
+    needed = sum(entry.size for entry in files.values()) - staged
+    free = shutil.disk_usage(staging).free
+    if needed > free:
+        raise StorageError(
+            f"{word} needs {needed / MIB:.0f} MiB here, where {free / MIB:.0f} MiB are free",
+            hint="perdure clean results",
+        )
 
 
 def begins(whole: Path, part: Path) -> bool:

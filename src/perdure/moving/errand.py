@@ -28,6 +28,8 @@ class Errand:
     dry: bool = False
     report: Report = silent
     clock: Callable[[], float] = time.time
+    # What tells the other side from others of that name: None where `where` does.
+    identity: str | None = None
 
     @property
     def state(self) -> Path:
@@ -37,7 +39,7 @@ class Errand:
     @property
     def known(self) -> Path:
         """Return the file that says what both sides had."""
-        return known_file(self.root / ".perdure", self.where, self.selection.word)
+        return known_file(self.root / ".perdure", self.identity or self.where, self.selection.word)
 
     @property
     def staging(self) -> Path:

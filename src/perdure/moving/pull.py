@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from perdure.errors import StorageError, UsageError
+from perdure.errors import UsageError
 from perdure.moving import far
-from perdure.moving.arrive import Arriving, digests_here, writing
+from perdure.moving.arrive import Arriving, check_space, digests_here, writing
 from perdure.moving.entry import Entry, Folder
 from perdure.moving.errand import Errand, alone
 from perdure.moving.far import Far, Place
 from perdure.moving.known import Seen, Stamp, read_known, write_known
 from perdure.moving.outcome import Moved, grouped
 from perdure.moving.plan import Plan, Question, Side, make_plan, settle
-from perdure.moving.progress import MIB, Progress
+from perdure.moving.progress import Progress
 from perdure.moving.push import ROUNDS
+from perdure.moving.selection import Selection
 from perdure.moving.transport import to_here
 from perdure.moving.walk import entry_at, list_here
 from perdure.runtime import names
 
 GONE = "gone there meanwhile"
 UNREADABLE = "cannot be read there"
+IGNORED = "ignored by git here"
 CHANGING = "still changing there while it was fetched; what was fetched is here, pull again"
 _PULLING = Side(pushing=False)
 
@@ -69,7 +71,7 @@ class _Pull:
                 f"no folder `{place.folder}`",
                 hint=f"perdure push {selection.word} --on {errand.where}",
             )
-        there = far.list_there(place, selection)
+        there = _without_ignored(selection, far.list_there(place, selection))
         near = list_here(selection, follow=False)
         known = read_known(errand.known)
         asked = Question(there, near, known, _PULLING, selection.skip)
@@ -87,7 +89,7 @@ class _Pull:
         if not plan.is_empty:
             with writing(self.errand.staging):
                 self.errand.staging.mkdir(parents=True, exist_ok=True)
-                self._check_space()
+                check_space(self.errand.selection.word, self.errand.staging, plan.files)
                 self._fill()
                 self._leave_torn_checkpoints()
             self.arriving.publish(plan, self.near.entries, self.arrived)
@@ -117,23 +119,6 @@ class _Pull:
             dry=errand.dry,
             paths=tuple(sorted([*plan.files, *plan.links])),
         )
-
-    def _check_space(self) -> None:
-        import shutil
-
-        staging = self.errand.staging
-        staged = sum(
-            found.size
-            for path in self.plan.files
-            if (found := entry_at(staging / path)) is not None
-        )
-        needed, free = self.plan.bytes - staged, shutil.disk_usage(staging).free
-        if needed > free:
-            raise StorageError(
-                f"{self.errand.selection.word} needs {needed / MIB:.0f} MiB here, where "
-                f"{free / MIB:.0f} MiB are free",
-                hint="perdure clean results",
-            )
 
     def _fill(self) -> None:
         """Fill the staging folder here, and fetch again what changed there meanwhile."""
@@ -184,6 +169,14 @@ class _Pull:
 def _checkpoint_of(path: str) -> str | None:
     parts = path.split("/")
     return "/".join(parts[:3]) if len(parts) > 3 and parts[1] == names.CHECKPOINTS else None
+
+
+def _without_ignored(selection: Selection, there: Folder) -> Folder:
+    if selection.ignored is None:
+        return there
+    paths = [path for path in there.entries if selection.skip(path) is None]
+    refused = dict.fromkeys(selection.ignored(paths), IGNORED)
+    return Folder(there.entries, {**there.refused, **refused}, there.notes)
 
 
 def _refuse_links_out(plan: Plan) -> None:

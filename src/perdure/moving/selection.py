@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,26 +45,39 @@ class Selection:
     adds_only: bool = False
     # It may grow while it is read, and is good for reading at any time.
     is_alive: bool = False
+    # Tells which of the paths of the other side are none of the project's here.
+    ignored: Callable[[Sequence[str]], Collection[str]] | None = None
 
 
-def select(
-    word: str, root: Path, *, checkpoints: bool = False, code: Collection[str] | None = None
+def select(word: str, root: Path) -> Selection:
+    """Return what a word other than `code` and `results` means in the project at `root`. Pure."""
+    return Selection(word, root / word, word, _skip_clutter, follows=word == "data")
+
+
+def select_code(
+    root: Path,
+    paths: Collection[str],
+    ignored: Callable[[Sequence[str]], Collection[str]] | None = None,
 ) -> Selection:
-    """Return what a word means in the project at `root`. Pure."""
-    near = root / word if word != "code" else root
-    if word == "code":
-        return Selection(word, near, "", _skip_clutter, only=code, apart=_APART)
-    if word == "results":
-        return Selection(word, near, word, skip_results(checkpoints), adds_only=True, is_alive=True)
-    return Selection(word, near, word, _skip_clutter, follows=word == "data")
+    """Return the code of the project at `root`: these paths of it. Pure."""
+    return Selection("code", root, "", _skip_clutter, only=paths, apart=_APART, ignored=ignored)
 
 
-def skip_results(checkpoints: bool) -> Skip:
+def select_results(
+    root: Path, *, checkpoints: bool = False, jobs: Collection[str] = ()
+) -> Selection:
+    """Return the run folders of the project at `root`, those of some `jobs` only if any. Pure."""
+    skip = skip_results(checkpoints=checkpoints, jobs=frozenset(jobs))
+    word = "results"
+    return Selection(word, root / word, word, skip, adds_only=True, is_alive=True)
+
+
+def skip_results(*, checkpoints: bool, jobs: frozenset[str] = frozenset()) -> Skip:
     """Return what of run folders is left out: locks, drafts, and checkpoints unless asked for."""
 
     def skip(path: str) -> str | None:
         parts = path.split("/")
-        if parts[0].startswith("."):
+        if parts[0].startswith(".") or (jobs and parts[0] not in jobs):
             return ""
         if len(parts) < 2:
             return None

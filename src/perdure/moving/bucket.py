@@ -1,0 +1,185 @@
+"""A bucket as a folder: opened with the provider's usual credentials, its refusals in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.errors import (
+    EnvironmentFailed,
+    HostUnreachable,
+    MissingProgram,
+    PerdureError,
+    StorageError,
+    UsageError,
+)
+from perdure.moving.address import Address
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+CONNECT_S = 10
+# A part of a few MiB on a slow line.
+ANSWER_S = 300
+RETRY_S = 60
+RETRIES = 5
+_CREDENTIALS = {
+    "s3": "`aws configure`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "`az login`, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "file": "look at who owns the folder",
+}
+_AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID")
+
+
+def open_bucket(address: Address, *, make: bool) -> ObjectStore:
+    """Return the folder of a bucket. `make`: a folder of this machine is made where it is missing.
+
+    Touches the disk; asks nobody over the network yet.
+
+    Raises:
+        MissingProgram: the library for buckets is not installed.
+        UsageError: there is no such folder, or the settings for the provider are not usable.
+    """
+    try:
+        import obstore.store as stores
+    except ImportError as error:
+        raise MissingProgram(
+            "buckets need the library obstore, which is not installed",
+            program="obstore",
+            hint="pip install 'perdure[cli,buckets]'",
+        ) from error
+    if address.provider == "file":
+        return _open_folder(address, make=make)
+    retrying = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}
+    settings = _settings(address)
+    client = {
+        "connect_timeout": timedelta(seconds=CONNECT_S),
+        "timeout": timedelta(seconds=ANSWER_S),
+        # Only where the user's own address says so, as AWS's tools have it.
+        "allow_http": settings.get("endpoint", "").startswith("http://"),
+    }
+    url = f"{address.provider}://{address.bucket}/"
+    prefix = f"{url}{address.folder}" if address.folder else url
+    with _in_our_words(address):
+        opened: ObjectStore = stores.from_url(
+            prefix,
+            config=settings,  # type: ignore[call-overload]
+            client_options=client,
+            retry_config=retrying,
+        )
+        return opened
+
+
+@contextlib.contextmanager
+def asking(address: Address, what: str) -> Iterator[None]:
+    """Turn a bucket's refusal into one clear error; `what` was being done.
+
+    Nothing of what the library says is passed on that could hold an address with a signature.
+    """
+    with _in_our_words(address, what):
+        yield
+
+
+def is_missing(error: Exception) -> bool:
+    """Return whether an error says that there is no such object, in a bucket that is there."""
+    return isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
+
+
+def _open_folder(address: Address, *, make: bool) -> ObjectStore:
+    from obstore.store import LocalStore
+
+    folder = Path(address.folder)
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder `{folder}`", hint=f"mkdir -p '{folder}'")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot use `{folder}`: {reason}") from error
+    return LocalStore(prefix=folder)
+
+
+def _settings(address: Address) -> dict[str, str]:
+    if address.provider == "s3":
+        from perdure.moving.aws_profile import read_profile
+
+        return read_profile(os.environ, Path.home())
+    if address.provider == "az" and not any(os.environ.get(name) for name in _AZURE):
+        return {"use_azure_cli": "true"} if shutil.which("az") else {}
+    return {}
+
+
+@contextlib.contextmanager
+def _in_our_words(address: Address, what: str = "open it") -> Iterator[None]:
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except PerdureError:
+        raise
+    except (BaseError, OSError, ValueError, NotImplementedError) as error:
+        raise explained(address, what, error) from None
+
+
+def explained(address: Address, what: str, error: Exception) -> PerdureError:
+    """Return the error for what a bucket's library raised. Pure."""
+    said = str(error)
+    lowered = said.lower()
+    if (
+        "nosuchbucket" in lowered
+        or "containernotfound" in lowered
+        or "bucket does not exist" in lowered
+    ):
+        return UsageError(
+            f"there is no bucket `{address.bucket}`", hint="make it with the provider's own tools"
+        )
+    if _is_no_credential(said):
+        return EnvironmentFailed(
+            f"no credentials for `{address}` were found", hint=_CREDENTIALS[address.provider]
+        )
+    if isinstance(error, PermissionError) or _is_refusal(error, said):
+        return StorageError(
+            f"`{address}` does not let us {what}: permission denied",
+            hint=_CREDENTIALS[address.provider],
+        )
+    if "no space left" in lowered or "quota exceeded" in lowered:
+        return StorageError(f"no space left in `{address}`", hint="free some, and say it again")
+    if "error sending request" in lowered or "timed out" in lowered or "dns error" in lowered:
+        return HostUnreachable(
+            f"`{address}` does not answer", hint="say it again: it goes on where it stopped"
+        )
+    return StorageError(f"cannot {what} in `{address}`: {_reason(error, said)}")
+
+
+def _is_no_credential(said: str) -> bool:
+    return bool(
+        "/latest/api/token" in said
+        or "/latest/meta-data" in said
+        or "/computeMetadata/" in said
+        or re.search(r"(?i)missing.*(credential|account|key)|no.*credential", said[:400])
+    )
+
+
+def _is_refusal(error: Exception, said: str) -> bool:
+    words = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden")
+    return type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or any(
+        word in said for word in (*words, "401 Unauthorized")
+    )
+
+
+def _reason(error: Exception, said: str) -> str:
+    code = re.search(r"<Code>(\w+)</Code>", said) or re.search(r"status code: ([\w ]+)", said)
+    if code:
+        return code[1]
+    if isinstance(error, OSError):
+        system = re.search(r": ([^:]*) \(os error \d+\)", said)
+        return system[1].lower() if system else (error.strerror or "it was refused").lower()
+    return type(error).__name__

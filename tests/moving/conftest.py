@@ -1,0 +1,64 @@
+"""A project with hostile names in it, a real server that speaks S3, and a folder as a bucket."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from perdure.moving.address import Address
+from tests.moving.trees import Project, fill
+
+KEYS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project with data in it: hostile names, an empty folder, links."""
+    root = tmp_path / "a project"
+    fill(root / "data")
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Address:
+    """Return a folder of a new bucket, which this process's variables lead to."""
+    for name in [*os.environ]:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_server)
+    client = boto3.client("s3", region_name="us-east-1")
+    for bucket in client.list_buckets()["Buckets"]:
+        for each in client.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+            client.delete_object(Bucket=bucket["Name"], Key=each["Key"])
+        client.delete_bucket(Bucket=bucket["Name"])
+    client.create_bucket(Bucket="lab")
+    return Address("s3", "lab", "some folder/cats")
+
+
+@pytest.fixture(params=["s3", "file"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
+    """Return each kind of bucket in turn."""
+    if request.param == "file":
+        return Address("file", "", str(tmp_path / "a bucket"))
+    found = request.getfixturevalue("s3")
+    assert isinstance(found, Address)
+    return found
