@@ -22,8 +22,8 @@ from perdure.drill.report import describe
 from perdure.drill.showcase import prepare
 from perdure.drill.watch import Progress, read_progress
 from perdure.errors import DifferenceError, TimeoutExpired
+from perdure.jobs import elsewhere, launch
 from perdure.jobs import folder as folders
-from perdure.jobs import launch
 from perdure.jobs.control import kill, send_signal
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, open_workspace
@@ -103,7 +103,7 @@ def _interrupted_training(
     with _killed_at_the_end(record):
         launch.start(workspace, record)
         at = _wait_for_epoch(record, INTERRUPT_IN, report)
-        (record.folder / names.PREEMPT).touch()
+        elsewhere.touch(launch.target_of(workspace, record).place, record.folder / names.PREEMPT)
         tell(f"touched PREEMPT at step {at.step}, in the middle of epoch {at.epoch + 1}")
         ended = _wait_for_end(record, report)
         _expect_code(record, ended, names.EXIT_INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import sys
@@ -16,18 +17,19 @@ from perdure.drill.plan import Kind, RunPlan
 from perdure.drill.play import Stage, lanes, thread_settings
 from perdure.drill.report import DrillReport
 from perdure.drill.rounds import Drill, drill
-from perdure.errors import UsageError
+from perdure.errors import PerdureError, UsageError
 from perdure.hosts.local import Completed
+from perdure.jobs import elsewhere, launch
 from perdure.jobs import folder as folders
-from perdure.jobs import launch
 from perdure.jobs.control import kill
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, make_state_folder, submitting
 from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.report import Report
 from perdure.runtime import names
+from perdure.targets.place import Place
 from perdure.targets.protocol import Target
-from perdure.targets.registry import LOCAL
+from perdure.targets.registry import LOCAL, open_target
 
 _POLL_S = 0.02
 _KILL_S = 20.0
@@ -63,9 +65,11 @@ def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> Dr
         DifferenceError: the training fails even when nobody interrupts it.
     """
     _check(options)
-    with submitting(workspace.project), _folder(workspace) as folder:
-        at_a_time = lanes()
-        record = _submit(workspace, options, folder, thread_settings(at_a_time), report)
+    place = open_target(options.target, workspace.project, workspace.settings).place
+    with submitting(workspace.project), _folder(workspace, place) as folder:
+        cores = elsewhere.cores(place)
+        at_a_time = lanes(cores)
+        record = _submit(workspace, options, folder, thread_settings(at_a_time, cores), report)
         stage = _stage(workspace, record, folder, at_a_time)
         order = Drill(
             task=options.task,
@@ -78,7 +82,7 @@ def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> Dr
         found = drill(order, stage, _Supervised(workspace, record), report)
         if options.keep or not found.passed:
             return replace(found, folder=folder)
-        shutil.rmtree(folder)
+        elsewhere.remove_folder(place, folder)
         return replace(found, folder=None)
 
 
@@ -94,7 +98,7 @@ def _check(options: DrillOptions) -> None:
 
 
 @contextmanager
-def _folder(workspace: Workspace) -> Iterator[Path]:
+def _folder(workspace: Workspace, place: Place) -> Iterator[Path]:
     """Yield the drill's folder; one that broke off before it found anything is removed."""
     drills = make_state_folder(workspace.project) / "drills"
     folder = drills / f"drill-{secrets.token_hex(4)}"
@@ -102,7 +106,8 @@ def _folder(workspace: Workspace) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(PerdureError):
+            elsewhere.remove_folder(place, folder)
         raise
 
 
@@ -134,24 +139,26 @@ def _stage(workspace: Workspace, record: JobRecord, folder: Path, at_a_time: int
     target = launch.target_of(workspace, record)
     plan = target.plan(record)
     return Stage(
-        python=_python(record, plan.command, in_image=target.in_image),
+        python=_python(record, plan.command, in_image=target.in_image, here=target.place.is_here),
         argv=plan.command,
         cwd=plan.cwd,
-        site=_There(target, record),
+        site=_There(target, record, folder),
         folder=folder,
         seed=record.seed,
         lanes=at_a_time,
     )
 
 
-def _python(record: JobRecord, argv: tuple[str, ...], *, in_image: bool) -> str:
+def _python(record: JobRecord, argv: tuple[str, ...], *, in_image: bool, here: bool) -> str:
     """Return the interpreter that plays the attempts: the training's own."""
     if Path(argv[0]).name.startswith("python"):
         return argv[0]
     if in_image:
         return "python"
     prefix = record.environment.prefix
-    return sys.executable if prefix is None else f"{prefix}/bin/python"
+    if prefix is None:
+        return sys.executable if here else "python3"
+    return f"{prefix}/bin/python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,7 @@ class _There:
 
     target: Target
     record: JobRecord
+    folder: Path
 
     def run(
         self,
@@ -169,8 +177,16 @@ class _There:
         timeout_s: float,
         on_line: Callable[[str], None],
     ) -> Completed:
-        """Return how a command ended in the job's folder and environment."""
-        return self.target.run(self.record, argv, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
+        """Return how a command ended in the job's folder and environment.
+
+        The drill's folder is there as it is here before, and here as it is there afterwards.
+        """
+        place = self.target.place
+        inner = [each for each in self.folder.iterdir() if each.is_dir()]
+        elsewhere.make_folders(place, [self.folder, *inner])
+        done = self.target.run(self.record, argv, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
+        elsewhere.fetch(place, self.folder)
+        return done
 
     def seen(self, path: Path) -> str:
         """Return what a path below the drill's folder is called there."""
@@ -196,8 +212,13 @@ class _Supervised:
                 hung = not self._ended(deadline) or time.monotonic() > deadline
         finally:
             kill(self.record.folder, timeout_s=_KILL_S)
-        self.record.folder.rename(self.record.folder.with_name(plan.name))
-        return attempt_ends(self.record.folder.with_name(plan.name), hung=hung)
+        place, final = self._place(), self.record.folder.with_name(plan.name)
+        elsewhere.move_folder(place, self.record.folder, final)
+        elsewhere.fetch(place, final)
+        return attempt_ends(final, hung=hung)
+
+    def _place(self) -> Place:
+        return launch.target_of(self.workspace, self.record).place
 
     def _ended(self, deadline: float) -> bool:
         while folders.is_alive(self.record.folder):

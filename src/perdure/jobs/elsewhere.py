@@ -15,6 +15,7 @@ from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.model.settings import Settings
 from perdure.runtime import names
+from perdure.targets import shelf
 from perdure.targets.place import Place
 from perdure.targets.protocol import Handle, Target
 from perdure.targets.registry import open_target
@@ -118,6 +119,49 @@ def send_folder(place: Place, record: JobRecord) -> None:
 def forget(place: Place, folder: Path) -> bool:
     """Return whether a job never began there; its run folder there is removed then."""
     return place.host.call(there.forget, place.root, place.name(folder))
+
+
+def fetch(place: Place, folder: Path) -> None:
+    """Bring a folder of the project here from where it is; nothing for one of this machine.
+
+    The weights of checkpoints stay there.
+    """
+    if not place.is_here:
+        from perdure.targets.gathering import gather
+
+        gather(place, folder)
+
+
+def make_folders(place: Place, wanted: Iterable[Path]) -> None:
+    """Make folders of the project, here and where its jobs run."""
+    made = list(wanted)
+    shelf.make([str(each) for each in made])
+    if not place.is_here:
+        place.host.call(shelf.make, [place.path(each) for each in made])
+
+
+def move_folder(place: Place, folder: Path, final: Path) -> None:
+    """Give a folder of the project another name, here and where its jobs run."""
+    if not place.is_here:
+        place.host.call(shelf.move, place.path(folder), place.path(final))
+    folder.rename(final)
+
+
+def remove_folder(place: Place, folder: Path) -> None:
+    """Remove a folder of the project, here and where its jobs run."""
+    if not place.is_here:
+        place.host.call(shelf.remove, place.path(folder))
+    shelf.remove(str(folder))
+
+
+def touch(place: Place, path: Path) -> None:
+    """Make an empty file where the project's jobs run."""
+    place.host.call(shelf.touch, place.path(path))
+
+
+def cores(place: Place) -> int:
+    """Return how many cores the machine has that the project's jobs run on."""
+    return place.host.call(shelf.cores)
 
 
 def finish(target: Target, handle: Handle, now: float) -> None:

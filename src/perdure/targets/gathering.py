@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from perdure.errors import StorageError
-from perdure.runtime import names
 from perdure.targets import shelf
 from perdure.targets.place import Place
 
 _PIECE = 4 << 20
-# What belongs to whoever runs the job, and what is too large to be fetched unasked.
-LEFT_THERE = (names.CHECKPOINTS,)
 
 
-def gather(place: Place, folder: Path, *, without: Sequence[str] = LEFT_THERE) -> None:
+def gather(place: Place, folder: Path) -> None:
     """Bring what a folder of the project has there and lacks here. Touches disk and network.
 
-    A file of the same size and time is taken to be the same.
+    The weights of checkpoints stay there. A file of the same size and time is taken to be the same.
 
     Raises:
         HostUnreachable: the host does not answer.
         StorageError: it names files outside of the folder.
     """
     there = place.path(folder)
-    for name, size, changed in place.host.call(shelf.listed, there, list(without)):
+    for name, size, changed in place.host.call(shelf.listed, there):
         final = folder / inside(str(name))
         if not _is_here(final, int(str(size)), int(str(changed))):
             _fetch(place, f"{there}/{name}", final, int(str(changed)))

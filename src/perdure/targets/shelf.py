@@ -1,4 +1,4 @@
-"""A folder of this host as others ask for it: what is in it, and pieces of its files.
+"""Folders of this host as others ask for them: what is in them, pieces of files, a few changes.
 
 Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 """
@@ -6,28 +6,31 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from perdure.runtime import names
 
-def listed(folder: str, without: Sequence[str]) -> list[list[object]]:
-    """Return name, size and time (ns) of each file below a folder; links are left out.
 
-    `without` names folders at its top. A folder that is not there has nothing.
+def listed(folder: str) -> list[list[object]]:
+    """Return name, size and time (ns) of each file below a folder; a folder not there has none.
+
+    Left out are links, and of checkpoints all but what is written of them: their weights.
     """
     base = Path(folder)
     found: list[list[object]] = []
-    for path, folders, files in os.walk(base):
-        if Path(path) == base:
-            folders[:] = [name for name in folders if name not in without]
+    for path, _, files in os.walk(base):
+        inner = Path(path).relative_to(base)
         for name in sorted(files):
             each = Path(path, name)
+            weights = names.CHECKPOINTS in inner.parts and not name.endswith(".json")
             try:
                 known = each.lstat()
             except OSError:
                 continue  # it has gone meanwhile
-            if not each.is_symlink():
-                found.append([each.relative_to(base).as_posix(), known.st_size, known.st_mtime_ns])
+            if not weights and not each.is_symlink():
+                found.append([(inner / name).as_posix(), known.st_size, known.st_mtime_ns])
     return found
 
 
@@ -36,3 +39,29 @@ def piece(path: str, at: int, size: int) -> bytes:
     with Path(path).open("rb") as file:
         file.seek(at)
         return file.read(size)
+
+
+def make(folders: Sequence[str]) -> None:
+    """Make folders, those above them too."""
+    for each in folders:
+        Path(each).mkdir(parents=True, exist_ok=True)
+
+
+def move(folder: str, final: str) -> None:
+    """Give a folder another name."""
+    Path(folder).rename(final)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with all that is in it; none there is right too."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def touch(path: str) -> None:
+    """Make an empty file."""
+    Path(path).touch()
+
+
+def cores() -> int:
+    """Return how many cores this host has."""
+    return os.cpu_count() or 1

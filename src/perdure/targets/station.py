@@ -53,7 +53,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
-    # It is asked again where it cannot be kept.
+    # It is asked again where it cannot be kept, or where no project is yet.
+    if not file.parent.parent.parent.is_dir():
+        return
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{file.name}-{os.getpid()}")
