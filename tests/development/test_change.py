@@ -12,7 +12,7 @@ from perdure.development.leftovers import Leftovers
 from perdure.development.standing import Standing, State, commands_in, standing_of
 from perdure.development.wishes import NONE, Wishes
 from perdure.errors import ConflictError
-from tests.development.values import MADE, facts, project_in
+from tests.development.values import MADE, facts
 
 NOW = {"pip six": "1.17.0"}
 
@@ -28,7 +28,7 @@ NOW = {"pip six": "1.17.0"}
     ],
 )
 def test_the_engines_words(tmp_path: Path, word: str, state: State) -> None:
-    found = standing_of(facts(tmp_path, state=word), project_in(tmp_path))
+    found = standing_of(facts(tmp_path, state=word), tmp_path)
     assert found.state is state
     assert found.tag == MADE.tag
     assert found.contents == {"pip six": "1.16.0"}
@@ -36,17 +36,17 @@ def test_the_engines_words(tmp_path: Path, word: str, state: State) -> None:
 
 def test_a_container_of_somebody_elses_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ConflictError, match="not this project's"):
-        standing_of(facts(tmp_path / "other"), project_in(tmp_path))
+        standing_of(facts(tmp_path / "other"), tmp_path)
 
 
 def test_nothing_changed(tmp_path: Path) -> None:
-    standing = standing_of(facts(tmp_path), project_in(tmp_path))
+    standing = standing_of(facts(tmp_path), tmp_path)
     assert change_between(standing, Wanted(MADE.tag, {}, NONE)) is None
     assert change_between(Standing(State.ABSENT), Wanted("x", {}, NONE)) is None
 
 
 def test_another_image_is_a_change_that_names_what_differs(tmp_path: Path) -> None:
-    standing = standing_of(facts(tmp_path), project_in(tmp_path))
+    standing = standing_of(facts(tmp_path), tmp_path)
     change = change_between(standing, Wanted("another", NOW, NONE))
     assert change is not None
     assert "environment has changed" in change.summary
@@ -54,7 +54,7 @@ def test_another_image_is_a_change_that_names_what_differs(tmp_path: Path) -> No
 
 
 def test_other_options_are_a_change(tmp_path: Path) -> None:
-    standing = standing_of(facts(tmp_path, wishes=Wishes(gpus="all")), project_in(tmp_path))
+    standing = standing_of(facts(tmp_path, wishes=Wishes(gpus="all")), tmp_path)
     change = change_between(standing, Wanted(MADE.tag, NOW, Wishes(git=True)))
     assert change is not None
     assert change.details == ("then: --gpus all", "now: --git")

@@ -25,7 +25,7 @@ HOSTILE = 'a, "b"  $HOME\'s\n$(x)'
 
 
 def words_of(root: Path, wishes: Wishes = NONE, passed: Passed | None = None) -> tuple[str, ...]:
-    host = Host(project_in(root))
+    host = Host(project_in(root), root)
     mounts = (Mount(str(root), "/project/code", read_only=False),)
     return run_words(host, MADE, wishes, mounts, passed or Passed())
 
@@ -89,7 +89,7 @@ def test_gpus(kind: str, gpus: str | None, words: tuple[str, ...]) -> None:
 
 
 def test_podman_without_root_keeps_the_users_ids(tmp_path: Path) -> None:
-    host = Host(project_in(tmp_path), "podman", rootless=True)
+    host = Host(project_in(tmp_path), tmp_path, "podman", rootless=True)
     words = run_words(host, MADE, NONE, (), Passed())
     assert after(words, "--userns") == ["keep-id"]
     assert "--userns" not in run_words(replace(host, rootless=False), MADE, NONE, (), Passed())

@@ -19,6 +19,7 @@ from perdure.jobs.lifecycle import read_status
 from perdure.jobs.recover import recover, recoverable
 from perdure.model.job import ImageUsed, Resources, State
 from perdure.model.report import silent
+from perdure.targets.registry import open_target
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
 from tests.jobs.projects import FOREVER, until, until_state, until_step
@@ -208,7 +209,8 @@ def test_what_would_be_executed_is_what_is_executed(
     from perdure.jobs import image as images
     from perdure.jobs.launch import plan_of
 
-    used = images.image_for(yard.workspace, None, silent)
+    target = open_target("docker", yard.workspace.project, yard.workspace.settings)
+    used = images.image_for(yard.workspace, target, None, silent)
     monkeypatch.setattr(images, "planned_image", lambda *_, **__: used)
     request = JobRequest(command=("echo", "$(x)"), seed=5, name="mine", target="docker")
     told = explain(yard.workspace, request)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perdure.development import far
 from perdure.development.wishes import Passed, Wishes
 from perdure.hosts.engine_client import DOCKER, PODMAN
 from perdure.images.mounts import CODE, PROJECT, Mount, mount_words
@@ -69,14 +70,16 @@ alias ll='ls -lA'
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What of this machine a container depends on: its project, its engine, the user's groups.
+    """What of its machine a container depends on: its project, its engine, the user's groups.
 
-    `rootless` is podman's: the ids of the container are then mapped to the user's own. `shm_bytes`
-    is the most that /dev/shm may hold.
+    `root` is the project's folder there. `rootless` is podman's: the ids of the container are then
+    mapped to the user's own. `shm_bytes` is the most that /dev/shm may hold.
     """
 
     project: Project
+    root: Path
     kind: str = DOCKER
+    user_id: int = field(default_factory=os.getuid)
     groups: tuple[int, ...] = ()
     rootless: bool = False
     shm_bytes: int = field(default_factory=half_of_memory)
@@ -91,11 +94,6 @@ class Made:
     contents: str
 
 
-def home_folder(project: Project) -> Path:
-    """Return the folder that is the container's home: shells' history, caches, configuration."""
-    return project.state / "home"
-
-
 def run_words(
     host: Host, made: Made, wishes: Wishes, mounts: tuple[Mount, ...], passed: Passed
 ) -> tuple[str, ...]:
@@ -104,9 +102,10 @@ def run_words(
     The same values give the same words; none of them holds the value of a variable passed on.
     """
     project = host.project
-    all_mounts = (*mounts, Mount(str(home_folder(project)), HOME, read_only=False), *passed.mounts)
+    home = Mount(str(far.project_in(str(host.root)).state / far.HOME), HOME, read_only=False)
+    all_mounts = (*mounts, home, *passed.mounts)
     labels = {
-        PROJECT_LABEL: str(project.root),
+        PROJECT_LABEL: str(host.root),
         ROLE_LABEL: ROLE,
         IMAGE_LABEL: made.tag,
         WISHES_LABEL: wishes.to_label(),
@@ -114,7 +113,7 @@ def run_words(
     }
     return (
         *("run", "--detach", "--init", "--pull", "never"),
-        *("--name", container_name(project.root, ROLE)),
+        *("--name", container_name(host.root, ROLE)),
         *_labels(labels),
         *("--hostname", hostname(project), "--workdir", CODE, "--shm-size", str(host.shm_bytes)),
         *("--stop-timeout", str(int(GRACE_S))),
@@ -169,7 +168,7 @@ def gpu_words(kind: str, gpus: str | None) -> tuple[str, ...]:
 def _whom(host: Host, user: ImageUser) -> tuple[str, ...]:
     """Return the words for whom the container runs as, with the groups that may read the data."""
     words = ["--user", f"{user.user_id}:{user.group_id}"]
-    if os.getuid() == user.user_id:
+    if host.user_id == user.user_id:
         for group in sorted({*host.groups} - {user.group_id}):
             words += ["--group-add", str(group)]
     if host.kind == PODMAN:

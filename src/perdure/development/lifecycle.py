@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perdure.development import contents, mirrors
+from perdure.development import contents, elsewhere, far, mirrors
 from perdure.development.change import Wanted
 from perdure.development.container import (
     BASHRC,
@@ -17,7 +15,6 @@ from perdure.development.container import (
     Made,
     exec_words,
     folder_inside,
-    home_folder,
     run_words,
 )
 from perdure.development.installation import install_itself
@@ -25,9 +22,9 @@ from perdure.development.standing import ASK_S, Session, Standing, State, look
 from perdure.development.wishes import Passed, Wishes, pass_on
 from perdure.errors import ConflictError, EnvironmentFailed, PerdureError
 from perdure.hosts.engine_client import PODMAN
-from perdure.images.mounts import project_mounts
+from perdure.images.mounts import Mount
 from perdure.images.user import choose_user
-from perdure.jobs.workspace import make_state_folder, storing
+from perdure.jobs.workspace import storing
 from perdure.model.image import ImageUser
 from perdure.model.report import Report
 
@@ -52,7 +49,7 @@ def wanted_now(session: Session, wishes: Wishes, *, report: Report) -> Wanted:
     """
     from perdure.development.image import plan_image
 
-    tag, parts = plan_image(session.workspace, wishes.variant, report=report)
+    tag, parts = plan_image(session, wishes.variant, report=report)
     return Wanted(tag, parts, wishes)
 
 
@@ -66,19 +63,19 @@ def make(session: Session, wishes: Wishes, standing: Standing, *, report: Report
     from perdure.development.image import build_image
 
     # What is asked for is looked for before anything is built or ended.
+    elsewhere.refuse_unfit(wishes, session.place)
     passed = pass_on(wishes, session.engine.environ)
     if wishes.mirrors:
         mirrors.handed_over(session)
-    image, parts = build_image(session.workspace, wishes.variant, report=report)
+    image, parts = build_image(session, wishes.variant, report=report)
     made = Made(image.tag, image.user, contents.to_label(parts))
     _make_folders(session, image.user)
-    mounts = project_mounts(
-        session.project, code=session.project.root, code_writable=True, data_writable=True
-    )
+    passed = elsewhere.carry(session.place, image.user, passed)
+    host, mounts = ground_of(session)
     if standing.state is not State.ABSENT:
         remove(session, standing, report=report)
     passed = _with_mirrors(session, image.user, passed) if wishes.mirrors else passed
-    words = run_words(host_of(session), made, wishes, mounts, passed)
+    words = run_words(host, made, wishes, mounts, passed)
     report("starting the container")
     engine = replace(session.engine, environ={**session.engine.environ, **(passed.environ or {})})
     done = engine.run(words, timeout_s=START_S)
@@ -98,7 +95,7 @@ def start(session: Session, standing: Standing, *, report: Report) -> None:
         PerdureError: the engine does not start it.
     """
     if standing.wishes.mirrors:
-        user = choose_user(session.project, session.workspace.settings)
+        user = choose_user(session.project, session.settings)
         mirrors.write(mirrors.folder_of(session), mirrors.handed_over(session).files, user)
     if standing.state is State.RUNNING:
         return
@@ -151,11 +148,21 @@ def show_log(session: Session, *, follow: bool) -> int:
     return session.engine.attached(words)
 
 
-def host_of(session: Session) -> Host:
-    """Return what of this machine the container depends on. Asks the engine."""
-    kind = session.engine.kind
+def ground_of(session: Session) -> tuple[Host, tuple[Mount, ...]]:
+    """Return what of its machine the container depends on, and what it sees. Asks the engine."""
+    kind, place = session.engine.kind, session.place
     rootless = kind == PODMAN and session.engine.version().rootless
-    return Host(session.project, kind, tuple(os.getgroups()), rootless)
+    found = place.host.call(far.ground, place.root)
+    host = Host(
+        session.project,
+        session.root,
+        kind,
+        user_id=found["user"],
+        groups=tuple(found["groups"]),
+        rootless=rootless,
+        shm_bytes=found["shm_bytes"],
+    )
+    return host, tuple(Mount(*each) for each in found["mounts"])
 
 
 def _check_running(session: Session) -> None:
@@ -202,20 +209,7 @@ def _last_line(text: str) -> str:
 
 
 def _make_folders(session: Session, user: ImageUser) -> None:
-    """Make what the container needs of folders: one the engine makes would be root's."""
-    home = home_folder(session.project)
+    place = session.place
     with storing("the container's home"):
-        made = [path for path in (home, session.project.results) if not path.is_dir()]
-        made += [] if session.project.state.is_dir() else [session.project.state]
-        make_state_folder(session.project)
-        for folder in (home, session.project.results):
-            folder.mkdir(exist_ok=True)
-        bashrc = home / ".bashrc"
-        if not bashrc.exists():
-            bashrc.write_text(BASHRC)
-            made.append(bashrc)
-        if os.getuid() == 0:
-            hidden = session.project.state / ".gitignore"
-            for path in (*made, hidden):
-                with contextlib.suppress(FileNotFoundError):
-                    os.chown(path, user.user_id, user.group_id)
+        ids = (user.user_id, user.group_id)
+        place.host.call(far.make_folders, place.root, BASHRC, *ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from perdure.development import contents
 from perdure.development.container import (
@@ -22,7 +23,10 @@ from perdure.hosts.engine import ContainerFacts, Engine, find_engine
 from perdure.hosts.engine_socket import LOCAL
 from perdure.jobs.workspace import Workspace
 from perdure.model.project import Project
+from perdure.model.settings import Settings
 from perdure.targets.invocation import container_name
+from perdure.targets.place import Place, here
+from perdure.targets.registry import open_target
 
 ASK_S = 60.0
 _OUR_OWN = ("sleep 86400", KEEP.splitlines()[0])
@@ -42,10 +46,15 @@ _STATES = {"running": State.RUNNING, "restarting": State.RUNNING, "paused": Stat
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A project with its user's settings, and the engine its container is in."""
+    """A project with its user's settings, where it lies, and the engine its container is in.
+
+    `settings` are those with which that engine is used.
+    """
 
     workspace: Workspace
     engine: Engine
+    place: Place
+    settings: Settings
 
     @property
     def project(self) -> Project:
@@ -55,7 +64,12 @@ class Session:
     @property
     def container(self) -> str:
         """Return the name of the project's development container."""
-        return container_name(self.project.root, ROLE)
+        return container_name(self.root, ROLE)
+
+    @property
+    def root(self) -> Path:
+        """Return the project's folder on the host of the container."""
+        return Path(self.place.root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +82,23 @@ class Standing:
     contents: Mapping[str, str] | None = None
 
 
-def open_session(workspace: Workspace) -> Session:
-    """Return the session of a workspace. Looks for an engine; see `find_engine`.
+def open_session(workspace: Workspace, on: str | None = None) -> Session:
+    """Return the session of a workspace, on this machine or on a target of another host.
+
+    Looks for an engine; see `find_engine`.
 
     Raises:
-        EnvironmentFailed: there is no engine, or it does not see this machine's folders.
+        EnvironmentFailed: there is no engine, or it does not see the project's folders.
+        UsageError: there is no such target.
     """
+    from perdure.jobs.image import settings_on
+
+    place = here(workspace.project.root)
+    if on is not None:
+        place = open_target(on, workspace.project, workspace.settings).place
     try:
-        engine = find_engine(workspace.settings)
+        settings = settings_on(place.host, workspace.settings)
+        engine = find_engine(settings)
     except EnvironmentFailed as error:
         # Jobs go without containers; the container to develop in does not.
         error.hint = _without_local(error.hint)
@@ -86,7 +109,7 @@ def open_session(workspace: Workspace) -> Session:
             hint="unset DOCKER_HOST, or `docker context use default`; "
             "`perdure run` on that machine works too",
         )
-    return Session(workspace, engine)
+    return Session(workspace, engine, place, settings)
 
 
 def _without_local(hint: str | None) -> str | None:
@@ -100,16 +123,16 @@ def look(session: Session) -> Standing:
         ConflictError: a container of that name belongs to somebody else.
     """
     facts = session.engine.inspect_container(session.container)
-    return Standing(State.ABSENT) if facts is None else standing_of(facts, session.project)
+    return Standing(State.ABSENT) if facts is None else standing_of(facts, session.root)
 
 
-def standing_of(facts: ContainerFacts, project: Project) -> Standing:
+def standing_of(facts: ContainerFacts, root: Path) -> Standing:
     """Return how a container stands. Pure.
 
     Raises:
         ConflictError: it is not this project's.
     """
-    if facts.labels.get(PROJECT_LABEL) != str(project.root):
+    if facts.labels.get(PROJECT_LABEL) != str(root):
         raise ConflictError(
             f"the container `{facts.name}` is not this project's",
             hint=f"look at it: docker inspect {facts.name}",

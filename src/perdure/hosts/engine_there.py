@@ -52,10 +52,11 @@ def engine_there(host: Host) -> EngineThere:
 def settings_there(settings: Settings, there: EngineThere) -> Settings:
     """Return the settings with which an engine of another host is used from here. Pure.
 
-    Containers run as who asks for them there, unless the user's settings name somebody.
+    Containers run as who asks for them there, unless the user's settings name somebody; root's
+    place there is taken by who asks here, or by the owner of the project.
     """
     docker = settings.docker
-    user_id = docker.user_id if docker.user_id is not None else there.user_id
-    group_id = docker.group_id if docker.group_id is not None else there.group_id
+    user_id = docker.user_id if docker.user_id is not None else there.user_id or None
+    group_id = docker.group_id if docker.group_id is not None else there.group_id or None
     chosen = replace(docker, endpoint=there.endpoint, user_id=user_id, group_id=group_id)
     return replace(settings, docker=chosen)

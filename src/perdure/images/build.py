@@ -47,12 +47,7 @@ def ensure_image(
         TimeoutExpired: the build takes longer than two hours.
         UsageError: nobody but root is left to be the image's user.
     """
-    from perdure.environments.pinned import require_pinned
-
-    # Refused at once, before anything is locked for a user that cannot be.
-    choose_user(project, settings)
-    lock = require_pinned(project, settings, report=report)
-    wanted = _wanted(project, settings, stage, variant, code, lock)
+    wanted = request_for(project, settings, stage, variant, code, report)
     found = find_engine(settings).inspect_image(wanted.tag)
     if found is not None:
         return wanted.image(found)
@@ -66,6 +61,28 @@ def ensure_image(
             folder = project.state / CONTEXT
             found = construct(engine, wanted, folder, settings.indexes, report)
     return wanted.image(found)
+
+
+def request_for(
+    project: Project,
+    settings: Settings,
+    stage: Stage,
+    variant: str | None,
+    code: Path | None,
+    report: Report,
+) -> BuildRequest:
+    """Return what `ensure_image` would build; what is locked is made sure of.
+
+    Raises:
+        EnvironmentFailed: no such variant; the lock is older than the declarations.
+        UsageError: nobody but root is left to be the image's user.
+    """
+    from perdure.environments.pinned import require_pinned
+
+    # Refused at once, before anything is locked for a user that cannot be.
+    choose_user(project, settings)
+    lock = require_pinned(project, settings, report=report)
+    return _wanted(project, settings, stage, variant, code, lock)
 
 
 def planned_image(

@@ -107,12 +107,10 @@ def _more(secrets: Secrets, *, fresh: bool) -> list[str]:
 def _present_base(engine: Engine, recipe: Recipe, report: Report) -> str:
     """Return the name under which the engine has the base image of the lock, pulled if need be."""
     base = recipe.base
-    names = dict.fromkeys((base.reference, base.name))
-    there = {name: engine.inspect_image(name) for name in names}
-    for name, facts in there.items():
-        if facts is not None and layers_digest(facts.layers) == base.layers:
-            return name
-    if there[base.reference] is not None:
+    present = present_base(engine, base)
+    if present is not None:
+        return present
+    if engine.inspect_image(base.reference) is not None:
         raise base_differs(recipe)
     report(f"pulling the base image {base.name}")
     words = ["pull", f"--platform={recipe.platform}", base.reference]
@@ -123,6 +121,20 @@ def _present_base(engine: Engine, recipe: Recipe, report: Report) -> str:
     if facts is None or layers_digest(facts.layers) != base.layers:
         raise base_differs(recipe)
     return base.reference
+
+
+def present_base(engine: Engine, base: Base) -> str | None:
+    """Return the name under which an engine has the base image of a lock, None where it has not."""
+    for name in dict.fromkeys((base.reference, base.name, own_base(base))):
+        facts = engine.inspect_image(name)
+        if facts is not None and layers_digest(facts.layers) == base.layers:
+            return name
+    return None
+
+
+def own_base(base: Base) -> str:
+    """Return perdure's own name for a base image: engines have several of one name. Pure."""
+    return f"perdure/base:{base.layers[:16]}"
 
 
 def _name_base(dockerfile: Path, base: Base, name: str) -> None:

@@ -27,7 +27,7 @@ _UNREACHED = re.compile(
     r"|Failed to fetch|dns error|Connection (?:refused|timed out)|invalid peer certificate",
     re.IGNORECASE,
 )
-_MIRRORS = (
+MIRRORS = (
     "is the index or mirror reachable from a container? What pip, uv, apt and the proxy variables "
     "are told on this machine is told to builds too"
 )
@@ -68,7 +68,7 @@ def _of_step(steps: Steps, words: str) -> PerdureError:
             f"perdure.lock:\n{words}",
             hint="perdure lock --again, if you trust the mirror",
         )
-    hint = _MIRRORS if _UNREACHED.search(output) else "perdure build --explain shows every step"
+    hint = MIRRORS if _UNREACHED.search(output) else "perdure build --explain shows every step"
     return BuildFailed(f"{step.doing}{where} failed; its last words:\n{words}", hint=hint)
 
 

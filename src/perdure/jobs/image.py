@@ -6,33 +6,83 @@ from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import EnvironmentFailed
+from perdure.hosts.host import Host
 from perdure.jobs.snapshot import Tree
 from perdure.jobs.workspace import Workspace
 from perdure.model.image import Image, Stage
 from perdure.model.job import EnvironmentUsed, ImageUsed, JobRecord
 from perdure.model.report import Report
+from perdure.model.settings import Settings
+from perdure.targets.protocol import Target
 
 
 def image_for(
-    workspace: Workspace, variant: str | None, report: Report, *, code: Path | None = None
+    workspace: Workspace,
+    target: Target,
+    variant: str | None,
+    report: Report,
+    *,
+    code: Path | None = None,
 ) -> EnvironmentUsed:
     """Return the project's image, locked and built if need be; with `code`, the code is in it.
+
+    It is on the engine of the target's host.
 
     Raises:
         EnvironmentFailed: it cannot be had.
     """
     from perdure.environments.lock import lock_digest
-    from perdure.images.build import ensure_image
 
     project = workspace.project
-    image = ensure_image(
-        project, workspace.settings, Stage.RUNTIME, variant=variant, code=code, report=report
+    image = ensure_image_on(
+        target.place.host, workspace, Stage.RUNTIME, variant=variant, code=code, report=report
     )
     return EnvironmentUsed(lock_digest(project), image.variant, "", None, _used(image))
 
 
+def ensure_image_on(
+    host: Host,
+    workspace: Workspace,
+    stage: Stage,
+    *,
+    variant: str | None = None,
+    code: Path | None = None,
+    report: Report,
+) -> Image:
+    """Return an image of the project on the engine of a host, built or shipped if need be.
+
+    Raises:
+        EnvironmentFailed: it cannot be had.
+    """
+    project, settings = workspace.project, workspace.settings
+    if host.is_here:
+        from perdure.images.build import ensure_image
+
+        return ensure_image(project, settings, stage, variant=variant, code=code, report=report)
+    from perdure.images.elsewhere import There, ensure_image_there
+
+    wanted = settings.targets.get(host.name)
+    how = None if wanted is None else wanted.images
+    there = There(host.name, settings_on(host, settings), settings, how)
+    return ensure_image_there(project, there, stage, variant=variant, code=code, report=report)
+
+
+def settings_on(host: Host, settings: Settings) -> Settings:
+    """Return the settings with which the engine of a host is used; may ask the host.
+
+    Raises:
+        EngineUnreachable: it has none for this user.
+        HostUnreachable: it does not answer.
+    """
+    if host.is_here:
+        return settings
+    from perdure.hosts.engine_there import engine_there, settings_there
+
+    return settings_there(settings, engine_there(host))
+
+
 def planned_image(
-    workspace: Workspace, variant: str | None, tree: Tree | None = None
+    workspace: Workspace, target: Target, variant: str | None, tree: Tree | None = None
 ) -> EnvironmentUsed:
     """Return the image that `image_for` would give, by its tag; builds nothing.
 
@@ -47,7 +97,8 @@ def planned_image(
     from perdure.images.context import listed_files
     from perdure.images.user import choose_user
 
-    project, settings = workspace.project, workspace.settings
+    project = workspace.project
+    settings = settings_on(target.place.host, workspace.settings)
     entries = {} if tree is None else tree.entries
     listed = listed_files((path, f"{each.kind}:{each.content}") for path, each in entries.items())
     code = None if tree is None else listed
@@ -58,7 +109,9 @@ def planned_image(
     return EnvironmentUsed(lock_digest(project), chosen, "", None, image)
 
 
-def restore_image(workspace: Workspace, record: JobRecord, report: Report) -> EnvironmentUsed:
+def restore_image(
+    workspace: Workspace, target: Target, record: JobRecord, report: Report
+) -> EnvironmentUsed:
     """Return the image of a recorded job, built again from the same lock if its engine has lost it.
 
     Raises:
@@ -70,7 +123,8 @@ def restore_image(workspace: Workspace, record: JobRecord, report: Report) -> En
 
     used = record.environment
     assert used.image is not None  # what the caller asked
-    if find_engine(workspace.settings).inspect_image(used.image.reference) is not None:
+    engine = find_engine(settings_on(target.place.host, workspace.settings))
+    if engine.inspect_image(used.image.reference) is not None:
         return used
     project = workspace.project
     if lock_digest(project) != used.lock:
@@ -83,7 +137,7 @@ def restore_image(workspace: Workspace, record: JobRecord, report: Report) -> En
     report(f"the image of `{record.job}` is gone; building it again from its lock")
     snapshot = record.code.snapshot if used.image.pegged else None
     code = None if snapshot is None else snapshot_folder(project, snapshot)
-    again = image_for(workspace, used.variant, report, code=code)
+    again = image_for(workspace, target, used.variant, report, code=code)
     if again.image is not None and again.image.tag != used.image.tag:
         report(f"warning: it is built otherwise now: `{again.image.tag}`")
     return replace(again, python=used.python)

@@ -36,7 +36,7 @@ def present(workspace: Workspace, request: JobRequest, target: Target, report: R
     """
     project = workspace.project
     if target.in_image:
-        used = images.image_for(workspace, request.variant, report)
+        used = images.image_for(workspace, target, request.variant, report)
     else:
         used = environments.environment_for(workspace, request.variant, target.place, report)
     state = make_state_folder(project)
@@ -44,7 +44,7 @@ def present(workspace: Workspace, request: JobRequest, target: Target, report: R
     tree = snapshot.read_tree(project, report, store=not request.live)
     kept = None if request.live else snapshot.make_snapshot(project, tree)
     if request.pegged:
-        used = images.image_for(workspace, request.variant, report, code=kept)
+        used = images.image_for(workspace, target, request.variant, report, code=kept)
     if not target.place.is_here:
         elsewhere.send_code(target.place, project, tree, report)
     revision = patch.read_revision(
@@ -65,7 +65,8 @@ def planned(workspace: Workspace, request: JobRequest, target: Target) -> Source
     tree = None if request.live else snapshot.read_tree(workspace.project, silent, store=False)
     digest = "" if tree is None else tree.digest
     if target.in_image:
-        used = images.planned_image(workspace, request.variant, tree if request.pegged else None)
+        pegged = tree if request.pegged else None
+        used = images.planned_image(workspace, target, request.variant, pegged)
     else:
         used = environments.planned_environment(workspace, request.variant, target.place)
     return Source(Code(None, True, None if tree is None else digest, 0, digest), used)
@@ -118,7 +119,7 @@ def ensure_environment(
         EnvironmentFailed: it cannot be made again.
     """
     if record.environment.image is not None:
-        return images.restore_image(workspace, record, report)
+        return images.restore_image(workspace, target, record, report)
     environments.restore_environment(workspace, record, target.place, report)
     return record.environment
 

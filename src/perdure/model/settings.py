@@ -46,7 +46,9 @@ class TargetSettings:
     """Another host where jobs can run. `host` is what `ssh` is given.
 
     `engine` is "docker" or "process"; None: docker if it answers there. `root` is the folder that
-    projects lie in over there. `sync` is "live", or "none" for those who bring their own.
+    projects lie in over there. `sync` is "live", or "none" for those who bring their own. `images`
+    says where images come from: "build" them there, "ship" them from here; None: they are built
+    there, but for those that are here already.
     """
 
     host: str
@@ -54,6 +56,7 @@ class TargetSettings:
     engine: str | None = None
     root: str = "~/perdure"
     sync: str = "live"
+    images: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

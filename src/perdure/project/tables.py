@@ -78,6 +78,16 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     ) = UNSET
     root: Annotated[Name, Meta(description="the folder of projects over there")] | UnsetType = UNSET
     sync: Literal["live", "none"] | UnsetType = UNSET
+    images: (
+        Annotated[
+            Literal["build", "ship"],
+            Meta(
+                description="build images there, or ship them from here; default: build, but "
+                "ship those that are here"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ProjectTable(Struct, forbid_unknown_fields=True):

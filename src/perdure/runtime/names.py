@@ -19,6 +19,8 @@ PREEMPT_FILE: Final = "PERDURE_PREEMPT_FILE"
 CTL_FD: Final = "PERDURE_CTL_FD"
 DEBUG: Final = "PERDURE_DEBUG"
 DRILL: Final = "PERDURE_DRILL"
+# What a supervisor is told that a container engine starts again by itself.
+RETURNS_AFTER: Final = "PERDURE_RETURNS_AFTER"
 
 # What the child's exit code tells the supervisor, and the supervisor's its caller.
 EXIT_DONE: Final = 0

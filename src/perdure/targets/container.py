@@ -27,8 +27,17 @@ from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import invocation, presence, supervision
 from perdure.targets.invocation import Setting, container_name
+from perdure.targets.leftover import remove, remove_ended
 from perdure.targets.place import Place, here
-from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.protocol import (
+    Aside,
+    Capabilities,
+    Confirmation,
+    Handle,
+    Notice,
+    Plan,
+    Presence,
+)
 from perdure.targets.refusal import refusal
 from perdure.targets.view import mounts_of
 
@@ -61,13 +70,17 @@ def half_of_memory() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Jobs in containers of the engine that the user's settings and `environ` name."""
+    """Jobs in containers of the engine that the user's settings and `environ` name.
+
+    `returns`: after a loss of power the engine goes on with them by itself.
+    """
 
     project: Project
     settings: Settings | None
     environ: Mapping[str, str]
     shm_bytes: int
     start_s: float = START_S
+    returns: bool = False
     pause: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     @property
@@ -123,6 +136,8 @@ class Container:
                 far in time; what it or the engine said is the hint.
         """
         engine = self._engine()
+        if self.returns:
+            remove_ended(engine, self.project.root)
         name = container_name(self.project.root, key)
         log = plan.run_dir / names.SUPERVISOR_LOG
         began = time.monotonic()
@@ -157,16 +172,23 @@ class Container:
 
     def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
         """Return the exit code of a command in the job's container, or in another one like it."""
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        found = self.aside(job, argv, terminal=terminal)
+        return local.run_attached(found.argv, env=found.environment)
+
+    def aside(self, job: JobRecord, argv: Sequence[str], *, terminal: bool) -> Aside:
+        """Return the command of this machine that runs one in the job's container, or one alike."""
         engine = self._engine(job.variables)
-        terminal = ("--tty",) if sys.stdin.isatty() and sys.stdout.isatty() else ()
+        options = ("--tty",) if terminal else ()
         words = tuple(argv) or _SHELL
         if presence.is_alive(job.folder):
             name = container_name(self.project.root, job.job)
-            return engine.attached(["exec", "--interactive", *terminal, name, *words])
+            return Aside(
+                engine.argv(["exec", "--interactive", *options, name, *words]), engine.environ
+            )
         mounts = mounts_of(self.project, job)
-        return engine.attached(
-            invocation.beside(self._setting(job), job, mounts, words, "--init", *terminal)
-        )
+        inside = invocation.beside(self._setting(job), job, mounts, words, "--init", *options)
+        return Aside(engine.argv(inside), engine.environ)
 
     def run(
         self,
@@ -187,7 +209,7 @@ class Container:
             return engine.run(words, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
         except BaseException:
             # The client is gone, the container is not.
-            _remove(engine, name)
+            remove(engine, name)
             raise
 
     def seen(self, job: JobRecord, path: Path) -> str:
@@ -255,9 +277,11 @@ class Container:
         return replace(engine, environ={**engine.environ, **passed})
 
     def _settings(self) -> Settings:
+        if self.settings is not None:
+            return self.settings
         from perdure.project.settings import load_settings
 
-        return load_settings(self.project.root) if self.settings is None else self.settings
+        return load_settings(self.project.root)
 
     def _setting(self, job: JobRecord) -> Setting:
         program = find_program(self._settings().docker.program, self.environ, building=False)
@@ -266,8 +290,8 @@ class Container:
         groups = sorted({*os.getgroups()} - {owner.group_id}) if mine else []
         kind = PODMAN if is_podman(program) else DOCKER
         rootless = os.geteuid() != 0
-        root = self.project.root
-        return Setting(root, program, kind, self.shm_bytes, tuple(groups), rootless)
+        root, returns = self.project.root, self.returns and kind == DOCKER
+        return Setting(root, program, kind, self.shm_bytes, tuple(groups), rootless, returns)
 
     def _start(self, engine: Engine, plan: Plan, name: str) -> Handle | None:
         """Return the job once it runs, None where it is to be tried again."""
@@ -276,7 +300,7 @@ class Container:
         hand_over(plan.run_dir, plan.owner)
         before, since = generation.newest(plan.run_dir), log.stat().st_size
         argv = engine.argv(plan.argv[1:])
-        environment = {**engine.environ, **plan.environment}
+        environment = {**engine.environ, **plan.environment, names.RETURNS_AFTER: str(before)}
         pid = local.spawn_detached(argv, env=environment, cwd=plan.run_dir, log=log)
         try:
             code = supervision.wait_for_claim(
@@ -284,13 +308,15 @@ class Container:
             )
         except BaseException:
             local.kill_group(pid)
-            _remove(engine, name)
+            remove(engine, name)
             raise
         if code is None or generation.newest(plan.run_dir) > before:
             # The client has done its part: it handed over what is said before there is a job.
             local.kill_group(pid)
             return Handle(self.name, plan.key, plan.run_dir, self._pid(engine, plan, name))
         said = supervision.last_words(log, since=since) or ""
+        if self.returns and _IN_USE not in said:
+            remove(engine, name)  # the engine would try again and again
         if code != supervision.ALREADY_RUNNING and _IN_USE not in said:
             find_engine(self._settings(), self.environ)  # says so, if it is gone
             raise refusal(plan.key, code, said)
@@ -311,7 +337,7 @@ class Container:
             if alive:
                 return facts.pid
             if time.monotonic() > deadline:
-                _remove(engine, name)
+                remove(engine, name)
                 raise EnvironmentFailed(
                     "a lock that a container holds is not seen on this machine: its engine runs "
                     "in a virtual machine, or the file system of the project has no locks",
@@ -331,7 +357,7 @@ class Container:
             return False
         with log.open("a") as file:
             file.write(f"perdure: container {name}: {facts.state}, code {facts.exit_code}\n")
-        _remove(engine, name)
+        remove(engine, name)
         return True
 
     def _await_removal(self, handle: Handle) -> None:
@@ -343,7 +369,7 @@ class Container:
             deadline = time.monotonic() + _GONE_S
             while (facts := engine.inspect_container(name)) is not None:
                 if facts.state not in _STARTING or time.monotonic() > deadline:
-                    _remove(engine, name)
+                    remove(engine, name)
                     return
                 self.pause(_POLL_S)
 
@@ -356,10 +382,3 @@ def hand_over(folder: Path, owner: ImageUser | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_uid == 0:
                 os.chown(path, owner.user_id, owner.group_id, follow_symlinks=False)
-
-
-def _remove(engine: Engine, name: str) -> None:
-    # Podman would ask what runs in it to end, and wait for that.
-    at_once = ["--time=0"] if engine.kind == PODMAN else []
-    with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
-        engine.run(["rm", "--force", *at_once, name], timeout_s=_CALL_S)

@@ -11,6 +11,7 @@ from pathlib import Path
 from perdure.images.mounts import CODE, RESULTS, Mount, mount_words
 from perdure.model.image import ImageUser
 from perdure.model.job import ImageUsed, JobRecord, Resources
+from perdure.runtime import names
 
 SUPERVISOR = "/opt/perdure/perdure/runtime/supervisor/__main__.py"
 PODMAN = "podman"
@@ -29,7 +30,8 @@ class Setting:
     """What of this machine a command line depends on beside the job.
 
     `shm_bytes` is the size of /dev/shm where the job names none, `groups` are those of the person
-    who asks, so that data that a group may read can be read.
+    who asks, so that data that a group may read can be read. `returns`: the engine starts the job
+    again after it was down itself.
     """
 
     root: Path
@@ -38,6 +40,7 @@ class Setting:
     shm_bytes: int
     groups: tuple[int, ...] = ()
     rootless: bool = False
+    returns: bool = False
 
 
 def container_name(root: Path, role: str) -> str:
@@ -52,7 +55,7 @@ def supervised(
     image = image_of(job)
     stop_s = round(job.limits.grace_s) + _STOP_MARGIN_S
     return (
-        *(setting.program, "run", "--rm", "--init=false", "--sig-proxy=false"),
+        *(setting.program, "run", *_life(setting), "--init=false", "--sig-proxy=false"),
         f"--name={container_name(setting.root, job.job)}",
         *(f"--label=perdure.project={setting.root}", f"--label=perdure.job={job.job}"),
         f"--stop-timeout={stop_s}",
@@ -93,6 +96,14 @@ def surroundings(setting: Setting, job: JobRecord, mounts: tuple[Mount, ...]) ->
         *_variables(job.variables),
         *_limits(setting, job.resources),
     )
+
+
+def _life(setting: Setting) -> tuple[str, ...]:
+    """Return what becomes of a container that has ended."""
+    if not setting.returns:
+        return ("--rm",)
+    # A supervisor that returns ends with 0 once its job is settled, whatever came of that.
+    return ("--restart=on-failure", f"--env={names.RETURNS_AFTER}")
 
 
 def passed_by_name(variables: Mapping[str, str]) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ _OF_ANOTHER_JOB = frozenset(
         names.PREEMPT_FILE,
         names.CTL_FD,
         names.DRILL,
+        names.RETURNS_AFTER,
     }
 )
 

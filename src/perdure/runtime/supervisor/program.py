@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from perdure.runtime.supervisor import lock, options
+from perdure.runtime.supervisor import lock, options, returning
 from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
 from perdure.runtime.supervisor.signals import Signals
@@ -28,6 +28,16 @@ def main(argv: Sequence[str]) -> int:
         return _refuse(f"{error}\n{options.USAGE}", EXIT_USAGE)
     if not os.path.isdir(asked.run_dir):
         return _refuse(f"no run folder at `{asked.run_dir}`", EXIT_USAGE)
+    after = returning.read_order()
+    if after is not None and returning.is_settled(asked.run_dir, after):
+        return 0
+    code = _hold(asked)
+    # Anything but 0 has the engine start it again.
+    return 0 if after is not None and returning.is_settled(asked.run_dir, after) else code
+
+
+def _hold(asked: options.Options) -> int:
+    """Supervise with the lock of the run folder held, and return the exit code."""
     try:
         held = lock.take(asked.run_dir)
     except lock.AlreadyRunning as error:

@@ -1,0 +1,159 @@
+"""Containers of another host, as somebody at a laptop has them who reaches it by ssh."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from perdure.targets.invocation import container_name
+from perdure.targets.place import folder_name
+from tests.cli.command import Ended
+from tests.engines.hosts import Hosts, Laptop
+from tests.jobs.projects import TRAINING
+
+PATIENCE_S = 900
+_PROJECT = """\
+[project]
+name = "cats"
+version = "0.1"
+requires-python = ">=3.9"
+
+[tool.perdure]
+format = 1
+package = "cats"
+
+[tool.perdure.tasks]
+train = "python train.py"
+"""
+
+
+@dataclass(frozen=True)
+class House:
+    """A user at the laptop, their project, and gpu1 with its engine, which they reach."""
+
+    laptop: Laptop
+    project: Path
+    root: Path
+
+    @property
+    def hosts(self) -> Hosts:
+        return self.laptop.hosts
+
+    @property
+    def there(self) -> Path:
+        """The project's folder on gpu1: this process sees it too."""
+        return self.root / folder_name(self.project, "ada@gpu1")
+
+    def perdure(self, *words: str, code: int = 0, cwd: Path | None = None) -> Ended:
+        ended = self.laptop.perdure(*words, cwd=cwd or self.project, timeout_s=PATIENCE_S)
+        assert ended.code == code, ended
+        return ended
+
+    def docker(self, *words: str) -> str:
+        ended = self.hosts.run("gpu1", "docker", *words)
+        assert ended.code == 0, ended
+        return ended.out.strip()
+
+    def state(self, job: str) -> str:
+        listed = json.loads(self.perdure("ps", "--all", "--json").out)
+        return next(str(each["state"]) for each in listed if each["job"] == job)
+
+    def events(self, job: str, attempt: int = 1) -> list[dict[str, object]]:
+        """Return what a job has told, read on gpu1 itself."""
+        file = self.there / "results" / job / "attempts" / f"{attempt:06d}.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def until(self, what: Callable[[], bool], patience_s: float = 60) -> None:
+        deadline = time.monotonic() + patience_s
+        while not what():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.05)
+
+    def until_step(self, job: str, attempt: int = 1) -> None:
+        self.until(lambda: any(e["event"] == "durable" for e in self.events(job, attempt)))
+
+    def owners(self) -> set[int]:
+        return {path.lstat().st_uid for path in self.there.rglob("*")}
+
+    def containers(self) -> list[str]:
+        label = f"label=perdure.project={self.there}"
+        return self.docker("ps", "--all", "--format", "{{.Names}}", "--filter", label).split()
+
+
+@pytest.fixture
+def house(laptop: Laptop) -> Iterator[House]:
+    hosts = laptop.hosts
+    hosts.engine("gpu1")
+    root = hosts.place("gpu1") / laptop.folder.name
+    hosts.run("gpu1", "install", "-d", "-o", "ada", str(root))
+    laptop.configure(f'[targets.gpubox]\nhost = "ada@gpu1"\nroot = "{root}"\n')
+    project = laptop.folder / "my 'cats'"
+    (project / "src" / "cats").mkdir(parents=True)
+    (project / "src" / "cats" / "__init__.py").write_text("")
+    (project / "pyproject.toml").write_text(_PROJECT)
+    (project / "train.py").write_text(TRAINING)
+    made = House(laptop, laptop.give(project), root)
+    yield made
+    hosts.start("gpu1")
+    for name in made.containers():
+        hosts.run("gpu1", "docker", "rm", "--force", name)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_jobs_in_containers_of_another_host(house: House) -> None:
+    said = house.perdure("run", "--on", "gpubox", "--name", "first", "train", "20")
+    assert "done at 20" in said.out
+    assert house.owners() == {1000}
+    house.perdure("run", "--on", "gpubox", "--name", "long", "-d", "train", "1000000")
+    house.until_step("long")
+    inside = house.perdure("attach", "long", "--", "sh", "-c", "pwd; id -u; hostname")
+    assert inside.out.split()[:2] == ["/project/code", "1000"]
+    assert "from step 0" in house.perdure("logs", "long").out
+    house.perdure("interrupt", "long")
+    house.until(lambda: house.state("long") == "INTERRUPTED")
+    # It was asked for, and so the engine leaves it.
+    name = container_name(house.there, "long")
+    assert house.docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name) == (
+        "exited 0"
+    )
+    house.perdure("resume", "-d", "long")
+    house.until(lambda: house.state("long") == "RUNNING")
+    house.perdure("kill", "long")
+    assert house.state("long") == "CANCELLED"
+    assert house.containers() == []
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_a_job_goes_on_by_itself_when_the_power_is_back(house: House) -> None:
+    house.perdure("run", "--on", "gpubox", "--name", "lost", "-d", "train", "2000")
+    house.until_step("lost")
+    house.hosts.kill("gpu1")
+    assert house.state("lost") == "RUNNING"  # what it said last
+    house.hosts.start("gpu1")
+    house.perdure("logs", "-f", "lost")
+    house.until(lambda: house.state("lost") == "SUCCEEDED")
+    first, second = house.events("lost"), house.events("lost", 2)
+    assert first[-1]["event"] != "ended"
+    (restored,) = (event for event in second if event["event"] == "restored")
+    assert int(str(restored["step"])) >= 3
+    assert (second[-1]["event"], second[-1]["state"]) == ("ended", "SUCCEEDED")
+    said = house.perdure("logs", "lost").out
+    assert said.rstrip().endswith("done at 2000")
+    # What was asked to stop stays so.
+    house.perdure("run", "--on", "gpubox", "--name", "asked", "-d", "train", "1000000")
+    house.until_step("asked")
+    house.perdure("interrupt", "asked")
+    house.until(lambda: house.state("asked") == "INTERRUPTED")
+    house.hosts.kill("gpu1")
+    house.hosts.start("gpu1")
+    assert house.state("asked") == "INTERRUPTED"
+    assert house.events("asked", 2) == []
+    assert house.owners() == {1000}
