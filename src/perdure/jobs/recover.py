@@ -36,6 +36,11 @@ def recoverable(workspace: Workspace) -> list[JobStatus]:
     ]
 
 
+def unreachable(workspace: Workspace) -> list[JobStatus]:
+    """Return the jobs of hosts that do not answer: whether they were lost, nobody can say."""
+    return [status for status in statuses(workspace, all=True) if status.problem]
+
+
 def recover(workspace: Workspace, status: JobStatus, *, report: Report = silent) -> int:
     """Return the process id of a supervisor that goes on with a job.
 
