@@ -157,3 +157,36 @@ def test_a_job_goes_on_by_itself_when_the_power_is_back(house: House) -> None:
     assert house.state("asked") == "INTERRUPTED"
     assert house.events("asked", 2) == []
     assert house.owners() == {1000}
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_a_container_to_develop_in_on_another_host(house: House) -> None:
+    sets = house.root / "sets"
+    house.there.mkdir()
+    sets.mkdir()
+    (sets / "cat.txt").write_text("meow\n")
+    (house.there / "data").symlink_to(sets)
+    house.hosts.run("gpu1", "chown", "-Rh", "ada:ada", str(house.root))
+    said = house.perdure("up", "--on", "gpubox", "--git", "--env", "MINE=1").err
+    assert "it is up on `gpubox`" in said
+    script = "id -u; hostname; cat data/cat.txt /project/data/cat.txt; git config user.email; pwd"
+    inside = house.perdure("shell", "--", "sh", "-c", f"{script}; touch made; echo $MINE")
+    assert inside.out.split("\n") == [
+        *("1000", "cats", "meow", "meow", "tests@perdure.invalid", "/project/code", "1", "")
+    ]
+    assert (house.there / "made").stat().st_uid == 1000
+    file = house.project / "src" / "cats" / "say.py"
+    for word in ("first", "second"):
+        file.write_text(f"print('{word}')\n")
+        house.laptop.give(file)
+        assert house.perdure("shell", "--", "python", "-m", "cats.say").out == f"{word}\n"
+    assert "up, from perdure/cats:dev" in house.perdure("logs").out
+    house.perdure("stop")
+    name = container_name(house.there, "dev")
+    assert house.docker("inspect", "--format", "{{.State.Status}}", name) == "exited"
+    assert house.perdure("shell", "--", "sh", "-c", "cd src/cats && pwd").out.endswith("src/cats\n")
+    refused = house.perdure("up", "--ssh-agent", code=2).err
+    assert "`--ssh-agent`: the container is on `gpubox`" in refused
+    house.perdure("down", "--yes")
+    assert house.containers() == []
+    assert house.owners() == {1000}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -16,12 +17,25 @@ if TYPE_CHECKING:
     from perdure.development.wishes import Wishes
 
 
-def open_here() -> Session:
-    """Return the session of the project that this process stands in."""
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add on which host the container is."""
+    parser.add_argument(
+        "--on",
+        dest="target",
+        metavar="TARGET",
+        help="the host of the container: docker for this machine, or one of `perdure targets` "
+        "(where it was brought up last)",
+    )
+
+
+def open_here(on: str | None = None) -> Session:
+    """Return the session of the project that this process stands in, on the host that is meant."""
     from perdure.development.standing import open_session
+    from perdure.development.whereabouts import chosen_host
     from perdure.jobs.workspace import open_workspace
 
-    return open_session(open_workspace(Path.cwd()))
+    workspace = open_workspace(Path.cwd())
+    return open_session(workspace, chosen_host(workspace, on))
 
 
 def bring_up(session: Session, wishes: Wishes | None, console: Console, *, yes: bool) -> bool:
@@ -31,10 +45,17 @@ def bring_up(session: Session, wishes: Wishes | None, console: Console, *, yes: 
     replaced only after `yes`, on the command line or to the question.
     """
     from perdure.development.change import change_between
+    from perdure.development.code import bring_code
+    from perdure.development.elsewhere import refuse_unfit
     from perdure.development.lifecycle import make, start, wanted_now
     from perdure.development.standing import State, look
+    from perdure.development.whereabouts import remember_host
 
+    if wishes is not None:
+        refuse_unfit(wishes, session.place)
     standing = look(session)
+    bring_code(session, console)
+    remember_host(session.workspace, session.host_name)
     chosen = standing.wishes if wishes is None else wishes
     if standing.state is State.ABSENT:
         make(session, chosen, standing, report=console)

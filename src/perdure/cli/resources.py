@@ -14,6 +14,8 @@ MOST_GPUS = 1024
 MOST_CPUS = 65536.0
 # The engine refuses less, in words that name no option.
 LEAST_MEMORY = 6 * 2**20
+# What `--on` is given for this machine.
+HERE = ("local", "docker")
 
 
 def add_target(parser: argparse.ArgumentParser, option: str = "--on") -> None:

@@ -63,7 +63,6 @@ def make(session: Session, wishes: Wishes, standing: Standing, *, report: Report
     from perdure.development.image import build_image
 
     # What is asked for is looked for before anything is built or ended.
-    elsewhere.refuse_unfit(wishes, session.place)
     passed = pass_on(wishes, session.engine.environ)
     if wishes.mirrors:
         mirrors.handed_over(session)

@@ -67,6 +67,11 @@ class Session:
         return container_name(self.root, ROLE)
 
     @property
+    def host_name(self) -> str | None:
+        """Return what users call the container's host, None for this machine."""
+        return None if self.place.is_here else self.place.host.name
+
+    @property
     def root(self) -> Path:
         """Return the project's folder on the host of the container."""
         return Path(self.place.root)

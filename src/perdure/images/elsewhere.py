@@ -14,7 +14,7 @@ from pathlib import Path
 
 from perdure.environments.exclusive import alone
 from perdure.environments.uv import prepare_state
-from perdure.errors import BuildFailed, EngineUnreachable, MissingProgram
+from perdure.errors import BuildFailed, EngineUnreachable, MissingProgram, TimeoutExpired
 from perdure.hosts.engine import Engine, find_engine
 from perdure.images.build import ensure_image, request_for
 from perdure.images.construction import own_base, present_base
@@ -64,12 +64,10 @@ def ensure_image_there(
     if found is not None:
         return wanted.image(found)
     own = find_engine(there.here) if there.how == SHIP else engine_here(there.here)
-    chosen = there.settings
     shipping = own is not None and (there.how == SHIP or _has(own, wanted, there))
-    if shipping:
-        # As whom its containers run there: it has the same tag then.
-        chosen = _alike(there)
-    elif own is not None and present_base(other, wanted.recipe.base) is None:
+    # Made here for whom its containers run as there, it has the same tag.
+    chosen = _alike(there) if shipping else there.settings
+    if own is not None and not shipping:
         _bring_base(own, other, wanted.recipe.base, there.name, report)
     with _naming(there):
         image = ensure_image(project, chosen, stage, variant=variant, code=code, report=report)
@@ -86,7 +84,7 @@ def engine_here(settings: Settings) -> Engine | None:
     """Return this machine's engine, None where there is none that answers."""
     try:
         return find_engine(settings)
-    except (EngineUnreachable, MissingProgram):
+    except (EngineUnreachable, MissingProgram, TimeoutExpired):
         return None
 
 
@@ -113,9 +111,9 @@ def _ship(own: Engine, other: Engine, tag: str, name: str, report: Report) -> No
 def _bring_base(own: Engine, other: Engine, base: Base, name: str, report: Report) -> None:
     """Bring the base image of the lock there, if this machine's engine has it.
 
-    Where it has not, the build tells what is to be done.
+    Nothing where it is there. Where neither has it, the build tells what is to be done.
     """
-    known = present_base(own, base)
+    known = None if present_base(other, base) else present_base(own, base)
     if known is None:
         return
     tag = own_base(base)

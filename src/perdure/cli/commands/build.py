@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_json
 from perdure.cli.render import Console
+from perdure.cli.resources import HERE, add_target
 
 if TYPE_CHECKING:
     from perdure.jobs.workspace import Workspace
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=STAGES[0],
         help="`runtime`, which runs jobs, or `dev`, which is worked in",
     )
+    add_target(parser)
     parser.add_argument("--variant", metavar="NAME", help="the project's variant: cpu or cuda")
     parser.add_argument("--pegged", action="store_true", help="with the code as it is now in it")
     parser.add_argument("--push", metavar="REGISTRY", help="push it there, and name it by digest")
@@ -44,7 +47,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.images.inputs import recall
 
     began_ns = time.time_ns()
-    plain = not (arguments.explain or arguments.pegged or arguments.push)
+    elsewhere = arguments.target not in HERE
+    plain = not (arguments.explain or arguments.pegged or arguments.push or elsewhere)
     image = recall(Path.cwd(), arguments.stage, arguments.variant) if plain else None
     if image is None:
         return make(arguments, console, began_ns)
@@ -54,23 +58,28 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
     """Return 0 as above, after working out what is wanted; `began_ns`: nothing was read before."""
-    from perdure.images.build import ensure_image, planned_image
+    from perdure.images.build import planned_image
     from perdure.images.inputs import described, remember
+    from perdure.jobs.image import ensure_image_on, settings_on
     from perdure.jobs.workspace import open_workspace
     from perdure.model.image import Stage
+    from perdure.targets.registry import open_target
 
     workspace = open_workspace(Path.cwd())
-    project, settings, stage = workspace.project, workspace.settings, Stage(arguments.stage)
+    project, stage = workspace.project, Stage(arguments.stage)
+    host = open_target(arguments.target, project, workspace.settings).place.host
+    settings = settings_on(host, workspace.settings)
     code = pegged_code(workspace, console) if arguments.pegged else None
     variant = arguments.variant
     if arguments.explain:
         tag, text, argv = planned_image(project, settings, stage, variant=variant, code=code)
         explain(tag, text, argv, arguments, console)
         return 0
-    image = ensure_image(project, settings, stage, variant=variant, code=code, report=console)
-    if code is None:
+    image = ensure_image_on(host, workspace, stage, variant=variant, code=code, report=console)
+    if code is None and host.is_here:
         remember(project, settings, image, variant, began_ns)
-    pushed = push(workspace, image, arguments.push, console) if arguments.push else None
+    there = replace(workspace, settings=settings)
+    pushed = push(there, image, arguments.push, console) if arguments.push else None
     tell(described(image), pushed, arguments, console)
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from perdure.cli.arguments import JOB_HELP
+from perdure.cli.developing import add_host, open_here
 from perdure.cli.render import Console
 from perdure.errors import UsageError
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help=f"{JOB_HELP}; without one, the development container's log",
     )
+    add_host(parser)
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on until it ends; Ctrl-C leaves it be"
     )
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after printing; Ctrl-C ends the printing, never the job."""
     if arguments.job is None:
-        return log_of_container(console, follow=arguments.follow)
+        return log_of_container(console, arguments.target, follow=arguments.follow)
     from perdure.cli.following import Connection
     from perdure.jobs.find import find_job
     from perdure.jobs.follow import follow
@@ -56,17 +58,16 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def log_of_container(console: Console, *, follow: bool) -> int:
+def log_of_container(console: Console, on: str | None, *, follow: bool) -> int:
     """Return 0 after the development container's log was printed.
 
     Raises:
         UsageError: there is no container.
     """
-    from perdure.cli.developing import open_here
     from perdure.development.lifecycle import show_log
     from perdure.development.standing import State, look
 
-    session = open_here()
+    session = open_here(on)
     if look(session).state is State.ABSENT:
         raise UsageError(
             "there is no development container, and no job is named",

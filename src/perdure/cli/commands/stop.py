@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 
 from perdure.cli.arguments import seconds
+from perdure.cli.developing import add_host, open_here
 from perdure.cli.render import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `stop` takes."""
+    add_host(parser)
     parser.add_argument(
         "--grace",
         type=seconds,
@@ -21,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the container does not run."""
-    from perdure.cli.developing import open_here
     from perdure.development.lifecycle import stop
     from perdure.development.standing import State, look
 
-    session = open_here()
+    session = open_here(arguments.target)
     standing = look(session)
     if standing.state in (State.ABSENT, State.STOPPED):
         console.say("it does not run")

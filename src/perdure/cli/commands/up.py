@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_yes
+from perdure.cli.developing import add_host, bring_up, open_here
 from perdure.cli.render import Console
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `up` takes."""
+    add_host(parser)
     parser.add_argument("--variant", help="the environment's variant, such as cpu or cuda")
     parser.add_argument("--gpus", type=gpus, metavar="all|N", help="hand GPUs to the container")
     parser.add_argument(
@@ -46,10 +48,10 @@ def gpus(text: str) -> str:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the container runs."""
-    from perdure.cli.developing import bring_up, open_here
-
-    done = bring_up(open_here(), wishes_of(arguments), console, yes=arguments.yes)
-    console.say("it is up: `perdure shell`" if done else "it is up already: `perdure shell`")
+    session = open_here(arguments.target)
+    done = bring_up(session, wishes_of(arguments), console, yes=arguments.yes)
+    where = f" on `{session.host_name}`" if session.host_name else ""
+    console.say(f"it is up{where}{'' if done else ' already'}: `perdure shell`")
     return 0
 
 
