@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from perdure.errors import HostUnreachable, NoPython, PerdureError, TimeoutExpired
+from perdure.errors import HostUnreachable, NoPython, PerdureError
 from perdure.hosts.local import kill_group, spawn_piped
 from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, pack
 
@@ -231,24 +231,6 @@ class Channel:
             return NoPython("there is no Python 3.8 or newer there", hint="install python3 there")
         lines = self._said.decode("utf-8", "replace").strip().splitlines()
         return Lost("the connection was lost" + (f": {lines[-1].strip()}" if lines else ""))
-
-
-def expect(channel: Channel, op: str, timeout_s: float) -> Frame:
-    """Return the next frame, which has to be of that kind.
-
-    Raises:
-        TimeoutExpired: it did not come in time.
-        PerdureError: the other end says that it failed.
-    """
-    frame = channel.receive(timeout_s)
-    if frame is None:
-        raise TimeoutExpired(f"the other end did not answer within {timeout_s:g} s")
-    header = frame[0]
-    if header.get("op") == "failed":
-        raise PerdureError(f"cannot write to `{header['where']}` there: {header['why']}")
-    if header.get("op") != op:
-        raise Lost("the other end does not answer what it was asked")
-    return frame
 
 
 @functools.cache

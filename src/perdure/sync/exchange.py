@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from perdure.errors import PerdureError
-from perdure.sync.channel import Channel, expect
+from perdure.errors import PerdureError, StorageError
+from perdure.sync.channel import Channel
 from perdure.sync.far.frames import Header
 from perdure.sync.far.tree import Entry
 from perdure.sync.fetching import Fetcher
@@ -34,7 +34,6 @@ from perdure.sync.work import Flights, Work
 
 # Deletions so close to each other are one.
 _TOGETHER_S = 30.0
-_HELLO_S = 60.0
 
 
 class Exchange:
@@ -70,10 +69,10 @@ class Exchange:
         return self.channel is not None and self._looked >= self._first_look
 
     def begin(self, channel: Channel, root: str, mark: str) -> None:
-        """Compare both sides over a new connection; returns before the answer is there.
+        """Say over a new connection what is here; what is there comes as frames.
 
         Raises:
-            PerdureError: the other end cannot be reached, or cannot write there.
+            Lost: the connection is.
         """
         self.end()
         trees = self.trees
@@ -81,16 +80,9 @@ class Exchange:
         channel.send({**hello, "never": NEVER, "hidden": sorted(CLUTTER)})
         trees.local = trees.scanner.everything(self._known())
         trees.tidy()
-        header, _ = expect(channel, "hello", _HELLO_S)
-        trees.folding = bool(header["folding"])
-        self.root_there = str(header["root"])
-        trees.remote = dict(trees.state.base)
         self.channel = channel
-        self._first_look = self._sender.next_number()
         self._looked = 0
-        paths = {**dict.fromkeys(trees.local.files), **trees.state.base}
-        told = [(path, entry.digest if entry else None) for path, entry in paths.items()]
-        channel.send({"op": "look", "n": self._first_look, "paths": told})
+        self._first_look = self._sender.next_number()
 
     def end(self) -> None:
         """Let go of the connection: no answer will come any more."""
@@ -110,6 +102,10 @@ class Exchange:
             self._saw(int(header["n"]), header["changes"], header["kept"])
         elif op == "file":
             self._fetcher.take(header, data)
+        elif op == "hello":
+            self._compare(header)
+        elif op == "failed":
+            raise StorageError(f"cannot write to `{header['where']}` there: {header['why']}")
         elif op != "pong":
             raise PerdureError(f"the other end says `{op}`, which nobody understands")
         self._plan_doubtful()
@@ -176,11 +172,23 @@ class Exchange:
         queues = (work.first, work.small, work.large, work.fetch, work.last)
         return [action for queue in queues for action in queue.values()]
 
+    def _compare(self, header: Header) -> None:
+        """Say what both sides had, now that the other one is there; it answers what differs."""
+        trees = self.trees
+        assert self.channel is not None
+        trees.folding = bool(header["folding"])
+        self.root_there = str(header["root"])
+        trees.remote = dict(trees.state.base)
+        paths = {**dict.fromkeys(trees.local.files), **trees.state.base}
+        told = [(path, entry.digest if entry else None) for path, entry in paths.items()]
+        self.channel.send({"op": "look", "n": self._first_look, "paths": told})
+
     def _known(self) -> list[str]:
         """Return the paths that are looked for here even where they are no code."""
         trees = self.trees
-        coming = [path for path in trees.remote if trees.scanner.comes_back(path)]
-        return [*trees.state.base, *coming]
+        base = trees.state.base
+        coming = [p for p in trees.remote if p not in base and trees.scanner.comes_back(p)]
+        return [*base, *coming]
 
     def _known_at(self, path: str) -> list[str]:
         trees = self.trees
@@ -266,10 +274,12 @@ class Exchange:
         count = sum(action.do is Do.DELETE for action in actions)
         if count:
             self._deletions.append((now, count))
-        coming = sum(1 for path in trees.state.base if trees.scanner.comes_back(path))
-        actions, unfetched = refuse_bulk(
-            actions, known=coming, left=len(trees.remote), before=0, do=Do.REMOVE
-        )
+        unfetched = None
+        if any(action.do is Do.REMOVE for action in actions):
+            coming = sum(1 for path in trees.state.base if trees.scanner.comes_back(path))
+            actions, unfetched = refuse_bulk(
+                actions, known=coming, left=len(trees.remote), do=Do.REMOVE
+            )
         found = refused or unfetched
         if found is not None:
             if self.refused is None:

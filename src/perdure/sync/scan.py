@@ -66,6 +66,8 @@ class Scanner:
         self._own = Patterns(())
         self._own_stamp: tuple[int, int] | None = None
         self._repositories: dict[str, Verdicts] = {}
+        # The files of the last look: what is unchanged since is code still.
+        self._taken: dict[str, Entry] = {}
         self._git_files: dict[str, tuple[int, int]] | None = None
 
     @property
@@ -91,6 +93,7 @@ class Scanner:
         for path in known:
             if path not in view.files and path not in view.held:
                 self._hold(path, view)
+        self._taken = view.files
         return view
 
     def part(self, path: str, known: Iterable[str] = ()) -> View:
@@ -135,17 +138,10 @@ class Scanner:
 
     def _list(self, folder: str, repository: str, walk: _Walk) -> None:
         prefix = folder + "/" if folder else ""
-        try:
-            with os.scandir(self._full(folder)) as listed:
-                entries = list(listed)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            walk.view.held[folder] = f"cannot be read: {(error.strerror or '').lower()}"
-            return
-        walk.view.folders.add(folder)
+        entries = self._entries(folder, walk.view)
         if folder and folder != repository and any(each.name == ".git" for each in entries):
             repository = folder
+        verdict = self._verdicts(repository).file
         for entry in entries:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -155,7 +151,30 @@ class Scanner:
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            self._meet_file(path, found, repository, walk)
+            before = self._memory.get(path)
+            if (
+                path in self._taken
+                and before is not None
+                and before.settled
+                and before.stamp == stamp_of(found)
+                and verdict(_inside(path, repository))
+            ):
+                # As it was when it was last looked at more closely.
+                walk.view.files[path] = before.entry
+            else:
+                self._meet_file(path, found, repository, walk)
+
+    def _entries(self, folder: str, view: View) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._full(folder)) as listed:
+                entries = list(listed)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            view.held[folder] = f"cannot be read: {(error.strerror or '').lower()}"
+            return []
+        view.folders.add(folder)
+        return entries
 
     def _meet_folder(self, path: str, name: str, repository: str, walk: _Walk) -> None:
         if path in NEVER or name == ".git":
@@ -312,6 +331,7 @@ class Scanner:
         stamp = _stamp(self._root / OWN_FILE)
         if stamp != self._own_stamp:
             self._own_stamp = stamp
+            self._taken = {}
             self._own = Patterns(_lines(self._root / OWN_FILE))
         for verdicts in self._repositories.values():
             if verdicts.is_stale():

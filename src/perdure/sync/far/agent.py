@@ -27,7 +27,7 @@ _SESSION, _LOCK, _SEEN = "session", "lock", "seen.json"
 # Nothing here may be written, whatever is asked.
 _NEVER = frozenset({".git", STATE})
 # Looking around may take this share of a core, and is done no oftener than that.
-_SHARE, _LOOK_S = 0.004, 2.0
+_SHARE, _LOOK_S = 0.003, 2.0
 _SAVE_S = 30.0
 
 
