@@ -10,6 +10,7 @@ from types import MappingProxyType
 GRACE_S = 30.0
 RETRIES = 2
 BASE = "debian:bookworm-slim"
+PULL = ("**/*.ipynb",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,17 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder whose pyproject.toml has `[tool.perdure]`."""
+    """A folder whose pyproject.toml has `[tool.perdure]`.
+
+    `pull` are patterns of files that come back from other hosts when they are changed there.
+    """
 
     root: Path
     name: str
     package: str
     tasks: Mapping[str, Task]
     environment: Environment = Environment()
+    pull: tuple[str, ...] = PULL
 
     @property
     def results(self) -> Path:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import UnsetType
 
-from perdure.model.project import GRACE_S, RETRIES, Project, Task
+from perdure.model.project import GRACE_S, PULL, RETRIES, Project, Task
 from perdure.project import tables
 from perdure.project.environment import environment_of, environment_problems
 from perdure.project.find import PROJECT_FILE, perdure_table
@@ -65,6 +65,7 @@ def decode_project(document: Mapping[str, object], root: Path) -> Project:
         package=decoded.package,
         tasks=MappingProxyType({name: _task(name, task) for name, task in decoded.tasks.items()}),
         environment=environment_of(decoded.environment, root),
+        pull=PULL if isinstance(decoded.pull, UnsetType) else tuple(decoded.pull),
     )
 
 

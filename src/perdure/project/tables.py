@@ -100,6 +100,13 @@ class ProjectTable(Struct, forbid_unknown_fields=True):
     targets: Annotated[
         dict[str, TargetTable], Meta(description="hosts that the whole team reaches by these names")
     ] = {}
+    pull: (
+        Annotated[
+            list[Name],
+            Meta(description="files that come back from other hosts; default: **/*.ipynb"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class IndexTable(Struct, forbid_unknown_fields=True):

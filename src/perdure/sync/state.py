@@ -158,6 +158,17 @@ class State:
             self.memory[os.fsdecode(path)] = Seen(stamp, Entry(*entry), True)
 
 
+def conflicts_in(file: Path) -> list[Kept]:
+    """Return the conflicts that a state file records, the newest first; none where none is."""
+    if not file.is_file():
+        return []
+    state = State(file)
+    try:
+        return state.conflicts()
+    finally:
+        state.close()
+
+
 def _open(file: Path) -> sqlite3.Connection:
     """Return the database; one that is damaged or of another format is begun anew."""
     for attempt in range(2):
