@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from perdure.hosts.ssh import Ssh
 from perdure.moving.address import Address
+from perdure.moving.far import Far
+from tests.engines.hosts import Hosts
 from tests.moving.trees import Project, fill
 
 KEYS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
@@ -62,3 +67,25 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
     found = request.getfixturevalue("s3")
     assert isinstance(found, Address)
     return found
+
+
+@pytest.fixture
+def folder(hosts_here: Hosts) -> Iterator[Path]:
+    """Return a folder of gpu1's that this process sees too, with a name that breaks quoting."""
+    made = hosts_here.place("gpu1") / f"it's a [place] {uuid.uuid4().hex}"
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def far(folder: Path) -> Far:
+    """Return where the project lies on gpu1."""
+    return Far(Ssh("gpu1", "gpu1"), str(folder))
+
+
+@pytest.fixture(params=["rsync", "tar"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have files go by each way in turn."""
+    if request.param == "tar":
+        monkeypatch.setattr("perdure.moving.rsync.is_here", lambda: False)
+    return str(request.param)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perdure.moving.errand import Errand
+from perdure.moving.far import Far
+from perdure.moving.outcome import Moved
+from perdure.moving.pull import pull as pull_from
+from perdure.moving.push import push as push_to
 from perdure.moving.selection import Selection, select
 
 #: Each of these has broken some program that moves files.
@@ -94,3 +98,23 @@ def why(skipped: object) -> dict[str, int]:
     """Return how many files were left out for each reason."""
     assert isinstance(skipped, tuple)
     return {each.why: each.files for each in skipped}
+
+
+def push(
+    project: Project, far: Far, selection: Selection | None = None, *, dry: bool = False
+) -> Moved:
+    errand = project.errand(far.host.name, pushing=True, dry=dry, selection=selection)
+    return push_to(errand, far)
+
+
+def pull(
+    project: Project, far: Far, selection: Selection | None = None, *, dry: bool = False
+) -> Moved:
+    errand = project.errand(far.host.name, pushing=False, dry=dry, selection=selection)
+    return pull_from(errand, far)
+
+
+def other(tmp_path: Path) -> Project:
+    found = Project(tmp_path / "another laptop")
+    found.root.mkdir()
+    return found

@@ -11,17 +11,18 @@ NOTHING = "nothing"  # every word belongs to perdure
 TASK = "task"  # the first word is a task; all after it is the task's, untouched
 COMMAND = "command"  # all after `--` is a command's or a task's, untouched
 
-START, RUN, DEVELOP, STOP, LOOK, SERVE, PROVE, SETUP = (
+START, RUN, DEVELOP, MOVE, STOP, LOOK, SERVE, PROVE, SETUP = (
     "start a project",
     "run",
     "develop in a container",
+    "move to and from hosts and buckets",
     "stop and go on",
     "look",
     "in the browser",
     "prove and compare",
     "set up",
 )
-GROUPS = (START, RUN, DEVELOP, STOP, LOOK, SERVE, PROVE, SETUP)
+GROUPS = (START, RUN, DEVELOP, MOVE, STOP, LOOK, SERVE, PROVE, SETUP)
 
 
 class Verb:
@@ -129,6 +130,39 @@ VERBS = (
         ("perdure down",),
     ),
     Verb(
+        "sync",
+        MOVE,
+        "keep the code on a host as it is here; notebooks come back",
+        "[status | stop]",
+        (
+            "perdure sync --on gpubox",
+            "perdure sync --watch --on gpubox",
+            "perdure sync status --on gpubox",
+        ),
+    ),
+    Verb(
+        "push",
+        MOVE,
+        "bring code, data, notebooks or results to a host or a bucket",
+        "code|data|notebooks|results|all [JOB...] --on WHERE",
+        (
+            "perdure push data --on gpubox",
+            "perdure push data --on gpubox --dry-run",
+            "perdure push data --on s3://lab/cats",
+        ),
+    ),
+    Verb(
+        "pull",
+        MOVE,
+        "fetch code, data, notebooks or results from a host or a bucket",
+        "code|data|notebooks|results|all [JOB...] --on WHERE",
+        (
+            "perdure pull results --on gpubox",
+            "perdure pull results --checkpoints brave --on gpubox",
+            "perdure pull data --on gs://lab/cats",
+        ),
+    ),
+    Verb(
         "interrupt",
         STOP,
         "ask a job to save and stop; `resume` goes on from there",
@@ -159,9 +193,14 @@ VERBS = (
     Verb(
         "clean",
         STOP,
-        "delete the run folders of jobs that have ended (asks first)",
-        "results [JOB...]",
-        ("perdure clean results", "perdure clean results --older-than 30d --yes"),
+        "delete run folders of jobs that have ended, or what lies elsewhere (asks first)",
+        "code|data|notebooks|results|all [JOB...]",
+        (
+            "perdure clean results",
+            "perdure clean results --older-than 30d --yes",
+            "perdure clean data --on gpubox",
+            "perdure clean all --on s3://lab/cats --dry-run",
+        ),
     ),
     Verb(
         "ps",

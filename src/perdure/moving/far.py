@@ -167,7 +167,9 @@ def listed(paths: Iterable[str]) -> bytes:
 
 def refusal(name: str, what: str, said: str) -> PerdureError:
     """Return the error for what a host's disk refused, in its own words."""
-    last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line.lower() for word in (*_FULL, *_REFUSED))]
+    last = (telling or lines[-1:] or [""])[0]
     hint = None
     if any(word in said.lower() for word in _FULL):
         hint = "free some space there, and say it again: it goes on where it stopped"

@@ -164,6 +164,7 @@ class _Pull:
         for path in [each for each in self.arrived if _checkpoint_of(each) in torn]:
             del self.arrived[path]
             self.plan.skipped[path] = GONE
+        self.plan.folders = [each for each in self.plan.folders if each not in torn]
 
 
 def _checkpoint_of(path: str) -> str | None:

@@ -113,7 +113,7 @@ for job do
   fi
   chmod -R u+rwX -- "$trash" 2>/dev/null
   rm -rf -- "$trash" || exit 255
-done'
+done' sh
 """
 
 # $1 staging; a list of names on the input is kept beside it for `tar`.

@@ -1,4 +1,4 @@
-"""`perdure clean results`: delete run folders that are done with."""
+"""`perdure clean`: delete what is done with, here, on a host or in a bucket."""
 
 from __future__ import annotations
 
@@ -9,44 +9,77 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.cli.arguments import JOB_HELP, add_yes, seconds
+from perdure.cli.arguments import JOB_HELP, add_json, add_yes, seconds
+from perdure.cli.moving import ALL, ON_HELP, WORDS, check_jobs
 from perdure.cli.render import Console
 from perdure.cli.words import counted, size
 
 if TYPE_CHECKING:
-    from perdure.jobs.clean import Deletable
+    from perdure.jobs.clean import Cleaned, Deletable
+    from perdure.jobs.workspace import Workspace
 
 MOST_NAMED = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `clean` takes."""
-    parser.add_argument("what", choices=("results",), help="what to clean")
+    parser.add_argument("what", choices=(*WORDS, ALL), help="what to clean")
     parser.add_argument(
-        "jobs", metavar="JOB", nargs="*", help=f"{JOB_HELP}; without any, all that have ended"
+        "jobs",
+        metavar="JOB",
+        nargs="*",
+        help=f"with `results`: {JOB_HELP}; without any, all that have ended",
+    )
+    parser.add_argument("--on", dest="target", metavar="WHERE", help=f"{ON_HELP} (here)")
+    parser.add_argument(
+        "--older-than",
+        type=seconds,
+        metavar="TIME",
+        help="with `results`, only jobs that ended so long ago",
     )
     parser.add_argument(
-        "--older-than", type=seconds, metavar="TIME", help="only jobs that ended so long ago"
+        "-n",
+        "--dry-run",
+        action="store_true",
+        help="tell what would be deleted, and delete nothing",
     )
     add_yes(parser)
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once what was chosen is deleted, or the user said no."""
-    from perdure.jobs.clean import deletable, delete, unneeded
-    from perdure.jobs.find import find_job
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
+    check_jobs(arguments.what, arguments.jobs)
+    if arguments.target is not None or arguments.what != "results":
+        from perdure.cli.cleaning import clean
+
+        return clean(workspace, arguments, console)
+    return clean_results(workspace, arguments, console)
+
+
+def clean_results(workspace: Workspace, arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 once the jobs' run folders here are deleted, and what only they needed."""
+    from perdure.jobs.clean import deletable, delete, unneeded
+    from perdure.jobs.find import find_job
+
     named = [find_job(workspace, job).job for job in arguments.jobs]
     before = time.time() - (arguments.older_than or 0)
     chosen = [each for each in deletable(workspace, named) if ended_at(each) <= before]
     asked = question(chosen) if chosen else question_of_rest(*unneeded(workspace))
+    if arguments.dry_run:
+        console.say(asked or "nothing to delete")
+        return 0
     if asked and not arguments.yes:
         unasked = shlex.join(["perdure", "clean", "results", *named, "--yes"])
         if not console.confirm(asked, unasked=unasked):
             return 0
     cleaned = delete(workspace, chosen, report=console)
+    if arguments.json:
+        console.json(as_json(cleaned))
+        return 0
     if not chosen:
         console.say("no job to delete: those that could go on are deleted only when named")
     parts = [(len(cleaned.jobs), "job"), (len(cleaned.snapshots), "snapshot")]
@@ -55,6 +88,16 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if told:
         console.say(f"deleted {', '.join(told)}: {size(cleaned.bytes)}")
     return 0
+
+
+def as_json(cleaned: Cleaned) -> dict[str, object]:
+    """Return what was deleted, for a program."""
+    return {
+        "jobs": list(cleaned.jobs),
+        "snapshots": list(cleaned.snapshots),
+        "environments": list(cleaned.environments),
+        "bytes": cleaned.bytes,
+    }
 
 
 def ended_at(item: Deletable) -> float:
