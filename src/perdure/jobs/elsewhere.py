@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import errno
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from perdure.errors import StorageError
 from perdure.jobs import ending, snapshot, there
@@ -19,6 +21,9 @@ from perdure.targets import shelf
 from perdure.targets.place import Place
 from perdure.targets.protocol import Handle, Target
 from perdure.targets.registry import open_target
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _BATCH_BYTES = 4 << 20
 # A data folder of many files takes its time to be looked through.
@@ -73,15 +78,15 @@ def send_code(place: Place, project: Project, tree: snapshot.Tree, report: Repor
         StorageError: no space there, or contents that are gone here.
     """
     text = tree.to_json()
-    missing = place.host.call(there.lacking, place.root, text)
+    missing = _asked(place, there.lacking, place.root, text)
     if missing is None:
         return
     sent = 0
     for batch in _batches(project, [(str(kind), str(digest)) for kind, digest in missing]):
         report(f"sending code to `{place.host.name}`", done=sent, total=len(missing))
-        place.host.call(there.take, place.root, batch)
+        _asked(place, there.take, place.root, batch)
         sent += len(batch)
-    place.host.call(there.build, place.root, text)
+    _asked(place, there.build, place.root, text)
 
 
 def ensure_code(place: Place, project: Project, record: JobRecord, report: Report) -> None:
@@ -113,7 +118,27 @@ def send_folder(place: Place, record: JobRecord) -> None:
         for name in _KEPT
         if (record.folder / name).is_file()
     }
-    place.host.call(there.begin, place.root, place.name(record.folder), files)
+    _asked(place, there.begin, place.root, place.name(record.folder), files)
+
+
+def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:
+    """Return the jobs of a target that came here without word of where they run, as by a pull.
+
+    From now on their host is asked. Nothing for a target of this machine.
+    """
+    found = []
+    for folder in candidates:
+        if folders.is_job(folder) and read_witness(folder) is None:
+            record = folders.read_record(folder)
+            if record.target == target.name:
+                mark(target, record)
+                found.append(record.job)
+    return found
+
+
+def sweep(place: Place) -> int:
+    """Return how many snapshots were deleted there that no job there needs any more."""
+    return place.host.call_long(there.sweep, place.root, timeout_s=_DATA_S)
 
 
 def forget(place: Place, folder: Path) -> bool:
@@ -177,6 +202,26 @@ def finish(target: Target, handle: Handle, now: float) -> None:
         target.host.call(there.finish, target.values(), run_dir)
     else:
         ending.finish(target, handle, now)
+
+
+def _asked(place: Place, function: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+    """Return what a function returns there; what a disk there refuses is one clear error.
+
+    Raises:
+        StorageError: no space there, or a folder that cannot be written.
+    """
+    try:
+        return place.host.call(function, *given, **named)
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else place.root
+        name = place.host.name
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StorageError(
+            f"cannot write `{where}` on `{name}`: {(error.strerror or str(error)).lower()}",
+            hint=f"perdure clean results --on {name}"
+            if full
+            else f"`root` of `[targets.{name}]`: a folder that you may write to there",
+        ) from error
 
 
 def _batches(

@@ -127,6 +127,31 @@ def forget(root: str, name: str) -> bool:
     return True
 
 
+def sweep(root: str) -> int:
+    """Return how many snapshots were deleted that no job of the project needs any more.
+
+    A job whose record cannot be read needs all of them.
+    """
+    project = _project(root)
+    needed = set()
+    for record in (*project.results.glob("*/job.json"), *project.state.glob("drills/*/*/job.json")):
+        try:
+            needed.add(json.loads(record.read_bytes())["code"]["snapshot"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+    doomed = [
+        folder
+        for folder in (project.state / "snapshots").glob("*")
+        if folder.name not in needed and not folder.name.startswith(".")
+    ]
+    for folder in doomed:
+        snapshot.remove_tree(folder)
+    for file in (project.state / "objects").glob("??/*"):
+        if file.lstat().st_nlink == 1:
+            file.unlink()
+    return len(doomed)
+
+
 def finish(there: Values, run_dir: str) -> None:
     """Write down that a job without a supervisor was killed; nothing of it is left.
 

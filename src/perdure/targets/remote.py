@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from perdure.errors import EnvironmentFailed, TimeoutExpired, UsageError
+from perdure.errors import EnvironmentFailed, MissingProgram, TimeoutExpired, UsageError
 from perdure.hosts.host import Host
 from perdure.hosts.local import Completed
 from perdure.hosts.ssh import Ssh
-from perdure.model.job import Event, JobRecord, Resources
+from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.job_values import event_values, job_values
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
@@ -90,6 +90,12 @@ class Remote:
 
     def require(self, resources: Resources) -> None:
         """Return if it can run jobs with these resources."""
+        if resources != UNLIMITED and not self.in_image:
+            raise UsageError(
+                f"`{self.name}` runs jobs as processes, and a process has all of its machine: "
+                "neither memory, processors nor GPUs are limited",
+                hint=f'`engine = "docker"` in `[targets.{self.name}]`',
+            )
         self.host.call(far.require, self.values(), asdict(resources))
 
     def plan(self, job: JobRecord) -> Plan:
@@ -100,7 +106,12 @@ class Remote:
 
     def verify(self, plan: Plan) -> None:
         """Return if the training's command is there."""
-        self.host.call(far.verify, self.values(), self._planned(plan))
+        try:
+            self.host.call(far.verify, self.values(), self._planned(plan))
+        except MissingProgram as error:
+            raise MissingProgram(
+                f"{error.message} on `{self.name}`", program=error.program, hint=error.hint
+            ) from error
 
     def submit(self, plan: Plan, key: str) -> Handle:
         """Start what was planned, there; the supervisor's sources are brought there first."""
