@@ -21,6 +21,7 @@ _LAUNCH = (
     "sys.path[:] = [each for each in sys.path if each] + [beside] * bool(beside); "
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 )
+_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 # What its pages ask for by themselves, again and again.
 _QUIET = ("/api/", "/lab/api/")
 
@@ -74,7 +75,6 @@ def program(spot: Spot, lab: str, kernel: dict[str, object], *, start: str) -> P
         "KernelSpecManager.ensure_native_kernel": "False",
         "KernelSpecManager.allowed_kernelspecs": _KERNEL,
         "MultiKernelManager.default_kernel_name": _KERNEL,
-        "LabApp.news_url": "None",
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
         "LabApp.extension_manager": "readonly",
     }
@@ -90,7 +90,10 @@ def program(spot: Spot, lab: str, kernel: dict[str, object], *, start: str) -> P
             "JUPYTER_DATA_DIR": f"{own}/data",
             "JUPYTER_RUNTIME_DIR": f"{own}/runtime",
         },
-        files={f"share/kernels/{_KERNEL}/kernel.json": json.dumps(kernel, indent=1) + "\n"},
+        files={
+            f"share/kernels/{_KERNEL}/kernel.json": json.dumps(kernel, indent=1) + "\n",
+            "config/labconfig/default_setting_overrides.json": json.dumps(_SETTINGS) + "\n",
+        },
         path=f"/lab/tree/{start}" if start else "/lab",
         quiet=_QUIET,
         busy="/api/kernels",

@@ -10,6 +10,7 @@ from perdure.errors import ConflictError
 from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.report import Report
 from perdure.services import files, forwards, jupyter, tensorboard
+from perdure.services.code import keep_code, leave_code
 from perdure.services.program import DEFAULT, Limits, Program, id_of, ports_of, spec_of
 from perdure.services.side import desk
 from perdure.services.side.request import with_token
@@ -103,6 +104,7 @@ def stop_service(workspace: Workspace, name: str, target: str) -> bool:
     forwards.stop(workspace.project, target, name)
     spot = find_spot(workspace, target)
     stopped = spot.host.call_long(desk.stop, spot.root, name, timeout_s=_START_S)
+    leave_code(workspace.project, target, name)
     forwards.forget(workspace.project, target, name)
     return stopped
 
@@ -123,11 +125,16 @@ def _start(
 
 def _prepare(spot: Spot, wanted: Wanted, report: Report) -> Program:
     prepared: dict[str, Callable[[], Program]] = {
-        jupyter.NAME: lambda: jupyter.prepare(spot, wanted.variant, report),
+        jupyter.NAME: lambda: _prepare_jupyter(spot, wanted, report),
         tensorboard.NAME: lambda: tensorboard.prepare(spot, report),
         files.NAME: lambda: files.prepare(spot, report, writable=wanted.writable),
     }
     return prepared[wanted.name]()
+
+
+def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
+    keep_code(spot, wanted.name, report)
+    return jupyter.prepare(spot, wanted.variant, report)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:

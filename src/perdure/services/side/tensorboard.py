@@ -52,4 +52,3 @@ class Server:
     def get_url(self) -> str:
         """Return an address, which only the gate knows."""
         return "http://localhost/"
-
