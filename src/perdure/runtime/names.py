@@ -19,6 +19,8 @@ PREEMPT_FILE: Final = "PERDURE_PREEMPT_FILE"
 CTL_FD: Final = "PERDURE_CTL_FD"
 DEBUG: Final = "PERDURE_DEBUG"
 DRILL: Final = "PERDURE_DRILL"
+# What every process of a service carries: a job that was started in one does not.
+SERVICE: Final = "PERDURE_SERVICE"
 # What a supervisor is told that a container engine starts again by itself.
 RETURNS_AFTER: Final = "PERDURE_RETURNS_AFTER"
 

@@ -33,6 +33,7 @@ _OF_ANOTHER_JOB = frozenset(
         names.CTL_FD,
         names.DRILL,
         names.RETURNS_AFTER,
+        names.SERVICE,
     }
 )
 

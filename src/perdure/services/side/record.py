@@ -20,10 +20,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from perdure.runtime import names
+
 SERVICES = ".perdure/services"
 SPEC, TOKEN, STATE, LOCK, STOP, LOG = "spec.json", "token", "state.json", "lock", "stop", "log"
 # What every process of a service carries in its environment: the path of the service's folder.
-VARIABLE = "PERDURE_SERVICE"
+VARIABLE = names.SERVICE
 STARTING, RUNNING, ENDED = "starting", "running", "ended"
 
 
