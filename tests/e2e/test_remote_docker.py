@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from perdure.runtime.result import Result, read_result
 from perdure.targets.invocation import container_name
 from perdure.targets.place import folder_name
 from tests.cli.command import Ended
@@ -40,6 +42,7 @@ class House:
     laptop: Laptop
     project: Path
     root: Path
+    host: str = "gpu1"
 
     @property
     def hosts(self) -> Hosts:
@@ -47,8 +50,8 @@ class House:
 
     @property
     def there(self) -> Path:
-        """The project's folder on gpu1: this process sees it too."""
-        return self.root / folder_name(self.project, "ada@gpu1")
+        """The project's folder on the host: this process sees it too."""
+        return self.root / folder_name(self.project, f"ada@{self.host}")
 
     def perdure(self, *words: str, code: int = 0, cwd: Path | None = None) -> Ended:
         ended = self.laptop.perdure(*words, cwd=cwd or self.project, timeout_s=PATIENCE_S)
@@ -56,7 +59,7 @@ class House:
         return ended
 
     def docker(self, *words: str) -> str:
-        ended = self.hosts.run("gpu1", "docker", *words)
+        ended = self.hosts.run(self.host, "docker", *words)
         assert ended.code == 0, ended
         return ended.out.strip()
 
@@ -69,6 +72,13 @@ class House:
         file = self.there / "results" / job / "attempts" / f"{attempt:06d}.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         return [json.loads(line) for line in lines]
+
+    def result(self, job: str) -> Result:
+        """Return what a job came to, read on gpu1 itself."""
+        found = read_result(str(self.there / "results" / job))
+        assert found is not None
+        assert found.complete
+        return found
 
     def until(self, what: Callable[[], bool], patience_s: float = 60) -> None:
         deadline = time.monotonic() + patience_s
@@ -89,21 +99,31 @@ class House:
 
 @pytest.fixture
 def house(laptop: Laptop) -> Iterator[House]:
+    yield from _house(laptop, "gpu1")
+
+
+@pytest.fixture
+def bare_house(laptop: Laptop) -> Iterator[House]:
+    """The same with `bare`, which has no Python."""
+    yield from _house(laptop, "bare")
+
+
+def _house(laptop: Laptop, host: str) -> Iterator[House]:
     hosts = laptop.hosts
-    hosts.engine("gpu1")
-    root = hosts.place("gpu1") / laptop.folder.name
-    hosts.run("gpu1", "install", "-d", "-o", "ada", str(root))
-    laptop.configure(f'[targets.gpubox]\nhost = "ada@gpu1"\nroot = "{root}"\n')
+    hosts.engine(host)
+    root = hosts.place(host) / laptop.folder.name
+    hosts.run(host, "install", "-d", "-o", "ada", str(root))
+    laptop.configure(f'[targets.gpubox]\nhost = "ada@{host}"\nroot = "{root}"\n')
     project = laptop.folder / "my 'cats'"
     (project / "src" / "cats").mkdir(parents=True)
     (project / "src" / "cats" / "__init__.py").write_text("")
     (project / "pyproject.toml").write_text(_PROJECT)
     (project / "train.py").write_text(TRAINING)
-    made = House(laptop, laptop.give(project), root)
+    made = House(laptop, laptop.give(project), root, host)
     yield made
-    hosts.start("gpu1")
+    hosts.start(host)
     for name in made.containers():
-        hosts.run("gpu1", "docker", "rm", "--force", name)
+        hosts.run(host, "docker", "rm", "--force", name)
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -181,12 +201,63 @@ def test_a_container_to_develop_in_on_another_host(house: House) -> None:
         house.laptop.give(file)
         assert house.perdure("shell", "--", "python", "-m", "cats.say").out == f"{word}\n"
     assert "up, from perdure/cats:dev" in house.perdure("logs").out
+    file.write_text("print('third')\n")
+    house.until(lambda: "third" in (house.there / "src" / "cats" / "say.py").read_text(), 10)
     house.perdure("stop")
+    file.write_text("print('fourth')\n")
     name = container_name(house.there, "dev")
     assert house.docker("inspect", "--format", "{{.State.Status}}", name) == "exited"
     assert house.perdure("shell", "--", "sh", "-c", "cd src/cats && pwd").out.endswith("src/cats\n")
+    assert "fourth" in (house.there / "src" / "cats" / "say.py").read_text()
     refused = house.perdure("up", "--ssh-agent", code=2).err
     assert "`--ssh-agent`: the container is on `gpubox`" in refused
     house.perdure("down", "--yes")
     assert house.containers() == []
+    assert house.owners() == {1000}
+
+
+@pytest.mark.long
+@pytest.mark.install
+@pytest.mark.timeout(2 * PATIENCE_S)
+def test_the_template_on_another_host(house: House) -> None:
+    done = house.perdure("demo", "--on", "gpubox", "my demo", cwd=house.laptop.folder)
+    assert re.search(r"^identical: weights [0-9a-f]{16}, 230 metric rows$", done.out, re.MULTILINE)
+    demo = replace(house, project=house.laptop.folder / "my demo")
+    drilled = demo.perdure("drill", "--on", "gpubox", "-n", "10", "train", "--", "--epochs", "2")
+    assert drilled.out.startswith("10/10 bit-exact"), drilled
+    for name in ("whole", "cut", "killed"):
+        words = ("--on", "gpubox", "--seed", "3", "--name", name, "-d", "train", "--epochs", "12")
+        demo.perdure("run", *words)
+        if name != "whole":
+            demo.until(lambda name=name: len(demo.events(name)) > 5)
+        if name == "cut":
+            demo.hosts.cut("gpu1")
+            time.sleep(30)
+            demo.hosts.mend("gpu1")
+        if name == "killed":
+            demo.hosts.kill("gpu1")
+            demo.hosts.start("gpu1")
+        demo.until(lambda name=name: demo.state(name) == "SUCCEEDED", PATIENCE_S)
+    ends = [demo.result(name) for name in ("whole", "cut", "killed")]
+    assert len({(end.weights, end.metrics) for end in ends}) == 1
+    assert len(demo.events("killed", 2)) > 0
+    assert demo.owners() == {1000}
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_a_host_without_python(bare_house: House) -> None:
+    house = bare_house
+    assert house.hosts.run("bare", "python3", "--version").code == 127
+    said = house.perdure("run", "--on", "gpubox", "--name", "first", "train", "20")
+    assert "done at 20" in said.out
+    house.perdure("run", "--on", "gpubox", "--name", "long", "-d", "train", "1000000")
+    house.until_step("long")
+    inside = house.perdure("attach", "long", "--", "sh", "-c", "pwd; id -u")
+    assert inside.out.split()[:2] == ["/project/code", "1000"]
+    house.perdure("kill", "long")
+    assert house.state("long") == "CANCELLED"
+    house.perdure("up", "--on", "gpubox")
+    (house.project / "new.txt").write_text("new\n")
+    assert house.perdure("shell", "--", "cat", "new.txt").out == "new\n"
+    house.perdure("down", "--yes")
     assert house.owners() == {1000}

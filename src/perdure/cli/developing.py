@@ -45,7 +45,7 @@ def bring_up(session: Session, wishes: Wishes | None, console: Console, *, yes: 
     replaced only after `yes`, on the command line or to the question.
     """
     from perdure.development.change import change_between
-    from perdure.development.code import bring_code
+    from perdure.development.code import keep_code
     from perdure.development.elsewhere import refuse_unfit
     from perdure.development.lifecycle import make, start, wanted_now
     from perdure.development.standing import State, look
@@ -54,7 +54,7 @@ def bring_up(session: Session, wishes: Wishes | None, console: Console, *, yes: 
     if wishes is not None:
         refuse_unfit(wishes, session.place)
     standing = look(session)
-    bring_code(session, console)
+    keep_code(session, console)
     remember_host(session.workspace, session.host_name)
     chosen = standing.wishes if wishes is None else wishes
     if standing.state is State.ABSENT:

@@ -18,10 +18,10 @@ LEAST_MEMORY = 6 * 2**20
 HERE = ("local", "docker")
 
 
-def add_target(parser: argparse.ArgumentParser, option: str = "--on") -> None:
+def add_target(parser: argparse.ArgumentParser, *options: str) -> None:
     """Add where the job runs."""
     parser.add_argument(
-        option,
+        *(options or ("--on",)),
         dest="target",
         default="local",
         metavar="TARGET",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from perdure.errors import EngineUnreachable
+from perdure.errors import EngineUnreachable, NoPython
 from perdure.hosts.engine_client import UNIX
 from perdure.hosts.host import Host
 from perdure.hosts.side.sockets import find_socket
+from perdure.hosts.ssh import Ssh
+from perdure.hosts.within import find_socket_plainly
 from perdure.model.settings import Settings
 
 
@@ -31,7 +33,11 @@ def engine_there(host: Host) -> EngineThere:
         EngineUnreachable: it has none, or none for this user.
         HostUnreachable: the host does not answer.
     """
-    found = host.call(find_socket)
+    try:
+        found = host.call(find_socket)
+    except NoPython:
+        assert isinstance(host, Ssh)  # what has no Python
+        found = find_socket_plainly(host)
     if found["path"] is None:
         raise EngineUnreachable(
             f"there is no container engine on `{host.name}`",

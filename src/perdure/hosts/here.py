@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ class Here:
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:  # noqa: ARG002 - a host's
         """Return the command itself."""
         return tuple(argv)
+
+    def python(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the words with this process's own Python."""
+        return (sys.executable, *words[1:])
 
     def run(
         self,

@@ -53,6 +53,16 @@ class Host(Protocol):
         For streams and terminals. It shows in the list of processes: nothing secret is in it.
         """
 
+    def python(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the command of this machine that runs `python3 ...` there, for a pipe of bytes.
+
+        Where the host has no Python, it is one of an image's.
+
+        Raises:
+            HostUnreachable: the host does not answer.
+            NoPython: there is none at all.
+        """
+
     def run(
         self,
         argv: Sequence[str],

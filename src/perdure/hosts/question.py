@@ -35,6 +35,11 @@ def run(
     return {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
 
+def answer() -> bool:
+    """Return True: whoever asks knows then that somebody is there."""
+    return True
+
+
 def script(argv: Sequence[str], variables: Mapping[str, str], cwd: str | None) -> str:
     """Return what makes a POSIX shell run a command with these variables in that folder. Pure.
 

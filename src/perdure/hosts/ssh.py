@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from perdure.errors import NoPython
 from perdure.hosts.ssh_folder import control_folder
+from perdure.hosts.ssh_words import line
 
 # What starts processes is imported where that is done: a question goes over a connection that is
 # there, and `perdure ps` asks one.
@@ -32,6 +33,8 @@ FAILED = 255
 KEPT_S = 600
 # What a host may take to answer that nobody waits for in particular.
 HASTE_S = 8
+# What a host may take to answer otherwise; a password is typed after that.
+PATIENCE_S = 20
 # To connect, and to type a password.
 CONNECT_S = 60.0
 # What an answer may take on its way, beyond what was allowed for what is asked.
@@ -59,26 +62,30 @@ class Ssh:
 
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
         """Return ssh's command line: words are quoted for the shell at the other end."""
-        import shlex
-
-        words = " ".join(shlex.quote(word) for word in argv)
         kind = ("-t",) if terminal else ("-T",)
-        return (PROGRAM, *self.options(), *kind, "--", self.destination, f"exec {words}")
+        return (PROGRAM, *self.options(), *kind, "--", self.destination, line(argv))
 
     def options(self) -> tuple[str, ...]:
         """Return what every call of ssh is given over the user's own configuration."""
-        path = control_folder() / "%C"
+        folder = str(control_folder()).replace("%", "%%")
         chosen = {
             "ControlMaster": "auto",
-            "ControlPath": f'"{path}"',
+            "ControlPath": f'"{folder}/%C"',
             "ControlPersist": str(KEPT_S),
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "3",
+            "ConnectTimeout": str(PATIENCE_S if self.asks else HASTE_S),
+            # What a user has run at each login of theirs is not what is run here.
+            "RemoteCommand": "none",
         }
-        if not self.asks:
-            chosen["ConnectTimeout"] = str(HASTE_S)
         quiet = () if self.asks and may_ask() else ("-o", "BatchMode=yes")
         return (*(word for k, v in chosen.items() for word in ("-o", f"{k}={v}")), *quiet)
+
+    def python(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the command of this machine that runs `python3 ...` there; see `Host.python`."""
+        from perdure.hosts.within import python_there
+
+        return self.command((*python_there(self), *words[1:]))
 
     def run(
         self,
@@ -202,29 +209,15 @@ class Ssh:
 
     def forward(self, port: int) -> int:
         """Return a port of this machine's loopback that reaches `port` of the host's."""
-        import socket
+        from perdure.hosts.ssh_forward import forwarded_port
 
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            mine = int(free.getsockname()[1])
-        self._forward(f"127.0.0.1:{mine}:127.0.0.1:{port}")
-        return mine
+        return forwarded_port(self, port)
 
     def forward_socket(self, path: str) -> Path:
         """Return a unix socket of this machine that reaches one of the host."""
-        import hashlib
-        import socket
+        from perdure.hosts.ssh_forward import forwarded_socket
 
-        name = hashlib.sha256(f"{self.destination}\0{path}".encode()).hexdigest()[:16]
-        mine = control_folder() / f"{name}.s"
-        with socket.socket(socket.AF_UNIX) as there:
-            try:
-                there.connect(os.fspath(mine))
-                return mine
-            except OSError:
-                mine.unlink(missing_ok=True)
-        self._forward(f"{mine}:{path}")
-        return mine
+        return forwarded_socket(self, path)
 
     def probe(self) -> HostFacts:
         """Return what the host is, asked over the connection that is there by then."""
@@ -236,16 +229,6 @@ class Ssh:
         found = self.call(survey, self.root)
         took = time.monotonic() - began
         return facts_of(found, took, ahead_s=float(found["time"]) - clock - took / 2)
-
-    def _forward(self, rule: str) -> None:
-        from perdure.hosts import local
-        from perdure.hosts.ssh_failure import failure
-
-        self.connect()
-        words = (PROGRAM, *self.options(), "-O", "forward", "-L", rule, "--", self.destination)
-        done = local.run(words, timeout_s=CONNECT_S)
-        if done.returncode != 0:
-            raise failure(self.name, self.destination, done.complaint)
 
 
 def may_ask() -> bool:

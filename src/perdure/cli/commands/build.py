@@ -64,10 +64,13 @@ def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
     from perdure.jobs.workspace import open_workspace
     from perdure.model.image import Stage
     from perdure.targets.registry import open_target
+    from perdure.targets.remote import Remote
 
     workspace = open_workspace(Path.cwd())
     project, stage = workspace.project, Stage(arguments.stage)
-    host = open_target(arguments.target, project, workspace.settings).place.host
+    target = open_target(arguments.target, project, workspace.settings)
+    # Where the project lies there is not asked: a host without a Python has one of this image's.
+    host = target.host if isinstance(target, Remote) else target.place.host
     settings = settings_on(host, workspace.settings)
     code = pegged_code(workspace, console) if arguments.pegged else None
     variant = arguments.variant

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="DIR", nargs="?", default="perdure-demo", help="where to make the project"
     )
-    add_target(parser, "--in")
+    add_target(parser, "--on", "--in")
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once there is no container, or the user said no."""
+    from perdure.development.code import leave_code
     from perdure.development.lifecycle import remove
     from perdure.development.standing import State, installed_by_hand, look
     from perdure.development.whereabouts import remember_host
@@ -32,6 +33,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         asked = f"remove the container with what was installed by hand ({leftovers.told()})?"
         if not console.confirm(asked, unasked="`perdure freeze` first, or `perdure down --yes`"):
             return 0
+    leave_code(session)
     remove(session, standing, report=console)
     remember_host(session.workspace, None)
     console.say("removed; the code, the data, the results and the container's home stay")

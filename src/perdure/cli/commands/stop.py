@@ -23,11 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the container does not run."""
+    from perdure.development.code import leave_code
     from perdure.development.lifecycle import stop
     from perdure.development.standing import State, look
 
     session = open_here(arguments.target)
     standing = look(session)
+    leave_code(session)
     if standing.state in (State.ABSENT, State.STOPPED):
         console.say("it does not run")
         return 0
