@@ -20,8 +20,9 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, State
 from perdure.model.report import silent
 from perdure.model.settings import TargetSettings
+from perdure.model.station import Station
 from perdure.targets import far
-from perdure.targets.place import Place, Station
+from perdure.targets.place import Place
 from perdure.targets.protocol import Handle
 from perdure.targets.remote import Remote
 from tests.jobs.projects import submitted, training

@@ -25,7 +25,7 @@ from perdure.jobs.mirror import bring, look, trouble
 from perdure.jobs.witness import Witness, read_witness, write_witness
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobRecord, LogText, State
-from perdure.targets.place import Station
+from perdure.model.station import Station
 from tests.jobs.projects import submitted, training
 
 JOB = "brave-otter"

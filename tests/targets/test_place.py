@@ -9,7 +9,8 @@ from perdure.errors import UsageError
 from perdure.hosts.host import Host
 from perdure.hosts.ssh import Ssh
 from perdure.model.settings import TargetSettings
-from perdure.targets.place import Place, Station, folder_name, here
+from perdure.model.station import Station
+from perdure.targets.place import Place, folder_name, here
 from perdure.targets.station import find_station, forget_station, station_file
 
 LOCAL = Path("/home/ada/the 'cats'\n\u00e9")

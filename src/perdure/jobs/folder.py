@@ -22,6 +22,8 @@ from perdure.targets import presence
 ENVIRONMENT_LOCK = "environment.lock"
 IMAGE_LOCK = "image.lock"
 CODE_LIST = "code.json"
+# What is known of a job that runs elsewhere: see `perdure.jobs.witness`.
+WITNESS_FILE = "witness.json"
 
 _STEP_LINE = re.compile(rb'"event":\s*"step"')
 
@@ -32,14 +34,19 @@ def is_alive(folder: Path) -> bool:
     Of a job elsewhere its host is asked, which brings what it wrote; where that does not answer,
     what it said last counts. A job is not asked after all the time.
     """
-    from perdure.jobs.witness import read_witness
+    if is_elsewhere(folder):
+        from perdure.jobs.mirror import look
+        from perdure.jobs.witness import read_witness
 
-    witness = read_witness(folder)
-    if witness is None:
-        return presence.is_alive(folder)
-    from perdure.jobs.mirror import look
+        witness = read_witness(folder)
+        if witness is not None:
+            return look(folder, witness).alive
+    return presence.is_alive(folder)
 
-    return look(folder, witness).alive
+
+def is_elsewhere(folder: Path) -> bool:
+    """Return whether the job of a run folder is on another host."""
+    return os.path.exists(folder / WITNESS_FILE)  # noqa: PTH110 - asked of each that is listed
 
 
 def is_job(folder: Path) -> bool:

@@ -17,7 +17,6 @@ from pathlib import Path
 from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.lifecycle import status_in, unreadable
-from perdure.jobs.witness import WITNESS_FILE
 from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 
@@ -145,7 +144,7 @@ def _look_again(
 
 def _hosts_asked(candidates: Iterable[Path]) -> contextlib.AbstractContextManager[None]:
     """Ask the hosts of those jobs that are elsewhere, all at once."""
-    away = [folder for folder in candidates if (folder / WITNESS_FILE).exists()]
+    away = [folder for folder in candidates if folders.is_elsewhere(folder)]
     if not away:
         return contextlib.nullcontext()
     from perdure.jobs.mirror import refreshed

@@ -121,6 +121,8 @@ def ahead_of(folder: Path) -> float:
 
 def word_of(folder: Path) -> Word | None:
     """Return what the host of a job elsewhere said last, None for a job of this machine."""
+    if not folders.is_elsewhere(folder):
+        return None
     from perdure.jobs.witness import project_above, read_witness, read_word
 
     witness = read_witness(folder)

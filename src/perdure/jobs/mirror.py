@@ -31,8 +31,8 @@ from perdure.jobs.witness import (
     write_word,
 )
 from perdure.model.job import ENDED
+from perdure.model.station import Station, inside
 from perdure.runtime import names
-from perdure.targets.place import Station
 
 # A job is asked after no more often than this, whoever asks.
 EVERY_S = 0.2
@@ -164,7 +164,7 @@ class _Asker:
             alive = bool(found["alive"])
             over = whole and not alive and _has_ended(folder)
             if (witness.alive, witness.over) != (alive, over):
-                write_witness(folder, replace(witness, alive=alive, over=over))
+                write_witness(folder, witness._replace(alive=alive, over=over))
         self._fresh[folder] = time.monotonic()
         return False
 
@@ -172,7 +172,7 @@ class _Asker:
         self.problem, self._tried = problem, time.monotonic()
         with contextlib.suppress(OSError):
             word = read_word(self._root, self._station)
-            write_word(self._root, self._station, replace(word, problem=problem))
+            write_word(self._root, self._station, word._replace(problem=problem))
 
     def _name(self, folder: Path) -> str:
         return folder.relative_to(self._root).as_posix()
@@ -220,8 +220,6 @@ def _sizes(folder: Path, *, whole: bool) -> dict[str, int]:
 
 def _write(folder: Path, name: str, at: int, data: bytes) -> None:
     """Write a piece of a file at its place: two who heard the same write the same."""
-    from perdure.targets.gathering import inside
-
     path = folder / inside(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)

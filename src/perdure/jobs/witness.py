@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from perdure.targets.place import Station
+from perdure.jobs.folder import WITNESS_FILE
+from perdure.model.station import Station
 
-WITNESS_FILE = "witness.json"
 _FORMAT = 1
 _STATE = ".perdure"
 _WORDS = "words"
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(NamedTuple):
     """Where a job runs, and what its host said of it last.
 
     `alive`: a supervisor holds the run folder there. `over`: the job has ended, and all of it that
@@ -34,8 +33,7 @@ class Witness:
     over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """What a host said of itself when it answered last.
 
     `asked` is when that was (unix seconds, 0: never), `problem` why it has not answered since, ""
@@ -60,7 +58,14 @@ def read_witness(folder: Path) -> Witness | None:
 
 def write_witness(folder: Path, witness: Witness) -> None:
     """Write what is known, whole or not at all. Touches the disk."""
-    _write(folder / WITNESS_FILE, {"format": _FORMAT, **asdict(witness)})
+    _write(
+        folder / WITNESS_FILE,
+        {
+            "format": _FORMAT,
+            **witness._asdict(),
+            "station": witness.station._asdict(),
+        },
+    )
 
 
 def project_above(folder: Path) -> Path:
@@ -73,7 +78,7 @@ def read_word(root: Path, station: Station) -> Word:
     """Return what a host said of itself last. Reads the disk."""
     try:
         found = json.loads(_word_file(root, station).read_bytes())
-        return Word(**{name: found[name] for name in Word.__slots__})
+        return Word(**{name: found[name] for name in Word._fields})
     except (OSError, ValueError, KeyError, TypeError):
         return Word()
 
@@ -82,7 +87,7 @@ def write_word(root: Path, station: Station, word: Word) -> None:
     """Write what a host said of itself. Touches the disk."""
     file = _word_file(root, station)
     file.parent.mkdir(parents=True, exist_ok=True)
-    _write(file, asdict(word))
+    _write(file, word._asdict())
 
 
 def _word_file(root: Path, station: Station) -> Path:

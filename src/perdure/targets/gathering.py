@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from perdure.errors import StorageError
+from perdure.model.station import inside
 from perdure.targets import shelf
 from perdure.targets.place import Place
 
@@ -26,18 +26,6 @@ def gather(place: Place, folder: Path) -> None:
         final = folder / inside(str(name))
         if not _is_here(final, int(str(size)), int(str(changed))):
             _fetch(place, f"{there}/{name}", final, int(str(changed)))
-
-
-def inside(name: str) -> PurePosixPath:
-    """Return a name that another host gave, if it stays below the folder it is for.
-
-    Raises:
-        StorageError: it does not.
-    """
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
-        raise StorageError(f"the host names a file outside of the run folder: `{name}`")
-    return path
 
 
 def _is_here(final: Path, size: int, changed: int) -> bool:

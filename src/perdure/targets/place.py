@@ -16,15 +16,6 @@ _DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """A project on a host: its folder there, and the engine that runs its jobs."""
-
-    destination: str
-    root: str
-    engine: str
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """A project's folder on a host: `root` there, `local` on this machine."""
 

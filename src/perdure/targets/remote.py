@@ -19,8 +19,9 @@ from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.job_values import event_values, job_values
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
+from perdure.model.station import Station
 from perdure.targets import far, supervisor
-from perdure.targets.place import Place, Station
+from perdure.targets.place import Place
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.station import find_station
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from perdure.hosts.host import Host
 from perdure.model.settings import TargetSettings
+from perdure.model.station import Station
 from perdure.targets import far
-from perdure.targets.place import Station, folder_name
+from perdure.targets.place import folder_name
 
 _FORMAT = 1
 
