@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import socket
@@ -17,19 +16,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from zlib import crc32
 
 from perdure import errors
-from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
+from perdure.errors import HostUnreachable, MissingProgram, PerdureError, TimeoutExpired
 from perdure.hosts.side import modules
-from perdure.hosts.side.frames import pack, read_frame, unpack
+from perdure.hosts.side.frames import Assembly, pack, read_frame, unpack
 from perdure.hosts.ssh_folder import control_folder
 
 if TYPE_CHECKING:
     from perdure.hosts import local
     from perdure.hosts.ssh import Ssh
 
-_START_S = 60.0
+# Longer than the channel takes to give up, so that it can say why.
+_START_S = 75.0
 _POLL_S = 0.01
+_TRIES = 3
+# For how long another process may be connecting: a person may be typing a password there.
+_TURN_S = 120.0
 
 
 def ask(
@@ -55,8 +59,14 @@ def ask(
         "named": dict(named),
         "tells": on_line is not None,
     }
-    with _connected(host, timeout_s) as stream:
-        return _exchange(stream, asked, host, timeout_s, on_line)
+    for _ in range(_TRIES):
+        with _connected(host, timeout_s) as stream, contextlib.suppress(_Unsent):
+            return _exchange(stream, asked, host, timeout_s, on_line)
+    raise _lost(host)
+
+
+class _Unsent(Exception):
+    """The call has not gone out, and may be made over another link."""
 
 
 def _exchange(
@@ -66,21 +76,42 @@ def _exchange(
     timeout_s: float,
     on_line: local.LineCallback | None,
 ) -> Any:  # noqa: ANN401 - whatever the function returns
-    with _losing(host, timeout_s):
-        stream.write(pack(asked))
-        stream.flush()
+    _hand_over(stream, asked, host)
+    whole = Assembly()
     while True:
         with _losing(host, timeout_s):
             frame = read_frame(stream)
-        if frame is None:
-            raise _lost(host)
-        answer = unpack(*frame)
+            answer = _lost_answer() if frame is None else whole.add(unpack(*frame))
+        if answer is None:
+            continue
         if "value" in answer:
             return answer["value"]
+        if "unsent" in answer:
+            raise _Unsent
         if "line" not in answer:
-            raise _error_of(answer, host)
+            with _losing(host, timeout_s):
+                error = _error_of(answer, host)
+            raise error
         if on_line is not None:
-            on_line(answer["line"])
+            on_line(str(answer["line"]))
+
+
+def _hand_over(stream: BinaryIO, asked: Mapping[str, object], host: Ssh) -> None:
+    """Return once the link has taken the call: until then, no other end has seen it."""
+    try:
+        stream.write(pack(asked))
+        stream.flush()
+        frame = read_frame(stream)
+    except TimeoutError as error:
+        raise TimeoutExpired(f"the link to `{host.name}` does not answer") from error
+    except (OSError, EOFError, ValueError) as error:
+        raise _Unsent from error
+    if frame is None or "taken" not in unpack(*frame):
+        raise _Unsent
+
+
+def _lost_answer() -> dict[str, object]:
+    return {"lost": True}
 
 
 @contextlib.contextmanager
@@ -90,7 +121,7 @@ def _losing(host: Ssh, timeout_s: float) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise TimeoutExpired(f"`{host.name}` did not answer within {timeout_s:g} s") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise _lost(host) from error
 
 
@@ -99,17 +130,22 @@ def _error_of(answer: Mapping[str, Any], host: Ssh) -> Exception:
         return revived(answer["error"])
     if "failed" in answer:
         number, words, name = answer["failed"]
-        return OSError(number, words, name or None)
+        return OSError(int(number or 0), str(words), str(name) or None)
     if "lost" in answer:
         return _lost(host)
     return PerdureError(f"perdure failed on `{host.name}`", hint=str(answer.get("crashed")))
 
 
-def revived(described: Mapping[str, Any]) -> PerdureError:
-    """Return the error that was raised elsewhere."""
-    kind = getattr(errors, described["kind"], PerdureError)
-    known = {"program": described["program"]} if "program" in described else {}
-    return cast(PerdureError, kind(described["message"], hint=described["hint"], **known))
+def revived(described: object) -> PerdureError:
+    """Return the error that was raised elsewhere, which is one of ours whatever is said there."""
+    if not isinstance(described, dict):
+        return PerdureError(str(described))
+    kind: Any = getattr(errors, str(described.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, PerdureError)):
+        kind = PerdureError
+    message, hint = str(described.get("message")), described.get("hint")
+    known = {"program": str(described.get("program"))} if kind is MissingProgram else {}
+    return cast(PerdureError, kind(message, hint=None if hint is None else str(hint), **known))
 
 
 def _lost(host: Ssh) -> HostUnreachable:
@@ -129,14 +165,15 @@ def _socket_of(host: Ssh) -> socket.socket:
     found = _open(path)
     if found is not None:
         return found
-    with _alone(path):
+    with _alone(host, path):
         return _open(path) or _start(host, path)
 
 
 def socket_path(host: Ssh) -> Path:
     """Return where the link to a host is served: other sources or another user, another link."""
-    known = json.dumps([host.destination, modules.digest(), sys.executable])
-    return control_folder() / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.l"
+    known = json.dumps([host.destination, modules.digest(), sys.executable]).encode()
+    # A checksum is enough for a private folder, and hashlib costs more than the question.
+    return control_folder() / f"{crc32(known):08x}{crc32(known[::-1]):08x}.l"
 
 
 def _open(path: Path) -> socket.socket | None:
@@ -156,7 +193,8 @@ def _start(host: Ssh, path: Path) -> socket.socket:
     host.connect()
     log = path.with_suffix(".log")
     log.unlink(missing_ok=True)
-    words = (sys.executable, "-m", "perdure.hosts.link_keeper", host.name, host.destination)
+    # -P: a project's own `json.py` in the current folder is none of the keeper's.
+    words = (sys.executable, "-P", "-m", "perdure.hosts.link_keeper", host.name, host.destination)
     pid = local.spawn_detached((*words, os.fspath(path)), log=log)
     deadline = time.monotonic() + _START_S
     while (found := _open(path)) is None:
@@ -172,18 +210,36 @@ def _start(host: Ssh, path: Path) -> socket.socket:
 def _why(log: Path, host: Ssh) -> PerdureError:
     """Return why a link ended before it served: its last line says so."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
-        return revived(json.loads(lines[-1]))
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return _lost(host)
+        last = (log.read_text(errors="replace").splitlines() or [""])[-1]
+    except OSError:
+        last = ""
+    try:
+        return revived(json.loads(last))
+    except (ValueError, AttributeError, RecursionError):
+        return HostUnreachable(f"the link to `{host.name}` does not start", hint=last or None)
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(host: Ssh, path: Path) -> Iterator[None]:
     """Let one process at a time start a link."""
     fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + (_TURN_S if host.asks else _TURN_S / 10)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        while not _locked(fd):
+            if time.monotonic() > deadline:
+                raise HostUnreachable(
+                    f"another perdure is still connecting to `{host.name}`",
+                    hint="does it ask for a password somewhere?",
+                )
+            time.sleep(_POLL_S)
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,17 +14,27 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from perdure.errors import PerdureError
-from perdure.hosts.side.channel import Channel, boot_words
-from perdure.hosts.side.frames import LENGTHS, pack, read_frame, unpack
+from perdure.errors import NoPython, PerdureError
+from perdure.hosts import within
+from perdure.hosts.link_caller import Caller
+from perdure.hosts.side.channel import Channel, boot_words, search_words
+from perdure.hosts.side.frames import LENGTHS, pack, read_frame
 from perdure.hosts.ssh import Ssh
 from perdure.hosts.ssh_failure import failure
 
 IDLE_S = 600.0
+# How often the other end is asked for a sign of life, how long it may owe one (it may be busy with
+# what was sent before), and after what silence of ours it ends by itself.
+PING_S = 60.0
+SILENT_S = 180.0
+ALONE_S = 900.0
 _LOOK_S = 1.0
+# What a folder of sockets keeps of versions, and of connections, that are gone.
+_OLD_S = 86_400.0
 
 
 class Keeper:
@@ -32,103 +42,215 @@ class Keeper:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._numbers = itertools.count(1)
-        self._callers: dict[int, tuple[_Caller, int]] = {}
-        self._used = time.monotonic()
+        self._callers: dict[int, tuple[Caller, Any]] = {}
+        self._used = self._heard = self._pinged = time.monotonic()
+        self.lost = False
+        self.when_lost: Callable[[], None] = lambda: None
 
     def idle_s(self) -> float:
         """Return for how long nobody has called, 0.0 while somebody waits for an answer."""
         return 0.0 if self._callers else time.monotonic() - self._used
 
-    def serve(self, caller: _Caller) -> None:
-        """Pass on the calls of one process until it goes."""
-        with contextlib.suppress(OSError, EOFError, ValueError):
+    def serve(self, caller: Caller) -> None:
+        """Pass on the calls of one process until it goes; what it then waits for is stopped."""
+        try:
             while (frame := read_frame(caller.stream)) is not None:
-                asked = unpack(*frame)
-                number = next(self._numbers)
-                self._callers[number] = (caller, asked["number"])
-                with self._lock:
-                    self._channel.send(pack({**asked, "number": number}))
-        caller.close()
+                self._pass_on(caller, *frame)
+        except (OSError, EOFError, ValueError, KeyError, TypeError):
+            pass
+        finally:
+            caller.close()
+            self._forget(caller)
 
     def pass_back(self) -> None:
         """Pass on the answers until the connection is lost; then tell everybody who waits."""
-        while (frame := self._channel.receive()) is not None:
-            header, blob = frame
-            answer: dict[str, Any] = json.loads(header)
-            number = answer["number"]
-            caller, theirs = self._callers.get(number, (None, 0))
-            if "line" not in answer:
-                self._callers.pop(number, None)
-                self._used = time.monotonic()
-            if caller is not None:
-                again = json.dumps({**answer, "number": theirs}).encode()
-                caller.give(LENGTHS.pack(len(again), len(blob)) + again + blob)
-        for caller, theirs in tuple(self._callers.values()):
+        try:
+            while (frame := self._channel.receive()) is not None:
+                self._heard = time.monotonic()
+                self._answer(*frame)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # The other end is not what it should be: nothing more of it is heard.
+            pass
+        finally:
+            self.lost = True
+            self.when_lost()
+            self._channel.end()
+            for caller, theirs in tuple(self._callers.values()):
+                caller.give(pack({"number": theirs, "lost": True}))
+
+    def ping(self) -> None:
+        """Ask the other end for a sign of life if it is time to; end it if it owes one for long."""
+        now = time.monotonic()
+        if now - self._pinged < PING_S:
+            return
+        if self._heard < self._pinged - SILENT_S:
+            self._channel.end()
+            return
+        self._pinged = now
+        with contextlib.suppress(OSError):
+            self._send(pack({"ping": ALONE_S}))
+
+    def _pass_on(self, caller: Caller, header: bytes, blob: bytes) -> None:
+        asked: dict[str, Any] = json.loads(header)
+        theirs, number = asked["number"], next(self._numbers)
+        frame = _joined({**asked, "number": number}, blob)
+        if self.lost:
+            caller.give(pack({"number": theirs, "unsent": True}))
+            return
+        # From here on nobody may call once more because the connection is gone.
+        caller.give(pack({"number": theirs, "taken": True}))
+        self._callers[number] = (caller, theirs)
+        try:
+            self._send(frame)
+        except OSError:
+            self._callers.pop(number, None)
+            caller.give(pack({"number": theirs, "unsent": True}))
+            return
+        # The one who tells everybody may have been there just before.
+        if self._ended() and self._callers.pop(number, None) is not None:
             caller.give(pack({"number": theirs, "lost": True}))
 
+    def _answer(self, header: bytes, blob: bytes) -> None:
+        answer: dict[str, Any] = json.loads(header)
+        number = answer["number"]
+        caller, theirs = self._callers.get(number, (None, 0))
+        if "line" not in answer and not answer.get("left"):
+            self._callers.pop(number, None)
+            self._used = time.monotonic()
+        if caller is not None:
+            caller.give(_joined({**answer, "number": theirs}, blob))
 
-class _Caller:
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.stream = cast(BinaryIO, connection.makefile("rb"))
-        self._lock = threading.Lock()
+    def _forget(self, caller: Caller) -> None:
+        for number, (each, _) in tuple(self._callers.items()):
+            if each is caller and self._callers.pop(number, None) is not None:
+                with contextlib.suppress(OSError):
+                    self._send(pack({"stop": number}))
 
-    def give(self, frame: bytes) -> None:
-        """Send an answer; one who has gone does not want it any more."""
-        with self._lock, contextlib.suppress(OSError):
-            self._connection.sendall(frame)
+    def _ended(self) -> bool:
+        return self.lost
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        with contextlib.suppress(OSError):
-            self._connection.close()
+    def _send(self, frame: bytes) -> None:
+        with self._sending:
+            self._channel.send(frame)
+
+
+def _joined(header: dict[str, Any], blob: bytes) -> bytes:
+    """Return a frame whose blob stays as it came."""
+    packed = json.dumps(header, separators=(",", ":")).encode()
+    return LENGTHS.pack(len(packed), len(blob)) + packed + blob
+
+
+def open_channel(host: Ssh) -> Channel:
+    """Return a side on the host, in a Python of its own, or else in one of an image's.
+
+    Starts a process, and notes for others by what Python it is run.
+
+    Raises:
+        HostUnreachable: the host does not answer.
+        NoPython: it has no Python for it, whatever its name, and no image with one.
+    """
+
+    def explain(_code: int, said: str) -> PerdureError:
+        return failure(host.name, host.destination, said)
+
+    python, *rest = boot_words()
+    words: tuple[str, ...] = (python,)
+    try:
+        channel = Channel(host.command((*words, *rest)), explain)
+    except NoPython:
+        try:
+            words = search_words()[: -len(rest)]
+            channel = Channel(host.command((*words, *rest)), explain)
+        except NoPython:
+            words = within.find_words(host)
+            channel = Channel(host.command((*words, *rest)), explain)
+    within.remember(host, words)
+    return channel
 
 
 def main() -> int:
     """Serve until nobody has called for ten minutes, or the connection is lost."""
     name, destination, path = sys.argv[1:]
     os.chdir("/")
-    host = Ssh(name, destination)
     try:
-        channel = Channel(
-            host.command(boot_words()), lambda code, said: failure(name, destination, said)
-        )
+        channel = open_channel(Ssh(name, destination))
     except PerdureError as error:
         described = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
         # Its log, which the caller reads.
         sys.stdout.write(json.dumps(described) + "\n")
         sys.stdout.flush()
         return 1
-    keeper = Keeper(channel)
-    answers = threading.Thread(target=keeper.pass_back, daemon=True)
-    answers.start()
     try:
-        _serve(Path(path), keeper, answers)
+        _serve(Path(path), Keeper(channel))
+        _tidy(Path(path).parent)
     finally:
-        channel.close()
-    return 0
+        channel.end()
+        # Threads that wait for callers, or for a network that is gone, are not waited for.
+        os._exit(0)
 
 
-def _serve(path: Path, keeper: Keeper, answers: threading.Thread) -> None:
+def _serve(path: Path, keeper: Keeper) -> None:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listening:
         before = os.umask(0o177)
         listening.bind(os.fspath(path))
         os.umask(before)
-        mine = path.stat().st_ino
-        listening.listen(64)
+        listening.listen(128)
         listening.settimeout(_LOOK_S)
-        while answers.is_alive() and keeper.idle_s() < IDLE_S:
-            with contextlib.suppress(TimeoutError):
-                connection, _ = listening.accept()
-                connection.settimeout(None)
-                caller = _Caller(connection)
-                threading.Thread(target=keeper.serve, args=(caller,), daemon=True).start()
+        door = _Door(path)
+        # At once: who is told that it was lost may call again, and not find this one.
+        keeper.when_lost = door.close
+        threading.Thread(target=keeper.pass_back, daemon=True).start()
+        while not keeper.lost and door.is_mine() and keeper.idle_s() < IDLE_S:
+            _accept(listening, keeper)
+            keeper.ping()
+        door.close()
+    # Somebody else serves by now, or nobody should: those who are in are let finish.
+    while not keeper.lost and not keeper.idle_s():
+        keeper.ping()
+        time.sleep(_LOOK_S)
+
+
+def _accept(listening: socket.socket, keeper: Keeper) -> None:
+    with contextlib.suppress(OSError):
+        connection, _ = listening.accept()
+        connection.settimeout(None)
+        threading.Thread(target=keeper.serve, args=(Caller(connection),), daemon=True).start()
+
+
+class _Door:
+    """The path of a socket, while it is this process's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mine = self._seen()
+
+    def is_mine(self) -> bool:
+        """Return whether who comes to the path comes here."""
+        return self._seen() == self._mine
+
+    def close(self) -> None:
+        """Remove it, unless it is another's by now."""
+        if self.is_mine():
+            self._path.unlink(missing_ok=True)
+
+    def _seen(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        # A number is soon given to another file: the time tells them apart.
+        return found.st_ino, found.st_ctime_ns
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what links of other versions left behind."""
+    for path in folder.glob("*"):
         with contextlib.suppress(OSError):
-            # Somebody may have made another link in the meantime.
-            if path.stat().st_ino == mine:
+            is_old = time.time() - path.stat().st_mtime > _OLD_S
+            if is_old and path.suffix in (".lock", ".log", ".port"):
                 path.unlink()
 
 

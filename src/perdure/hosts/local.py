@@ -69,7 +69,7 @@ def run(
         MissingProgram: there is no such program.
     """
     process = _start(argv, env, cwd, with_stdin=stdin is not None)
-    _running.add(process.pid)
+    _running[process.pid] = threading.get_ident()
     pipes = _Pipes(process, stdin or b"", on_line)
     try:
         if not pipes.drain(time.monotonic() + timeout_s):
@@ -83,7 +83,7 @@ def run(
         raise
     finally:
         pipes.close()
-        _running.discard(process.pid)
+        _running.pop(process.pid, None)
     return Completed(tuple(argv), process.wait(), bytes(pipes.stdout), bytes(pipes.stderr))
 
 
@@ -158,10 +158,11 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def kill_running() -> None:
-    """Kill every command that a `run` of this process waits for: for one that has to end now."""
-    for pid in tuple(_running):
-        _kill_tree(pid)
+def kill_running(thread: int | None = None) -> None:
+    """Kill every command that a `run` waits for, of this process or of one of its threads."""
+    for pid, owner in tuple(_running.items()):
+        if thread in (None, owner):
+            _kill_tree(pid)
 
 
 def _kill_tree(pid: int) -> None:
@@ -176,7 +177,8 @@ def _kill_tree(pid: int) -> None:
 
 
 _detached: dict[int, subprocess.Popen[bytes]] = {}
-_running: set[int] = set()
+# By process id, the thread that waits for it.
+_running: dict[int, int] = {}
 
 
 def _start(

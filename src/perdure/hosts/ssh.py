@@ -6,7 +6,6 @@ second factor, and those that follow within ten minutes do not. Host keys are al
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -94,5 +94,5 @@ def test_no_python_and_words_that_are_no_frames(tmp_path: Path) -> None:
     old.chmod(0o755)
     with pytest.raises(NoPython):
         Channel([str(old), *boot_words()[1:]], explained)
-    with pytest.raises(PerdureError):
-        Channel(["sh", "-c", "echo Welcome; cat >/dev/null"], explained)
+    with pytest.raises(HostUnreachable, match="does not run what it is given"):
+        Channel(["sh", "-c", "echo Welcome; cat >/dev/null"], explained, open_s=0.5)
