@@ -33,6 +33,7 @@ _MODULES = (
     "folders",
     "landing",
     "pipe",
+    "inotify",
     "watching",
     "agent",
 )

@@ -18,6 +18,7 @@ from perdure.sync.far.frames import Header
 from perdure.sync.far.tree import Entry
 from perdure.sync.fetching import Fetcher
 from perdure.sync.plan import (
+    ABSENT,
     Action,
     Do,
     Refusal,
@@ -30,7 +31,7 @@ from perdure.sync.plan import (
 from perdure.sync.rules import CLUTTER, NEVER
 from perdure.sync.sending import WINDOW_BYTES, Sender
 from perdure.sync.trees import Trees
-from perdure.sync.work import Flights, Work
+from perdure.sync.work import Flights, Sent, Work
 
 # Deletions so close to each other are one.
 _TOGETHER_S = 30.0
@@ -309,20 +310,25 @@ class Exchange:
     def _answered(self, header: Header) -> None:
         trees = self.trees
         failed = {str(path): str(why) for path, why, _ in header["not"]}
-        for path, entry in self._flights.answered(int(header["n"])):
-            if path in failed:
-                continue
-            self._settle(path, entry)
+        for each in self._flights.answered(int(header["n"])):
+            if each.path not in failed:
+                self._settle(each)
         for path, why in failed.items():
             trees.problems[path] = f"cannot be written there: {why}"
             if self._sender.uploading == path and self.channel is not None:
                 self._sender.give_up(self.channel)
         trees.note_kept(here=False, paths=[(str(p), str(place)) for p, place in header["kept"]])
 
-    def _settle(self, path: str, entry: Entry | None) -> None:
+    def _settle(self, sent: Sent) -> None:
         """Believe that the other side has what it was sent."""
-        trees = self.trees
-        trees.state.agreed(path, entry, "" if entry is None else entry.digest)
+        trees, (path, entry, only_mode) = self.trees, sent
+        if only_mode:
+            # Of the contents nothing was said: they may have been changed there since.
+            if same(trees.remote.get(path), entry):
+                trees.state.agreed(path, entry)
+            self._sender.vanished.add(path)
+            return
+        trees.state.agreed(path, entry, ABSENT if entry is None else entry.digest)
         trees.problems.pop(path, None)
         if entry is None:
             trees.remote.pop(path, None)

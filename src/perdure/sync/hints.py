@@ -14,7 +14,7 @@ _LIMIT_MS = 5000
 
 
 class Hints(Protocol):
-    """What tells of changes; see `perdure.sync.inotify.Inotify` for the words."""
+    """What tells of changes; see `perdure.sync.far.inotify.Inotify` for the words."""
 
     is_short: bool
 
@@ -40,9 +40,9 @@ def watch_tree(root: Path) -> Hints:
 
 
 def _from_linux(root: Path) -> Hints:
-    from perdure.sync.inotify import Inotify
+    from perdure.sync.far.inotify import Inotify
 
-    return Inotify(root)
+    return Inotify(str(root))
 
 
 class Silent:

@@ -103,6 +103,8 @@ class Live:
         return self._hints.is_short
 
     def _due_at(self) -> float:
+        if self.exchange.is_ready and any(each.number is None for each in self._waiting):
+            return 0.0
         times = [self._new_at, self._look_at, *(each.until for each in self._waiting)]
         times.append(self._connect_at if self._channel is None else self._ping_at)
         return min(times)

@@ -13,7 +13,7 @@ from perdure.sync.far.tree import DIGEST_LENGTH, FILE, MODE, Entry, stamp_of
 from perdure.sync.plan import ABSENT, SMALL_BYTES, Action, Do, same
 from perdure.sync.reading import Content
 from perdure.sync.trees import Trees
-from perdure.sync.work import Flights, Work
+from perdure.sync.work import Flights, Sent, Work
 
 # How much is under way at a time: a save made meanwhile waits behind no more than this.
 WINDOW_BYTES = 4 << 20
@@ -28,7 +28,7 @@ class _Message:
 
     do: list[list[Any]] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
-    sent: list[tuple[str, Entry | None]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
     size: int = 0
 
     def is_full(self) -> bool:
@@ -95,7 +95,9 @@ class Sender:
             return False
         number = self.next_number()
         self._trees.state.sending(
-            (path, entry.digest if entry is not None else ABSENT) for path, entry in message.sent
+            (each.path, ABSENT if each.entry is None else each.entry.digest)
+            for each in message.sent
+            if not each.only_mode
         )
         self._flights.add(number, message.sent, message.size)
         channel.send({"op": "apply", "n": number, "do": message.do}, b"".join(message.contents))
@@ -106,7 +108,7 @@ class Sender:
             path = next(iter(queue))
             del queue[path]
             message.do.append(["delete", path, self._trees.state.expected(path)])
-            message.sent.append((path, None))
+            message.sent.append(Sent(path, None))
 
     def _take_small(self, message: _Message) -> None:
         queue = self._work.small
@@ -165,7 +167,7 @@ class Sender:
             ]
         )
         message.contents.append(data)
-        message.sent.append((path, entry))
+        message.sent.append(Sent(path, entry))
         message.size += len(data)
 
     def _is_there(self, path: str, entry: Entry, message: _Message) -> bool:
@@ -178,7 +180,7 @@ class Sender:
         known = base.mode if base is not None and same(base, entry) and not flying else there.mode
         if entry.kind == FILE and entry.mode != known:
             message.do.append(["chmod", path, entry.mode])
-            message.sent.append((path, entry))
+            message.sent.append(Sent(path, entry, only_mode=True))
         elif not flying:
             self._trees.state.agreed(path, entry)
         return True
@@ -212,7 +214,7 @@ class Sender:
         expected = self._trees.state.expected(upload.path)
         message = _Message(size=upload.done)
         message.do.append(["land", upload.path, *facts, expected, upload.done])
-        message.sent.append((upload.path, entry))
+        message.sent.append(Sent(upload.path, entry))
         return message
 
     def _begin_upload(self) -> _Upload | None:

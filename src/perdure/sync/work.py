@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from perdure.sync.far.tree import Entry
 from perdure.sync.plan import Action, Do, in_the_way
@@ -56,12 +57,20 @@ class Work:
         return self.first, self.small, self.fetch, self.large, self.last
 
 
+class Sent(NamedTuple):
+    """What a path will be there, None: nothing; or only its permissions will be as the entry's."""
+
+    path: str
+    entry: Entry | None
+    only_mode: bool = False
+
+
 class Flights:
     """What was sent and not yet answered, by message and by path."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._messages: dict[int, tuple[list[tuple[str, Entry | None]], int]] = {}
+        self._messages: dict[int, tuple[list[Sent], int]] = {}
         self._paths: dict[str, list[Entry | None]] = {}
 
     def __bool__(self) -> bool:
@@ -80,20 +89,20 @@ class Flights:
         self._messages.clear()
         self._paths.clear()
 
-    def add(self, number: int, sent: list[tuple[str, Entry | None]], size: int) -> None:
+    def add(self, number: int, sent: list[Sent], size: int) -> None:
         """Take in a message."""
         self._messages[number] = (sent, size)
         self.bytes += size
-        for path, entry in sent:
-            self._paths.setdefault(path, []).append(entry)
+        for each in sent:
+            self._paths.setdefault(each.path, []).append(each.entry)
 
-    def answered(self, number: int) -> list[tuple[str, Entry | None]]:
+    def answered(self, number: int) -> list[Sent]:
         """Return what a message was about, now that it is answered."""
         sent, size = self._messages.pop(number, ([], 0))
         self.bytes -= size
-        for path, _ in sent:
-            waiting = self._paths[path]
+        for each in sent:
+            waiting = self._paths[each.path]
             del waiting[0]
             if not waiting:
-                del self._paths[path]
+                del self._paths[each.path]
         return sent

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from perdure.sync.far.folders import Refused, split
 from perdure.sync.far.frames import Garbled, Header
+from perdure.sync.far.inotify import Inotify
 from perdure.sync.far.landing import STATE, Changed, Draft, Ground
 from perdure.sync.far.patterns import Patterns
 from perdure.sync.far.pipe import Pipe
@@ -29,6 +30,8 @@ _NEVER = frozenset({".git", STATE})
 # Looking around may take this share of a core, and is done no oftener than that.
 _SHARE, _LOOK_S = 0.003, 2.0
 _SAVE_S = 30.0
+# Folders that are watched for what goes back; in the others it is found by looking.
+_MOST_WATCHED = 2000
 
 
 class Fenced(Exception):
@@ -53,6 +56,9 @@ class Agent:
         self._drafts: Dict[int, Draft] = {}
         self._refused: Dict[int, Exception] = {}
         self._look_at = float("inf")
+        self._looked = 0.0
+        self._hints = _hints(root) if hello["pull"] else None
+        pipe.beside = None if self._hints is None else self._hints.fileno()
         self._save_at = time.monotonic() + _SAVE_S
         pipe.write(
             {
@@ -78,15 +84,27 @@ class Agent:
             while True:
                 frame = self._pipe.read(self._look_at)
                 if frame is None:
-                    self._tell(0, always=False)
-                    continue
-                header, blob = frame
-                answers[header["op"]](header, blob)
+                    self._look_around()
+                else:
+                    answers[frame[0]["op"]](*frame)
                 self._ground.release()
         finally:
             for draft in self._drafts.values():
                 self._ground.discard(draft)
             save(_FOLDER + "/" + _SEEN, self._ground.fd, self._watch.memory)
+
+    def _look_around(self) -> None:
+        """Look at everything when it is time, else at what Linux tells of."""
+        found = self._hints.read() if self._hints is not None else set()
+        if found is None or time.monotonic() >= self._look_at:
+            self._tell(0, always=False)
+            return
+        changes = self._watch.changes_at(found)
+        if changes:
+            self._pipe.write({"op": "seen", "n": 0, "changes": changes, "kept": []})
+        root = self._ground.fd
+        if any(_is_folder(path, root) and path not in self._watch.folders for path in found):
+            self._look_at = min(self._look_at, self._looked + _LOOK_S)
 
     def _ping(self, header: Header, _blob: bytes) -> None:
         self._pipe.write({"op": "pong", "n": header["n"]})
@@ -102,7 +120,10 @@ class Agent:
         began = time.process_time()
         changes = self._watch.changes()
         cost = time.process_time() - began
-        self._look_at = time.monotonic() + max(_LOOK_S, cost / _SHARE)
+        self._looked = time.monotonic()
+        self._look_at = self._looked + max(_LOOK_S, cost / _SHARE)
+        if self._hints is not None:
+            self._hints.watch(sorted(self._watch.folders)[:_MOST_WATCHED])
         self._tidy()
         if always or changes:
             kept = self._take_kept()
@@ -292,6 +313,20 @@ def _claim(root: str, mark: str) -> _Session:
     session = _Session(folder, mark)
     session.claim()
     return session
+
+
+def _hints(root: str) -> Optional[Inotify]:
+    try:
+        return Inotify(os.path.realpath(root))
+    except (OSError, AttributeError):
+        return None
+
+
+def _is_folder(path: str, root: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path, dir_fd=root, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _flock(fd: int, how: int) -> None:

@@ -24,13 +24,17 @@ class Pipe:
         self._assembler = Assembler(awaits_magic=False)
         self._frames: Deque[Frame] = deque()
         self._heard = time.monotonic()
+        # A descriptor that something else is told by, if there is one.
+        self.beside: Optional[int] = None
 
     def greet(self) -> None:
         """Write what comes before the first frame."""
         self._write(MAGIC)
 
     def read(self, until: float) -> Optional[Frame]:
-        """Return the next frame, None if none has come by `until` (on the monotonic clock).
+        """Return the next frame; None if none has come by `until` (on the monotonic clock).
+
+        None as well if there is something to be read from `beside`.
 
         Raises:
             EOFError: there will be none any more.
@@ -40,8 +44,10 @@ class Pipe:
             if now - self._heard > SILENCE_S:
                 raise EOFError("nothing was heard for too long")
             limit = min(until, self._heard + SILENCE_S) - now
-            if not select.select([self._source], [], [], max(0.0, limit))[0]:
-                if time.monotonic() >= until:
+            waited = [self._source] if self.beside is None else [self._source, self.beside]
+            ready = select.select(waited, [], [], max(0.0, limit))[0]
+            if self._source not in ready:
+                if ready or time.monotonic() >= until:
                     return None
                 continue
             data = os.read(self._source, _READ_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from perdure.sync.far.drafts import DRAFT
 from perdure.sync.far.patterns import Patterns
@@ -29,6 +29,8 @@ class Watch:
         self.told: Dict[str, Optional[str]] = {}
         # Drafts that were come upon: some may be those of a session that was killed.
         self.drafts: List[str] = []
+        # The folders in which something could appear that goes back.
+        self.folders: Set[str] = set()
         self.memory = memory
         self._root = root
         self._search = search
@@ -54,6 +56,14 @@ class Watch:
             self._compare(path, found)
         return found
 
+    def changes_at(self, paths: Iterable[str]) -> Dict[str, Told]:
+        """Return what of these paths goes back and is not as it was told."""
+        found: Dict[str, Told] = {}
+        for path in paths:
+            if self._search.pull.matches(path):
+                self._compare(path, found)
+        return found
+
     def _compare(self, path: str, found: Dict[str, Told]) -> None:
         before = self.memory.get(path)
         try:
@@ -74,8 +84,10 @@ class Watch:
     def _coming_back(self) -> Iterator[str]:
         """Yield the paths that match what goes back and were not known; note drafts."""
         waiting = [""]
+        self.folders.clear()
         while waiting:
             folder = waiting.pop()
+            self.folders.add(folder)
             for name, is_folder in self._listed(folder):
                 path = folder + "/" + name if folder else name
                 if is_folder:

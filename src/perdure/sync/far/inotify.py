@@ -7,8 +7,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterable
-from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Set
 
 _ATTRIB, _CLOSE_WRITE = 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
@@ -23,21 +22,21 @@ _READ_BYTES = 1 << 18
 class Inotify:
     """Watches the folders of a tree that it is told of. A file counts once it is closed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        self._folders: dict[int, str] = {}
-        self._watched: dict[str, int] = {}
+        self._folders: Dict[int, str] = {}
+        self._watched: Dict[str, int] = {}
         self.is_short = False
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when something changed."""
         return int(self._fd)
 
-    def watch(self, folders: Iterable[str]) -> list[str]:
+    def watch(self, folders: Iterable[str]) -> List[str]:
         """Watch these folders and no others; return those that were not watched before."""
         wanted = set(folders)
         for gone in self._watched.keys() - wanted:
@@ -47,13 +46,13 @@ class Inotify:
                 self._libc.inotify_rm_watch(self._fd, number)
         return [folder for folder in sorted(wanted - self._watched.keys()) if self._add(folder)]
 
-    def read(self) -> set[str] | None:
+    def read(self) -> Optional[Set[str]]:
         """Return the paths that changed, folders too; None: more than anybody could count."""
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
             return set()
-        found: set[str] = set()
+        found: Set[str] = set()
         at = 0
         while at < len(data):
             number, mask, _, length = _EVENT.unpack_from(data, at)
@@ -72,7 +71,7 @@ class Inotify:
         os.close(self._fd)
 
     def _add(self, folder: str) -> bool:
-        full = os.fsencode(self._root / folder if folder else self._root)
+        full = os.fsencode(self._root + "/" + folder)
         number = self._libc.inotify_add_watch(self._fd, full, _WANTED | _HOW)
         if number < 0:
             self.is_short = self.is_short or ctypes.get_errno() == errno.ENOSPC
@@ -81,7 +80,7 @@ class Inotify:
         self._watched[folder] = number
         return True
 
-    def _path(self, number: int, mask: int, name: str) -> str | None:
+    def _path(self, number: int, mask: int, name: str) -> Optional[str]:
         folder = self._folders.get(number)
         if folder is None:
             return None
@@ -91,7 +90,7 @@ class Inotify:
             return None
         if not name:
             return None
-        path = f"{folder}/{name}" if folder else name
+        path = folder + "/" + name if folder else name
         if mask & _CREATE and not mask & _ISDIR and not self._is_complete(path):
             return None
         return path
@@ -99,7 +98,7 @@ class Inotify:
     def _is_complete(self, path: str) -> bool:
         """Return whether a new file has its contents at once: a link of either kind."""
         try:
-            found = os.lstat(self._root / path)
+            found = os.lstat(self._root + "/" + path)
         except OSError:
             return False
         return stat.S_ISLNK(found.st_mode) or found.st_nlink > 1
