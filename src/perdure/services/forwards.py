@@ -49,17 +49,15 @@ def reach(
     if not isinstance(spot.host, Ssh):
         return int(stands["port"])
     folder = folder_of(spot.workspace.project, spot.name, wanted.name)
-    found = record.read(folder / record.STATE) if record.is_alive(folder) else {}
-    same = record.read(folder / record.SPEC).get("there") == stands["port"]
-    if found.get("port") and same and wanted.port in (0, found["port"]):
-        return int(found["port"])
+    before = record.read(folder / record.SPEC)
+    leads = record.is_alive(folder) and before.get("there") == stands["port"]
+    if leads and wanted.port in (0, before["port"]):
+        return int(before["port"])
     stop(spot.workspace.project, spot.name, wanted.name)
     # The one it had last comes first: a page that is still open goes on.
-    last = record.read(folder / record.SPEC).get("port")
-    candidates = [last, *ports] if last else ports
-    port = desk.free_port(wanted.port, candidates)
+    last = [before["port"]] if before else []
+    port = desk.free_port(wanted.port, [*last, *ports])
     report(f"connecting port {port} to `{spot.name}`")
-    left_s = max(60.0, stands["lifetime_s"] - stands["age_s"])
     known: dict[str, Any] = {
         "name": wanted.name,
         "target": spot.name,
@@ -67,7 +65,8 @@ def reach(
         "root": spot.root,
     }
     known |= {"destination": spot.host.destination, "there": stands["port"], "port": port}
-    _start(folder, {**known, "lifetime_s": left_s})
+    known |= {"lifetime_s": max(60.0, stands["lifetime_s"] - stands["age_s"])}
+    _start(folder, known)
     return port
 
 

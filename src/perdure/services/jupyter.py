@@ -63,26 +63,9 @@ def kernel_spec(
 def program(spot: Spot, lab: str, kernel: dict[str, object], *, start: str) -> Program:
     """Return the server's command, and the files it needs. Pure."""
     own = f"{spot.services}/{NAME}"
-    options = {
-        "ServerApp.sock": SOCKET,
-        "ServerApp.root_dir": spot.root,
-        "FileContentsManager.preferred_dir": f"{spot.root}/{start}".rstrip("/"),
-        "ServerApp.open_browser": "False",
-        # The gate asks for the token; what is behind it only this user can reach.
-        "IdentityProvider.token": "",
-        "PasswordIdentityProvider.hashed_password": "",
-        "ServerApp.allow_root": "True",
-        "KernelSpecManager.ensure_native_kernel": "False",
-        "KernelSpecManager.allowed_kernelspecs": _KERNEL,
-        "MultiKernelManager.default_kernel_name": _KERNEL,
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "LabApp.extension_manager": "readonly",
-    }
+    words = (f"--{name}={value}" for name, value in _options(spot.root, start).items())
     return Program(
-        argv=(
-            *(f"{lab}/bin/python", "-I", "-m", "jupyterlab", "--no-browser"),
-            *(f"--{name}={value}" for name, value in options.items()),
-        ),
+        argv=(f"{lab}/bin/python", "-I", "-m", "jupyterlab", "--no-browser", *words),
         cwd=spot.root,
         environment={
             "JUPYTER_PATH": f"{own}/share",
@@ -98,3 +81,21 @@ def program(spot: Spot, lab: str, kernel: dict[str, object], *, start: str) -> P
         quiet=_QUIET,
         busy="/api/kernels",
     )
+
+
+def _options(root: str, start: str) -> dict[str, str]:
+    return {
+        "ServerApp.sock": SOCKET,
+        "ServerApp.root_dir": root,
+        "FileContentsManager.preferred_dir": f"{root}/{start}".rstrip("/"),
+        "ServerApp.open_browser": "False",
+        # The gate asks for the token; what is behind it only this user can reach.
+        "IdentityProvider.token": "",
+        "PasswordIdentityProvider.hashed_password": "",
+        "ServerApp.allow_root": "True",
+        "KernelSpecManager.ensure_native_kernel": "False",
+        "KernelSpecManager.allowed_kernelspecs": _KERNEL,
+        "MultiKernelManager.default_kernel_name": _KERNEL,
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.extension_manager": "readonly",
+    }

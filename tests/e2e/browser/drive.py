@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, Response, expect, sync_playwright  # type: ignore[import-not-found]
 
@@ -86,7 +87,12 @@ def main() -> None:
         page.set_default_timeout(PATIENCE_MS)
         steps = Steps(page)
         expect.set_options(timeout=PATIENCE_MS)
-        tasks = {"notebook": notebook, "curve": curve, "folder": folder, "refused": refused}
+        tasks: dict[str, Any] = {
+            "notebook": notebook,
+            "curve": curve,
+            "folder": folder,
+            "refused": refused,
+        }
         try:
             page.goto(address)
             tasks[task](page, out, steps, *given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 LONGEST = 1 << 16
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     @property
     def path(self) -> str:
         """Return the path, without what follows it."""
-        return urlsplit(self.target).path
+        return self.target.partition("?")[0]
 
     @property
     def upgrades(self) -> bool:
@@ -87,12 +87,12 @@ def brings_token(request: Request) -> bool:
 
 def without_token(target: str) -> str:
     """Return an address without its token."""
-    parts = urlsplit(target)
-    if _TOKEN not in parts.query:
+    path, _, query = target.partition("?")
+    if _TOKEN not in query:
         return target
-    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != _TOKEN]
+    kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != _TOKEN]
     # Two slashes at the beginning would name another host.
-    return urlunsplit(("", "", "/" + parts.path.lstrip("/"), urlencode(kept), parts.fragment))
+    return "/" + path.lstrip("/") + ("?" + urlencode(kept) if kept else "")
 
 
 def passed_on(request: Request, cookie: str) -> bytes:
@@ -121,7 +121,7 @@ def _cookies(request: Request, cookie: str) -> list[str]:
 
 
 def _asked(request: Request) -> list[str]:
-    query = urlsplit(request.target).query
+    query = request.target.partition("?")[2]
     return [value for name, value in parse_qsl(query) if name == _TOKEN]
 
 
