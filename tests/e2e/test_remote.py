@@ -12,8 +12,9 @@ import pytest
 
 from tests.engines.hosts import Hosts, Laptop
 
-PATIENCE_S = 60.0
-JOB_S = 90.0
+PATIENCE_S = 120.0
+JOB_S = 180.0
+SLOW_S = 1500.0
 
 #: A training whose result depends on every step: a chain of digests, saved now and then.
 TRAINING = """\
@@ -200,3 +201,54 @@ def test_a_host_that_lost_its_power_ends_its_jobs_alike(
     found = job_on(laptop, project, "broken")
     assert (found["attempt"], found["began_again"]) == (2, False)
     assert result(hosts, laptop, "broken") == result(hosts, laptop, "whole")
+
+
+def weights(laptop: Laptop, project: Path, job: str) -> tuple[object, object, object]:
+    """Return what a training of the template came to: its weights, and all of its metrics."""
+    found = json.loads(perdure(laptop, project, "show", job, "--json"))["result"]
+    assert found["complete"]
+    return found["weights"], found["rows"], found["metrics"]
+
+
+@pytest.mark.long
+@pytest.mark.install
+@pytest.mark.timeout(3600)
+def test_the_template_trains_drills_and_demonstrates_on_another_host(
+    hosts: Hosts, laptop: Laptop, project: Path
+) -> None:
+    """`project` is there for its target; the template's is made beside it."""
+    done = laptop.perdure("demo", "digits", "--in", "gpu1", timeout_s=SLOW_S)
+    assert done.code == 0, done.out + done.err
+    assert "identical: weights" in done.out
+    digits = laptop.folder / "digits"
+    done = laptop.perdure(
+        "drill", "train", "-n", "10", "--on", "gpu1", cwd=digits, timeout_s=SLOW_S
+    )
+    assert done.code == 0, done.out + done.err
+    assert "10/10 bit-exact" in done.out
+
+    train = ("--seed", "7", "train", "--epochs", "10")
+    perdure(laptop, digits, "run", "--on", "gpu1", "--name", "whole", *train)
+    followed = subprocess.Popen(
+        laptop.command(
+            *(*laptop.main(), "run", "--on", "gpu1", "--name", "cut", *train), cwd=digits
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    until_saved(laptop, digits, "cut")
+    hosts.cut("gpu1")
+    time.sleep(30)
+    hosts.mend("gpu1")
+    said = followed.communicate(timeout=300)[0].decode()
+    assert followed.returncode == 0, said
+    assert weights(laptop, digits, "cut") == weights(laptop, digits, "whole")
+
+    perdure(laptop, digits, "run", "--on", "gpu1", "--name", "dark", "-d", *train)
+    until_saved(laptop, digits, "dark")
+    hosts.kill("gpu1")
+    hosts.start("gpu1")
+    until(lambda: job_on(laptop, digits, "dark")["state"] == "LOST")
+    perdure(laptop, digits, "recover")
+    until(lambda: job_on(laptop, digits, "dark")["state"] == "SUCCEEDED")
+    assert weights(laptop, digits, "dark") == weights(laptop, digits, "whole")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from perdure.cli.listing import NOTHING_NEW
 from perdure.cli.render import Console
 from perdure.cli.signals import Signals
 from perdure.cli.words import duration
-from perdure.errors import ConflictError, PerdureError, TimeoutExpired
+from perdure.errors import ConflictError, HostUnreachable, PerdureError, TimeoutExpired
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.folder import target_of
 from perdure.jobs.follow import follow
@@ -108,8 +107,15 @@ class Follower:
             self._console.say(
                 f"interrupting `{self.job}`: it saves and stops; Ctrl-C again kills it"
             )
-            with contextlib.suppress(ConflictError):  # it has ended just now
+            try:
                 interrupt(self.folder, reason="ctrl-c")
+            except ConflictError:
+                return  # it has ended just now
+            except HostUnreachable as error:
+                raise HostUnreachable(
+                    f"{error.message}; `{self.job}` goes on there, and is not asked to stop",
+                    hint=f"when it answers: perdure interrupt {self.job}",
+                ) from error
         elif self._answered == 2:
             self._console.say(f"killing `{self.job}`: what it did since its last save is lost")
             if kill(self.folder, timeout_s=KILL_S) == "unconfirmed":
