@@ -124,7 +124,7 @@ class Ssh:
         from perdure.hosts import local, question
         from perdure.hosts.ssh_failure import failure
 
-        script = question.script(argv, variables, cwd).encode()
+        script = question.script(argv, variables, cwd).encode("utf-8", "surrogateescape")
         # Byte by byte: what follows the script is the command's own.
         taken = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
         done = local.run(
@@ -179,7 +179,7 @@ class Ssh:
             HostUnreachable: there is none, and why.
         """
         from perdure.hosts import local
-        from perdure.hosts.ssh_failure import failure
+        from perdure.hosts.ssh_failure import failure, refusal
 
         done = local.run(
             (PROGRAM, *self.options(), "-O", "check", "--", self.destination), timeout_s=CONNECT_S
@@ -192,7 +192,9 @@ class Ssh:
             code, said = local.run_attached(words), ""
         else:
             done = local.run(words, timeout_s=CONNECT_S)
-            code, said = done.returncode, done.complaint
+            code, said = done.returncode, done.complaint or done.text
+        if code not in (0, FAILED):
+            raise refusal(self.name, self.destination, said)
         if code != 0:
             raise failure(self.name, self.destination, said)
 

@@ -31,6 +31,17 @@ def failure(name: str, destination: str, said: str) -> HostUnreachable:
     return HostUnreachable(f"cannot reach `{name}` (`ssh {destination}`): {words}", hint=hint)
 
 
+def refusal(name: str, destination: str, said: str) -> HostUnreachable:
+    """Return the error of a host that lets a user in, and then runs nothing for them. Pure."""
+    last = (said.splitlines() or [""])[-1].strip()
+    return HostUnreachable(
+        f"`{name}` (`ssh {destination}`) lets this user in, but runs no command: {last}".rstrip(
+            ": "
+        ),
+        hint=f"ssh {destination} true",
+    )
+
+
 def configured_hosts(config: Path | None = None) -> tuple[str, ...]:
     """Return the names that the user's ssh configuration has an entry for. Reads the disk."""
     file = Path(_CONFIG).expanduser() if config is None else config

@@ -196,7 +196,8 @@ class Channel:
         if code is None:
             return HostUnreachable("the other end says nothing that is understood")
         said = self._said.text()
-        if code == FAILED or is_python:
+        # A command there that was killed ends ssh in the same way, but silently.
+        if is_python or (code == FAILED and said.strip()):
             return self._explain(code, said)
         last = said.strip().rpartition("\n")[2]
         hint = "install python3 there" if code in (OLD, NONE) or not last else f"it said: {last}"
