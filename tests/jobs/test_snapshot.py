@@ -237,10 +237,10 @@ def test_a_disk_that_is_full_leaves_nothing_half_made(
 ) -> None:
     tree = read_tree(project, silent, store=True)
 
-    def full(self: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
 
-    monkeypatch.setattr(Path, "hardlink_to", full)
+    monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(shutil, "copy2", full)
     with pytest.raises(OSError, match="No space left"):
         make_snapshot(project, tree)
@@ -251,10 +251,10 @@ def test_a_disk_that_is_full_leaves_nothing_half_made(
 def test_a_file_system_without_links_gets_copies(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, target: Path) -> None:
+    def refuse(source: Path, target: Path) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     tree = read_tree(project, silent, store=True)
     folder = make_snapshot(project, tree)
     assert contents(folder)["train.py"] == "1"

@@ -39,6 +39,7 @@ if len(sys.argv) > 3:
     # What is imported later may lie where the other user cannot read.
     from perdure.hosts.machine import this_machine
     from perdure.jobs.provenance import versions
+    import perdure.hosts.here, perdure.project.validate, perdure.targets.command
     import tempfile, secrets, shutil, uuid, tomllib
     this_machine(), versions()
     os.setgid(int(sys.argv[3]))
