@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 LENGTHS = struct.Struct(">II")
@@ -104,12 +104,14 @@ class Assembly:
         self._largest = largest
         self._whole = bytearray()
 
-    def add(self, value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any value of JSON
+    def add(self, value: object) -> Any:  # noqa: ANN401 - any value of JSON
         """Return the value once it is whole, None until then; what is no piece is whole.
 
         Raises:
             ValueError: it is too large, or no frame.
         """
+        if not isinstance(value, dict):
+            raise ValueError("an answer is none")
         if "piece" not in value:
             return value
         piece, left = value["piece"], value["left"]
