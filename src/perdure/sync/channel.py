@@ -89,7 +89,11 @@ class Channel:
         self._connect_until = time.monotonic() + connect_s
         self._connected = False
         self.heard_at = time.monotonic()
-        self._write(_payload(), limit_s=connect_s)
+        try:
+            self._write(_payload(), limit_s=connect_s)
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when a frame may have come."""

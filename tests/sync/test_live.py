@@ -1,0 +1,229 @@
+"""Sessions that keep a tree as it is here, in a process of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import ConflictError, PerdureError, StorageError
+from perdure.sync import hints, session
+from perdure.sync.channel import boot_words
+from perdure.sync.ensure import ensure
+from perdure.sync.far.inotify import Inotify
+from perdure.sync.hints import Watchfiles
+from perdure.sync.once import Destination
+from perdure.sync.rules import Rules
+from tests.sync.people import contents
+
+WAIT_S = 30.0
+TARGET = "far"
+
+
+class Live:
+    """A session in the background, between two folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.here, self.there = folder / "here", folder / "there"
+        self.here.mkdir()
+        (self.here / "src").mkdir()
+        (self.here / "src/a.py").write_text("1")
+        self.destination = Destination(boot_words(sys.executable), str(self.there))
+
+    def start(self, rules: Rules = Rules()) -> None:  # noqa: B008 - a frozen value
+        session.start(self.here, TARGET, self.destination, rules=rules, timeout_s=WAIT_S)
+
+    def barrier(self) -> bool | None:
+        return session.barrier(self.here, TARGET, WAIT_S)
+
+    def agent(self) -> int:
+        """Return the process at the other end of the pipe."""
+        pid = self.pid()
+        found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+        return int(found.stdout.split()[0])
+
+    def pid(self) -> int:
+        found = session.status(self.here, TARGET)
+        assert found is not None
+        return int(found["pid"])
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    # The name of a socket is short, which a folder of pytest's is not.
+    runtime = tempfile.mkdtemp(prefix="ps-")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    made = Live(tmp_path)
+    yield made
+    session.stop(made.here, TARGET)
+    shutil.rmtree(runtime)
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.005)
+
+
+def text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def test_a_save_is_there_without_a_word(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    (live.here / "src/a.py").write_text("2")
+    until(lambda: text(live.there / "src/a.py") == "2")
+    draft = live.here / "src/.a.py.tmp"
+    draft.write_text("3")
+    draft.replace(live.here / "src/a.py")
+    until(lambda: text(live.there / "src/a.py") == "3")
+    (live.here / "deep/new/folder").mkdir(parents=True)
+    (live.here / "deep/new/folder/b.py").write_text("b")
+    until(lambda: text(live.there / "deep/new/folder/b.py") == "b")
+    (live.here / "src/a.py").unlink()
+    until(lambda: not (live.there / "src").exists())
+    (live.here / "deep/new").rename(live.here / "moved")
+    until(lambda: text(live.there / "moved/folder/b.py") == "b")
+    until(lambda: not (live.there / "deep").exists())
+    assert live.barrier() is True
+    assert contents(live.there, aside=False) == contents(live.here, aside=False)
+
+
+def test_a_notebook_saved_there_comes_back(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    (live.there / "n.ipynb").write_text("1")
+    until(lambda: text(live.here / "n.ipynb") == "1")
+    (live.there / "n.ipynb").write_text("2")
+    until(lambda: text(live.here / "n.ipynb") == "2")
+    (live.here / "n.ipynb").write_text("3")
+    until(lambda: text(live.there / "n.ipynb") == "3")
+
+
+def test_the_other_end_may_be_killed_at_any_time(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    for number in range(5):
+        os.kill(live.agent(), signal.SIGKILL)
+        (live.here / "src/a.py").write_text(f"after kill {number}")
+        assert live.barrier() is True
+        assert text(live.there / "src/a.py") == f"after kill {number}"
+    assert not (live.there / ".perdure/conflicts").exists()
+
+
+def test_this_end_may_be_killed_too(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    (live.here / "src/a.py").write_text("2")
+    until(lambda: text(live.there / "src/a.py") == "2")
+    os.kill(live.pid(), signal.SIGKILL)
+    until(lambda: session.status(live.here, TARGET) is None)
+    (live.here / "src/a.py").write_text("3")
+    live.start()
+    assert live.barrier() is True
+    assert text(live.there / "src/a.py") == "3"
+    assert not (live.there / ".perdure/conflicts").exists()
+
+
+def test_there_is_one_session_for_a_pair(live: Live) -> None:
+    live.start()
+    first = live.pid()
+    live.start()
+    assert live.pid() == first
+    assert session.stop(live.here, TARGET) is True
+    assert session.status(live.here, TARGET) is None
+    assert session.stop(live.here, TARGET) is False
+    assert live.barrier() is None
+
+
+def test_only_its_user_can_ask_a_session(live: Live) -> None:
+    live.start()
+    socket = session.Session(live.here, TARGET).socket
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+
+
+def test_whoever_needs_the_code_there_asks_who_has_the_channel(live: Live) -> None:
+    done = ensure(live.here, TARGET, live.destination, timeout_s=WAIT_S)
+    assert done is not None
+    assert done.sent == 1
+    live.start()
+    (live.here / "src/a.py").write_text("2")
+    assert ensure(live.here, TARGET, live.destination, timeout_s=WAIT_S) is None
+    assert text(live.there / "src/a.py") == "2"
+
+
+def test_a_session_says_what_keeps_it(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    (live.there / "pipe").unlink(missing_ok=True)
+    os.mkfifo(live.there / "pipe")
+    (live.here / "pipe").write_text("no pipe here")
+    with pytest.raises(StorageError, match="pipe"):
+        ensure(live.here, TARGET, live.destination, timeout_s=WAIT_S)
+    (live.there / "pipe").unlink()
+    assert live.barrier() is True
+    for path in (live.here / "src/a.py", live.here / "pipe"):
+        path.unlink()
+    with pytest.raises(ConflictError, match="2 files"):
+        ensure(live.here, TARGET, live.destination, timeout_s=WAIT_S)
+    assert text(live.there / "src/a.py") == "1"
+
+
+def test_a_session_that_cannot_begin_says_why(live: Live) -> None:
+    live.there.write_text("a file")
+    with contextlib.suppress(PerdureError):
+        live.start()
+    assert live.barrier() is not True
+    until(lambda: session.status(live.here, TARGET) is None)
+    assert "cannot write to" in session.Session(live.here, TARGET).log.read_text()
+
+
+def test_a_session_ends_with_its_project(live: Live) -> None:
+    live.start()
+    assert live.barrier() is True
+    pid = live.pid()
+    shutil.rmtree(live.here)
+    until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in state_of(pid))
+    assert text(live.there / "src/a.py") == "1"
+
+
+def state_of(pid: int) -> str:
+    return (Path(f"/proc/{pid}") / "status").read_text()
+
+
+@pytest.mark.parametrize("kind", [Inotify, Watchfiles], ids=["inotify", "watchfiles"])
+def test_hints_name_what_changed(kind: type[hints.Hints], tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "a").mkdir()
+    (root / "a/b").write_text("1")
+    told = Inotify(str(root)) if kind is Inotify else Watchfiles(root)
+    try:
+        told.watch({"", "a"})
+        time.sleep(0.2)
+        (root / "a/b").write_text("2")
+        (root / "c").symlink_to("a")
+        found: set[str] = set()
+
+        def heard() -> bool:
+            found.update(told.read() or ())
+            return {"a/b", "c"} <= found
+
+        until(heard)
+    finally:
+        told.close()
