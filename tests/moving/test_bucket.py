@@ -112,7 +112,7 @@ def test_an_edit_here_stays_where_nothing_new_is_there(
     (there.data / "plain.bin").write_bytes(b"mine")
     pulled = pull(there, bucket)
     assert pulled.files == 0
-    assert why(pulled.skipped)["changed on the other side only"] == 1
+    assert why(pulled.skipped)["changed here only"] == 1
     assert (there.data / "plain.bin").read_bytes() == b"mine"
 
 

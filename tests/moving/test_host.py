@@ -60,7 +60,7 @@ def test_what_was_edited_there_is_kept_there(project: Project, far: Far, folder:
     (folder / "data" / "plain.bin").write_bytes(b"edited there")
     only_there = push(project, far)
     assert only_there.files == 0
-    assert why(only_there.skipped)["changed on the other side only"] == 1
+    assert why(only_there.skipped)["changed there only"] == 1
     (project.data / "plain.bin").write_bytes(b"edited here too")
     both = push(project, far)
     assert both.kept == ("plain.bin",)
@@ -72,7 +72,7 @@ def test_what_was_edited_there_is_kept_there(project: Project, far: Far, folder:
 def test_what_was_edited_here_is_kept_here(project: Project, far: Far, folder: Path) -> None:
     push(project, far)
     (project.data / "plain.bin").write_bytes(b"edited here")
-    assert why(pull(project, far).skipped)["changed on the other side only"] == 1
+    assert why(pull(project, far).skipped)["changed here only"] == 1
     (folder / "data" / "plain.bin").write_bytes(b"edited there too")
     pulled = pull(project, far)
     assert pulled.kept == ("plain.bin",)
@@ -160,7 +160,7 @@ def test_a_data_set_behind_a_link_in_data_is_pushed_too(
     }
     pulled = pull(project, far)
     assert pulled.files == 0
-    assert why(pulled.skipped)["behind a link of the other side"] == 1
+    assert why(pulled.skipped)["behind a link here"] == 1
     assert content(images) == {"1.jpg": b"jpg", "round": str(images)}
 
 
@@ -170,7 +170,7 @@ def test_a_link_there_is_not_written_through(project: Project, far: Far, folder:
     everybodys.mkdir()
     (folder / "data" / "deep").symlink_to(everybodys)
     pushed = push(project, far)
-    assert why(pushed.skipped) == {"behind a link of the other side": 1}
+    assert why(pushed.skipped) == {"behind a link there": 1}
     assert content(everybodys) == {}
 
 

@@ -243,10 +243,11 @@ def tell(moved: Moved, console: Console) -> None:
                 )
             )
     if moved.kept:
+        at = f"on {moved.where}" if moved.pushed else "here"
         verb = "would be kept" if moved.dry else "is kept"
         console.say(
             printable(
-                f"edited on the other side: what {counted(len(moved.kept), 'file')} "
+                f"edited {at}: what {counted(len(moved.kept), 'file')} "
                 f"had, such as `{moved.kept[0]}`, {verb} in {moved.kept_in}"
             )
         )

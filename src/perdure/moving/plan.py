@@ -13,10 +13,7 @@ from perdure.moving.known import Seen, Stamp
 from perdure.moving.selection import Skip
 
 UNCHANGED = "unchanged"
-NEWER = "changed on the other side only"
 THERE = "there already, and a job's own there"
-BEHIND_LINK = "behind a link of the other side"
-LINK_IN_THE_WAY = "a link of the other side stands there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,11 @@ class Side:
     """Which of the two is the source: what a file's known stamps are on either side."""
 
     pushing: bool
+
+    @property
+    def at_target(self) -> str:
+        """Return where the target is, for the user."""
+        return "there" if self.pushing else "here"
 
     def source(self, seen: Seen | None) -> Stamp | None:
         """Return the stamp that the source had."""
@@ -109,7 +111,7 @@ def _place(plan: Plan, asked: Question, path: str, entry: Entry) -> None:
     there = asked.target.entries.get(path)
     if any(_is_link(asked.target, folder) for folder in above(path)):
         if entry.kind is Kind.FILE:
-            plan.skipped[path] = BEHIND_LINK
+            plan.skipped[path] = f"behind a link {asked.side.at_target}"
         return
     if entry.kind is Kind.FOLDER:
         if there is None:
@@ -137,7 +139,7 @@ def _place_file(plan: Plan, asked: Question, path: str, entry: Entry) -> None:
     if there is None:
         plan.files[path] = entry
     elif there.kind is Kind.LINK:
-        plan.skipped[path] = LINK_IN_THE_WAY
+        plan.skipped[path] = f"a link {asked.side.at_target} in its place"
     elif there.kind is Kind.FOLDER:
         plan.displaced.append(path)
         plan.files[path] = entry
@@ -156,7 +158,7 @@ def _place_file(plan: Plan, asked: Question, path: str, entry: Entry) -> None:
 def _differing(plan: Plan, asked: Question, path: str, entry: Entry) -> None:
     """Decide about contents that differ, where the target's are not what it was given."""
     if entry.stamp == asked.side.source(asked.known.get(path)):
-        plan.skipped[path] = NEWER
+        plan.skipped[path] = f"changed {asked.side.at_target} only"
         return
     plan.displaced.append(path)
     plan.files[path] = entry

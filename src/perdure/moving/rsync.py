@@ -6,8 +6,10 @@ is left of a broken attempt, and only what it lacks is sent. Whole files are mov
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,20 @@ _OPTIONS = ("-t", "-p", "-L", "-I", "-s", "--inplace", "--no-implied-dirs", "--r
 _TELLING = ("--info=progress2", "--no-human-readable", "--stats", "--outbuf=L")
 
 
+_MISLEADING = frozenset({"RSYNC_RSH", "RSYNC_PROXY", "RSYNC_CONNECT_PROG", "RSYNC_PARTIAL_DIR"})
+WORDS = "PERDURE_WORDS_OF_RSYNC"
+_VARIABLE = "PERDURE_REACH"
+# What rsync runs with a host's name and its words: it puts the words in, and becomes the command.
+_REACHING = f"""
+import json, os, re, sys
+argv, words = json.loads(os.environ.pop("{_VARIABLE}")), sys.argv[2:]
+if not all(re.fullmatch("[A-Za-z0-9_.,=-]+", word) for word in words):
+    sys.exit("rsync asks for words that are no flags")
+argv = [word.replace("{WORDS}", " ".join(words)) for word in argv]
+os.execvp(argv[0], argv)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One run of rsync: the list of files, the folder here, the one there, and the direction."""
@@ -52,16 +68,21 @@ class Sent:
     complaint: str = ""
 
 
-def remote_shell(host: Host, folder: str, *, make: bool) -> str:
-    """Return what rsync is to run to reach a folder of a host. Pure.
+def reach(host: Host, folder: str, *, make: bool) -> tuple[str, ...]:
+    """Return the command of this machine that runs rsync's server in a folder there. Pure.
 
-    rsync adds a host's name, `rsync --server` and flags, all of them plain words, and runs it: the
-    shell over there goes into the folder, lets the name fall and runs the rest. So no path is ever
-    read by rsync's own shell or globbing.
+    What rsync wants to be run there stands as `WORDS` in it, put in when rsync says it: flags, all
+    of plain letters, which mean the same however deep they are quoted. No path is among them.
     """
-    script = 'cd -- "$0" && shift && exec "$@"'
-    words = host.command(["sh", "-c", f'mkdir -p -- "$0" && {script}' if make else script, folder])
-    return " ".join(quoted(word) for word in words)
+    script = f'cd -- "$0" && exec {WORDS}'
+    if make:
+        script = f'mkdir -p -- "$0" && {script}'
+    return host.command(["sh", "-c", script, folder])
+
+
+def remote_shell() -> str:
+    """Return what rsync is to run to reach a host; the environment says how."""
+    return " ".join(quoted(word) for word in (sys.executable, "-I", "-S", "-c", _REACHING))
 
 
 def quoted(word: str) -> str:
@@ -69,12 +90,19 @@ def quoted(word: str) -> str:
     return "'" + word.replace("'", "''") + "'"
 
 
-def command(host: Host, stream: Stream) -> list[str]:
+def command(stream: Stream) -> list[str]:
     """Return rsync's command line. Pure."""
     words = [PROGRAM, *_OPTIONS, *_TELLING, f"--files-from={stream.listed}"]
-    near, shell = f"{stream.near}/", remote_shell(host, stream.far, make=stream.pushing)
+    near = f"{stream.near}/"
     ends = (near, THERE) if stream.pushing else (THERE, near)
-    return [*words, "-e", shell, "--", *ends]
+    return [*words, "-e", remote_shell(), "--", *ends]
+
+
+def environment(host: Host, stream: Stream) -> dict[str, str]:
+    """Return the variables that rsync is run with. Reads this process's own."""
+    own = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
+    way = json.dumps(reach(host, stream.far, make=stream.pushing))
+    return {**own, "LC_ALL": "C", _VARIABLE: way}
 
 
 def is_here() -> bool:
@@ -99,12 +127,9 @@ def run(host: Host, stream: Stream, tell: Callable[[int], None]) -> Sent:
         StorageError: a disk refuses.
         TimeoutExpired: nothing moved for too long.
     """
-    environment = {**os.environ, "LC_ALL": "C"}
-    for name in ("RSYNC_RSH", "RSYNC_PROXY", "RSYNC_CONNECT_PROG", "RSYNC_PARTIAL_DIR"):
-        environment.pop(name, None)
     reader = _Reader(tell)
-    argv = command(host, stream)
-    with piped.reading(argv, env=environment, stall_s=STALL_S) as process:
+    argv, variables = command(stream), environment(host, stream)
+    with piped.reading(argv, env=variables, stall_s=STALL_S) as process:
         while data := process.read(1 << 16):
             reader.take(data)
         done = process.finish(END_S)
