@@ -121,9 +121,11 @@ def _house(laptop: Laptop, host: str) -> Iterator[House]:
     (project / "train.py").write_text(TRAINING)
     made = House(laptop, laptop.give(project), root, host)
     yield made
-    hosts.start(host)
-    for name in made.containers():
-        hosts.run(host, "docker", "rm", "--force", name)
+    hosts.engine(host)
+    words = ("ps", "--all", "--filter", "label=perdure.project", "--format")
+    for line in made.docker(*words, '{{.Names}} {{.Label "perdure.project"}}').splitlines():
+        if line.partition(" ")[2].startswith(str(root)):
+            made.docker("rm", "--force", line.partition(" ")[0])
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -153,7 +155,7 @@ def test_jobs_in_containers_of_another_host(house: House) -> None:
 
 @pytest.mark.timeout(PATIENCE_S)
 def test_a_job_goes_on_by_itself_when_the_power_is_back(house: House) -> None:
-    house.perdure("run", "--on", "gpubox", "--name", "lost", "-d", "train", "2000")
+    house.perdure("run", "--on", "gpubox", "--name", "lost", "-d", "train", "800")
     house.until_step("lost")
     house.hosts.kill("gpu1")
     assert house.state("lost") == "RUNNING"  # what it said last
@@ -166,16 +168,32 @@ def test_a_job_goes_on_by_itself_when_the_power_is_back(house: House) -> None:
     assert int(str(restored["step"])) >= 3
     assert (second[-1]["event"], second[-1]["state"]) == ("ended", "SUCCEEDED")
     said = house.perdure("logs", "lost").out
-    assert said.rstrip().endswith("done at 2000")
-    # What was asked to stop stays so.
-    house.perdure("run", "--on", "gpubox", "--name", "asked", "-d", "train", "1000000")
-    house.until_step("asked")
+    assert said.rstrip().endswith("done at 800")
+    assert house.owners() == {1000}
+
+
+@pytest.mark.timeout(PATIENCE_S)
+def test_what_was_asked_to_stop_stays_so(house: House) -> None:
+    for name in ("asked", "shut"):
+        house.perdure("run", "--on", "gpubox", "--name", name, "-d", "train", "1000000")
+        house.until_step(name)
     house.perdure("interrupt", "asked")
     house.until(lambda: house.state("asked") == "INTERRUPTED")
-    house.hosts.kill("gpu1")
-    house.hosts.start("gpu1")
+    house.hosts.engine("gpu1", "none")
+    assert house.state("shut") == "INTERRUPTED"
+    house.hosts.engine("gpu1")
+    # An orderly shutdown is nobody's wish.
+    house.until(lambda: any(e["event"] == "restored" for e in house.events("shut", 2)))
+    assert house.state("shut") == "RUNNING"
     assert house.state("asked") == "INTERRUPTED"
     assert house.events("asked", 2) == []
+    # What is killed while its engine is down is not begun again by it either.
+    house.hosts.engine("gpu1", "none")
+    house.perdure("kill", "shut")
+    house.hosts.engine("gpu1")
+    time.sleep(3)
+    assert house.state("shut") == "CANCELLED"
+    assert house.events("shut", 3) == []
     assert house.owners() == {1000}
 
 
@@ -209,6 +227,11 @@ def test_a_container_to_develop_in_on_another_host(house: House) -> None:
     assert house.docker("inspect", "--format", "{{.State.Status}}", name) == "exited"
     assert house.perdure("shell", "--", "sh", "-c", "cd src/cats && pwd").out.endswith("src/cats\n")
     assert "fourth" in (house.there / "src" / "cats" / "say.py").read_text()
+    leave(house)
+
+
+def leave(house: House) -> None:
+    """Remove the container, after asking for what cannot be had on another host."""
     refused = house.perdure("up", "--ssh-agent", code=2).err
     assert "`--ssh-agent`: the container is on `gpubox`" in refused
     house.perdure("down", "--yes")

@@ -58,25 +58,25 @@ def ensure_image_there(
     Raises:
         As `build.ensure_image`, and as `ship_engine.send`.
     """
-    wanted = request_for(project, there.settings, stage, variant, code, report)
+    # Where it is built here, what is locked now is locked by what is here.
+    locked_by = _alike(there) if there.how == SHIP else there.settings
+    wanted = request_for(project, locked_by, stage, variant, code, report)
     other = find_engine(there.settings)
-    found = other.inspect_image(wanted.tag)
-    if found is not None:
+    if (found := other.inspect_image(wanted.tag)) is not None:
         return wanted.image(found)
     own = find_engine(there.here) if there.how == SHIP else engine_here(there.here)
     shipping = own is not None and (there.how == SHIP or _has(own, wanted, there))
-    # Made here for whom its containers run as there, it has the same tag.
     chosen = _alike(there) if shipping else there.settings
-    if own is not None and not shipping:
-        _bring_base(own, other, wanted.recipe.base, there.name, report)
+    if own is not None:
+        sides = (other, own) if shipping else (own, other)
+        _bring_base(*sides, wanted.recipe.base, "here" if shipping else f"to {there.name}", report)
     with _naming(there):
         image = ensure_image(project, chosen, stage, variant=variant, code=code, report=report)
-    if own is None or not shipping:
-        return image
-    prepare_state(project.state)
-    with alone(project.state / _HELD, "shipping an image", report):
-        _ship(own, other, wanted.tag, there.name, report)
-    found = other.inspect_image(wanted.tag)
+    if own is not None and shipping:
+        prepare_state(project.state)
+        with alone(project.state / _HELD, "shipping an image", report):
+            _ship(own, other, wanted.tag, there.name, report)
+        found = other.inspect_image(wanted.tag)
     return image if found is None else wanted.image(found)
 
 
@@ -93,7 +93,10 @@ def _has(own: Engine, wanted: BuildRequest, there: There) -> bool:
 
 
 def _alike(there: There) -> Settings:
-    """Return the settings of this machine's engine, with the ids of the other one's user."""
+    """Return the settings of this machine's engine, with the ids of the other one's user.
+
+    What is made by it for whom containers run as there has the same tag.
+    """
     ids = there.settings.docker
     docker = replace(there.here.docker, user_id=ids.user_id, group_id=ids.group_id)
     return replace(there.here, docker=docker)
@@ -108,18 +111,18 @@ def _ship(own: Engine, other: Engine, tag: str, name: str, report: Report) -> No
     send(source, target, tag, read_image(own, tag), report)
 
 
-def _bring_base(own: Engine, other: Engine, base: Base, name: str, report: Report) -> None:
-    """Bring the base image of the lock there, if this machine's engine has it.
+def _bring_base(source: Engine, target: Engine, base: Base, name: str, report: Report) -> None:
+    """Bring the base image of the lock to the engine that is to build, if the other one has it.
 
     Nothing where it is there. Where neither has it, the build tells what is to be done.
     """
-    known = None if present_base(other, base) else present_base(own, base)
+    known = None if present_base(target, base) else present_base(source, base)
     if known is None:
         return
     tag = own_base(base)
-    if own.run(["image", "tag", known, tag], timeout_s=_TAG_S).returncode == 0:
-        report(f"bringing the base image {base.name} to {name}")
-        _ship(own, other, tag, name, report)
+    if source.run(["image", "tag", known, tag], timeout_s=_TAG_S).returncode == 0:
+        report(f"bringing the base image {base.name} {name}")
+        _ship(source, target, tag, name.removeprefix("to "), report)
 
 
 @contextlib.contextmanager
