@@ -68,8 +68,9 @@ def run(
         TimeoutExpired: it took longer than `timeout_s`; it was killed with all it had started.
         MissingProgram: there is no such program.
     """
-    process = _start(argv, env, cwd, with_stdin=stdin is not None)
-    _running[process.pid] = threading.get_ident()
+    with _beginning:
+        process = _start(argv, env, cwd, with_stdin=stdin is not None)
+        _running[process.pid] = threading.get_ident()
     pipes = _Pipes(process, stdin or b"", on_line)
     try:
         if not pipes.drain(time.monotonic() + timeout_s):
@@ -159,7 +160,13 @@ def kill_group(pid: int) -> None:
 
 
 def kill_running(thread: int | None = None) -> None:
-    """Kill every command that a `run` waits for, of this process or of one of its threads."""
+    """Kill every command that a `run` waits for, of one thread of this process or of them all.
+
+    Of them all for one that ends now: from then on none begins.
+    """
+    if thread is None:
+        # Held for good: what has begun is known by now.
+        _beginning.acquire()
     for pid, owner in tuple(_running.items()):
         if thread in (None, owner):
             _kill_tree(pid)
@@ -177,6 +184,7 @@ def _kill_tree(pid: int) -> None:
 
 
 _detached: dict[int, subprocess.Popen[bytes]] = {}
+_beginning = threading.Lock()
 # By process id, the thread that waits for it.
 _running: dict[int, int] = {}
 
