@@ -1,7 +1,7 @@
 """A person at a browser: runs in an environment of its own, on whatever host it is started.
 
     drive.py notebook ADDRESS FOLDER CODE WANTED    run a cell in JupyterLab until it says WANTED
-    drive.py curve ADDRESS FOLDER TAG               see TensorBoard draw the curve of TAG, twice
+    drive.py curve ADDRESS FOLDER TAG asked|by-itself    see TensorBoard draw a curve, and go on
     drive.py folder ADDRESS FOLDER NAME             see a file in a listing
     drive.py refused ADDRESS FOLDER                 see that an address is closed
 
@@ -46,8 +46,8 @@ class Steps:
                     self.last = max([self.last, *(each["step"] for each in points)])
 
 
-def curve(page: Page, folder: Path, steps: Steps, tag: str) -> None:
-    """See a curve drawn, and that it goes on by itself."""
+def curve(page: Page, folder: Path, steps: Steps, tag: str, how: str) -> None:
+    """See a curve drawn, and that it goes on: `by-itself`, or when it is `asked` to."""
     card = page.locator("scalar-card", has_text=tag).first
     expect(card.locator("svg, canvas").last).to_be_visible()
     page.wait_for_timeout(2000)
@@ -56,9 +56,11 @@ def curve(page: Page, folder: Path, steps: Steps, tag: str) -> None:
     while steps.last <= before:
         if time.monotonic() > deadline:
             raise SystemExit(f"the curve ends at step {before}, and goes on no more")
-        page.wait_for_timeout(500)
+        if how == "asked":
+            page.locator("app-header-reload button").click()
+        page.wait_for_timeout(1000)
     page.wait_for_timeout(1000)
-    print(f"step {before}, then {steps.last}")
+    print(before, steps.last)
     page.screenshot(path=folder / "curve-later.png")
 
 
