@@ -89,6 +89,12 @@ class House:
     def until_step(self, job: str, attempt: int = 1) -> None:
         self.until(lambda: any(e["event"] == "durable" for e in self.events(job, attempt)))
 
+    def until_events(self, job: str, count: int) -> None:
+        self.until(lambda: len(self.events(job)) >= count)
+
+    def until_state(self, job: str, state: str) -> None:
+        self.until(lambda: self.state(job) == state, PATIENCE_S / 2)
+
     def owners(self) -> set[int]:
         return {path.lstat().st_uid for path in self.there.rglob("*")}
 
@@ -140,14 +146,14 @@ def test_jobs_in_containers_of_another_host(house: House) -> None:
     assert inside.out.split()[:2] == ["/project/code", "1000"]
     assert "from step 0" in house.perdure("logs", "long").out
     house.perdure("interrupt", "long")
-    house.until(lambda: house.state("long") == "INTERRUPTED")
+    house.until_state("long", "INTERRUPTED")
     # It was asked for, and so the engine leaves it.
     name = container_name(house.there, "long")
     assert house.docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name) == (
         "exited 0"
     )
     house.perdure("resume", "-d", "long")
-    house.until(lambda: house.state("long") == "RUNNING")
+    house.until_state("long", "RUNNING")
     house.perdure("kill", "long")
     assert house.state("long") == "CANCELLED"
     assert house.containers() == []
@@ -155,20 +161,20 @@ def test_jobs_in_containers_of_another_host(house: House) -> None:
 
 @pytest.mark.timeout(PATIENCE_S)
 def test_a_job_goes_on_by_itself_when_the_power_is_back(house: House) -> None:
-    house.perdure("run", "--on", "gpubox", "--name", "lost", "-d", "train", "800")
+    house.perdure("run", "--on", "gpubox", "--name", "lost", "-d", "train", "500")
     house.until_step("lost")
     house.hosts.kill("gpu1")
     assert house.state("lost") == "RUNNING"  # what it said last
     house.hosts.start("gpu1")
     house.perdure("logs", "-f", "lost")
-    house.until(lambda: house.state("lost") == "SUCCEEDED")
+    house.until_state("lost", "SUCCEEDED")
     first, second = house.events("lost"), house.events("lost", 2)
     assert first[-1]["event"] != "ended"
     (restored,) = (event for event in second if event["event"] == "restored")
     assert int(str(restored["step"])) >= 3
     assert (second[-1]["event"], second[-1]["state"]) == ("ended", "SUCCEEDED")
     said = house.perdure("logs", "lost").out
-    assert said.rstrip().endswith("done at 800")
+    assert said.rstrip().endswith("done at 500")
     assert house.owners() == {1000}
 
 
@@ -178,7 +184,7 @@ def test_what_was_asked_to_stop_stays_so(house: House) -> None:
         house.perdure("run", "--on", "gpubox", "--name", name, "-d", "train", "1000000")
         house.until_step(name)
     house.perdure("interrupt", "asked")
-    house.until(lambda: house.state("asked") == "INTERRUPTED")
+    house.until_state("asked", "INTERRUPTED")
     house.hosts.engine("gpu1", "none")
     assert house.state("shut") == "INTERRUPTED"
     house.hosts.engine("gpu1")
@@ -252,7 +258,7 @@ def test_the_template_on_another_host(house: House) -> None:
         words = ("--on", "gpubox", "--seed", "3", "--name", name, "-d", "train", "--epochs", "12")
         demo.perdure("run", *words)
         if name != "whole":
-            demo.until(lambda name=name: len(demo.events(name)) > 5)
+            demo.until_events(name, 6)
         if name == "cut":
             demo.hosts.cut("gpu1")
             time.sleep(30)
@@ -260,7 +266,7 @@ def test_the_template_on_another_host(house: House) -> None:
         if name == "killed":
             demo.hosts.kill("gpu1")
             demo.hosts.start("gpu1")
-        demo.until(lambda name=name: demo.state(name) == "SUCCEEDED", PATIENCE_S)
+        demo.until_state(name, "SUCCEEDED")
     ends = [demo.result(name) for name in ("whole", "cut", "killed")]
     assert len({(end.weights, end.metrics) for end in ends}) == 1
     assert len(demo.events("killed", 2)) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.development.standing import State, look, open_session
+from perdure.development.whereabouts import chosen_host
 from perdure.environments.drift import Drift
 from perdure.errors import EngineUnreachable, MissingProgram
 from perdure.jobs.workspace import Workspace
@@ -17,7 +18,7 @@ def drift_of_development(workspace: Workspace) -> Drift | None:
     from perdure.environments.handmade import drift_of_container
 
     try:
-        session = open_session(workspace)
+        session = open_session(workspace, chosen_host(workspace, None))
     except (MissingProgram, EngineUnreachable):
         # Then there is no container either.
         return None

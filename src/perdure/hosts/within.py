@@ -86,8 +86,12 @@ def find_words(host: Ssh) -> tuple[str, ...]:
         NoPython: there is no engine for this user, or no image of its has a Python.
         HostUnreachable: the host does not answer.
     """
-    found = _ask(host, _SURVEY + _MORE)
-    lacks = f"there is no Python 3.9 or newer on `{host.name}`"
+    return words_of(_ask(host, _SURVEY + _MORE), host.name)
+
+
+def words_of(found: Found, name: str) -> tuple[str, ...]:
+    """Return the command that `find_words` does, of a host called `name`. Pure; raises alike."""
+    lacks = f"there is no Python 3.9 or newer on `{name}`"
     if not {"socket", "writable", "client"} <= found.values.keys():
         raise NoPython(
             f"{lacks}, nor Docker for its user, which could lend one",
@@ -96,7 +100,7 @@ def find_words(host: Ssh) -> tuple[str, ...]:
     if "image" not in found.values:
         raise NoPython(
             f"{lacks}, nor an image with one",
-            hint=f"perdure build --on {host.name}: that image has one; or install python3 there",
+            hint=f"perdure build --on {name}: that image has one; or install python3 there",
         )
     return container_words(found)
 
