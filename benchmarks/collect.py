@@ -108,6 +108,13 @@ CLAIMS = (
         (("uv's Dockerfile", "uv's Dockerfile: to ship after it"),),
     ),
     Claim("... squashfs, to 20 s/GB", "images-modern", "  for each GB, to 20 s", ""),
+    Claim(
+        "push of 1 GB to a host (ratio of speeds)",
+        "moving",
+        "perdure push: 1 GB",
+        "the link: cat through ssh, 1 GB",
+        (("rsync -a", "rsync -a: 1 GB"),),
+    ),
 )
 
 
