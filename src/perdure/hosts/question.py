@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perdure.errors import StorageError
 from perdure.hosts import local
 
 # What a short question may take.
@@ -54,8 +55,29 @@ def script(argv: Sequence[str], variables: Mapping[str, str], cwd: str | None) -
 
 
 def leave_script(text: str) -> str:
-    """Return the path of a private file with a script that removes itself when it is run."""
-    fd, path = tempfile.mkstemp(prefix="perdure-", suffix=".sh")
-    with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(f'rm -f -- "$0"\n{text}\n')
-    return path
+    """Return the path of a private file with a script that removes itself when it is run.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    data = f'rm -f -- "$0"\n{text}\n'.encode("utf-8", "surrogateescape")
+    for folder in _private_places():
+        try:
+            fd, path = tempfile.mkstemp(prefix="perdure-", suffix=".sh", dir=folder)
+        except OSError:
+            continue
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+        except OSError:
+            os.unlink(path)  # noqa: PTH108 - a name, not a path
+            continue
+        return path
+    raise StorageError("there is no folder with room for a small file", hint="df -h /tmp; df -i")
+
+
+def _private_places() -> tuple[str, ...]:
+    """Return the folders for what nobody else may read, those in memory first."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    places = [runtime, "/dev/shm", os.environ.get("TMPDIR", ""), "/tmp", "/var/tmp"]  # noqa: S108 - mkstemp's
+    return (*(each for each in places if each.startswith("/")), str(Path("~").expanduser()))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
-from perdure.errors import NoPython
+from perdure.errors import NoPython, StorageError
 from perdure.hosts.ssh_folder import control_folder
 from perdure.hosts.ssh_words import line
 
@@ -38,7 +38,7 @@ PATIENCE_S = 20
 CONNECT_S = 60.0
 # What an answer may take on its way, beyond what was allowed for what is asked.
 ANSWER_S = 60.0
-_SURVEY_S = 30.0
+_LAST_S, _LOOK_S = 5.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,23 @@ class Ssh:
         words = list(argv)
         if variables or cwd:
             text = question.script(argv, variables or {}, cwd)
-            words = ["sh", self.call(question.leave_script, text)]
+            words = ["sh", self._left(text)]
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         return local.run_attached(self.command(words, terminal=terminal))
+
+    def _left(self, script: str) -> str:
+        """Return the path of a private file there with a script that removes itself."""
+        from perdure.hosts import question
+
+        try:
+            return self.call(question.leave_script, script)
+        except NoPython:
+            data = f'rm -f -- "$0"\n{script}\n'.encode("utf-8", "surrogateescape")
+            leave = 'umask 077; f=$(mktemp) && cat >"$f" && echo "$f"'
+            done = self.run_plainly(["sh", "-c", leave], CONNECT_S, {}, None, data)
+        if done.returncode != 0:
+            raise StorageError(f"no private file can be made on `{self.name}`: {done.complaint}")
+        return done.text
 
     def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """Return what a function of perdure returns there; see `Host.call`."""
@@ -181,10 +195,7 @@ class Ssh:
         from perdure.hosts import local
         from perdure.hosts.ssh_failure import failure, refusal
 
-        done = local.run(
-            (PROGRAM, *self.options(), "-O", "check", "--", self.destination), timeout_s=CONNECT_S
-        )
-        if done.returncode == 0:
+        if self._tell_master("check"):
             return
         # A session of its own has no terminal to ask on: with one, ssh is given this one.
         words = self.command(["true"])
@@ -200,12 +211,22 @@ class Ssh:
 
     def disconnect(self) -> bool:
         """Return whether a connection was kept; none is now, and the next one logs in anew."""
-        from perdure.hosts import local
         from perdure.hosts.link import socket_path
 
         # Its process ends with the connection, and serves nobody from now on.
         socket_path(self).unlink(missing_ok=True)
-        words = (PROGRAM, *self.options(), "-O", "exit", "--", self.destination)
+        if not self._tell_master("exit"):
+            return False
+        # It says yes, and then goes: who connects in between would share what ends.
+        deadline = time.monotonic() + _LAST_S
+        while self._tell_master("check") and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return True
+
+    def _tell_master(self, verb: str) -> bool:
+        from perdure.hosts import local
+
+        words = (PROGRAM, *self.options(), "-O", verb, "--", self.destination)
         return local.run(words, timeout_s=CONNECT_S).returncode == 0
 
     def forward(self, port: int) -> int:

@@ -21,6 +21,8 @@ _REASONS = (
     (r"Bad configuration option|bad configuration", "ssh does not take the configuration"),
 )
 
+_MORE_THAN_A_KEY = re.compile(r"\((?:\S*,)?(?:password|keyboard-interactive)")
+
 
 def failure(name: str, destination: str, said: str) -> HostUnreachable:
     """Return the error for what ssh said. Reads the user's ssh configuration for near misses."""
@@ -62,6 +64,11 @@ def _hint(reason: str, destination: str, said: str) -> str:
         )
     if "not known" in reason:
         return f"ssh {destination}, and compare the key it shows with the host's"
+    if "let this user in" in reason and _MORE_THAN_A_KEY.search(said):
+        return (
+            "it asks for more than a key, and here is no terminal to ask on: log in from one, "
+            "which lasts for ten minutes"
+        )
     if "let this user in" in reason:
         return f"ssh-copy-id {destination}, or `User` and `IdentityFile` in {_CONFIG}"
     return f"ssh {destination}"

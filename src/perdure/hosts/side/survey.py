@@ -24,16 +24,31 @@ def survey(folder: str) -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "user": getpass.getuser(),
+        "user": _user(),
         "home": str(Path("~").expanduser()),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
-        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "memory_bytes": _memory(),
         "disk_free_bytes": shutil.disk_usage(_existing(folder)).free,
         "gpus": _gpus(),
         "time": time.time(),
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        # A number that no list of users has: of a container, or of a directory that is away.
+        return str(os.getuid())
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return 0
 
 
 def _existing(folder: str) -> str:
