@@ -99,9 +99,11 @@ def is_half(file: Path) -> Callable[[], bool]:
 
 
 def kill(victim: str, moving: subprocess.Popen[bytes], project: Project) -> None:
-    """Kill -9 what moves the files, or what it runs."""
+    """Kill -9 what moves the files, or what it runs, or press Ctrl-C."""
     if victim == "us":
         moving.kill()
+    elif victim == "ctrl-c":
+        moving.send_signal(signal.SIGINT)
     else:
         # rsync is started with its list of files, ssh with the place as it is called there.
         words = (
@@ -117,7 +119,7 @@ def kill(victim: str, moving: subprocess.Popen[bytes], project: Project) -> None
     wait_for(lambda: not processes("rsync", str(project.root)))
 
 
-@pytest.mark.parametrize("victim", ["rsync", "ssh", "us"])
+@pytest.mark.parametrize("victim", ["rsync", "ssh", "us", "ctrl-c"])
 def test_a_push_goes_on_where_it_was_killed(
     project: Project, far: Far, folder: Path, slow: Hosts, large: Path, victim: str
 ) -> None:

@@ -85,6 +85,11 @@ class Piped:
             collector.join(1.0)
         return Completed(self._argv, code, bytes(self._said["out"]), bytes(self._said["err"]))
 
+    def kill(self) -> None:
+        """Kill it; from any thread. Whoever reads comes to the end, and whoever writes too."""
+        if self._process.poll() is None:
+            kill_group(self._process.pid)
+
     def close(self) -> None:
         """Kill it if it still runs, and close its pipes."""
         if self._process.poll() is None:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from perdure.errors import PerdureError
 from perdure.hosts import local, piped
 from perdure.hosts.host import Host
 from perdure.hosts.local import Completed
+from perdure.hosts.piped import Piped
 from perdure.moving import far
 
 PROGRAM = "rsync"
@@ -119,7 +121,30 @@ def write_list(file: Path, paths: Iterable[str]) -> None:
     file.write_bytes(far.listed(paths))
 
 
-def run(host: Host, stream: Stream, tell: Callable[[int], None]) -> Sent:
+class Running:
+    """The streams that run: all of them can be ended from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: list[Piped] = []
+        self._ended = False
+
+    def add(self, process: Piped) -> None:
+        """Note one more; it is killed at once where all were ended by now."""
+        with self._lock:
+            self._processes.append(process)
+            if self._ended:
+                process.kill()
+
+    def end(self) -> None:
+        """Kill them all, and those that are still to come."""
+        with self._lock:
+            self._ended = True
+            for process in self._processes:
+                process.kill()
+
+
+def run(host: Host, stream: Stream, tell: Callable[[int], None], running: Running) -> Sent:
     """Return what went over; `tell` is told the bytes that are there by now.
 
     Raises:
@@ -130,6 +155,7 @@ def run(host: Host, stream: Stream, tell: Callable[[int], None]) -> Sent:
     reader = _Reader(tell)
     argv, variables = command(stream), environment(host, stream)
     with piped.reading(argv, env=variables, stall_s=STALL_S) as process:
+        running.add(process)
         while data := process.read(1 << 16):
             reader.take(data)
         done = process.finish(END_S)

@@ -59,12 +59,19 @@ def _by_rsync(
     with _lists(errand, shares) as lists:
         streams = [rsync.Stream(each, near, far, errand.pushing) for each in lists]
 
+        running = rsync.Running()
+
         def send(number: int) -> int:
             tell: Callable[[int], None] = lambda count: progress.at(number, count)  # noqa: E731
-            return rsync.run(place.host, streams[number], tell).bytes
+            return rsync.run(place.host, streams[number], tell, running).bytes
 
         with ThreadPoolExecutor(len(streams)) as pool:
-            return sum(pool.map(send, range(len(streams))))
+            try:
+                return sum(pool.map(send, range(len(streams))))
+            except BaseException:
+                # Ctrl-C, or another stream that broke off: nobody waits for the rest.
+                running.end()
+                raise
 
 
 @contextlib.contextmanager
