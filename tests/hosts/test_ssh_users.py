@@ -1,0 +1,221 @@
+"""What users have in their ssh: jumps, agents, second factors, keys of hosts that change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import HostUnreachable
+from perdure.hosts import question
+from perdure.hosts.ssh import Ssh
+from tests.engines.hosts import Hosts
+
+Configure = Callable[[str], None]
+
+
+@pytest.fixture
+def configure(hosts_here: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    """Return what puts lines ahead of the configuration of this process's ssh."""
+    folder = tmp_path / "own-ssh"
+    folder.mkdir()
+    config = folder / "config"
+    (folder / "ssh").write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{config}" "$@"\n')
+    (folder / "ssh").chmod(0o755)
+
+    def write(text: str) -> None:
+        config.write_text(text + hosts_here.config().read_text())
+
+    write("")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return write
+
+
+@contextlib.contextmanager
+def used(name: str, **options: bool) -> Iterator[Ssh]:
+    host = Ssh(name, name, **options)
+    try:
+        yield host
+    finally:
+        host.disconnect()
+
+
+def test_through_another_host(configure: Configure, hosts: Hosts) -> None:
+    address = hosts.address("gpu2")
+    entry = f"Host inner\n  HostName {address}\n  HostKeyAlias gpu2\n  ProxyJump ada@gpu1\n"
+    configure(entry)
+    # ssh starts the jump's by its own name, which has to read the same configuration.
+    with used("inner") as host:
+        assert host.run(["hostname"], timeout_s=20).text == "gpu2"
+        hosts.cut("gpu1")
+        try:
+            with pytest.raises(HostUnreachable):
+                host.call(question.answer)
+        finally:
+            hosts.mend("gpu1")
+        assert host.call(question.answer)
+
+
+def test_an_alias_in_an_included_file_whose_name_has_a_space(
+    configure: Configure, hosts: Hosts, tmp_path: Path
+) -> None:
+    (tmp_path / "more of it").write_text(
+        f"Host far-one\n  HostName {hosts.address('gpu1')}\n  Port 22\n  User ada\n"
+        f'  IdentityFile "{tmp_path / "a key"}"\n'
+    )
+    shutil.copy(hosts.state / "client" / "id_ed25519", tmp_path / "a key")
+    configure(f'Include "{tmp_path / "more of it"}"\n')
+    with used("far-one") as host:
+        assert host.run(["id", "-un"], timeout_s=20).text == "ada"
+
+
+def test_a_key_with_a_passphrase_and_an_agent(
+    configure: Configure, hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    shutil.copy(hosts.state / "client" / "id_ed25519", key)
+    change = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "of the tests", "-f", str(key)]
+    subprocess.run(change, check=True)
+    configure("")
+    config = tmp_path / "own-ssh" / "config"
+    others = config.read_text().replace(str(hosts.state / "client" / "id_ed25519"), str(key))
+    config.write_text(f"Host locked\n  HostName {hosts.address('gpu1')}\n  User ada\n{others}")
+    with used("locked") as host:
+        with pytest.raises(HostUnreachable, match="does not let this user in"):
+            host.call(question.answer)
+        path = tmp_path / "a"
+        with subprocess.Popen(
+            ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL
+        ) as agent:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+            while not path.exists():
+                time.sleep(0.01)
+            ask = tmp_path / "ask"
+            ask.write_text("#!/bin/sh\necho of the tests\n")
+            ask.chmod(0o755)
+            variables = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
+            subprocess.run(["ssh-add", "-q", str(key)], check=True, env=variables)
+            assert host.call(question.answer)
+            agent.kill()
+
+
+class Terminal:
+    """A person at a terminal, before whom a process runs."""
+
+    def __init__(self, script: str) -> None:
+        self.shown = ""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.execv(sys.executable, [sys.executable, "-c", script])
+
+    def wait_for(self, words: str, within_s: float = 20.0) -> None:
+        deadline = time.monotonic() + within_s
+        while words not in self.shown:
+            left = deadline - time.monotonic()
+            assert left > 0, self.shown
+            self._read(left)
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def end(self) -> str:
+        while self._read(20.0):
+            pass
+        os.close(self._fd)
+        os.waitpid(self.pid, 0)
+        return self.shown
+
+    def _read(self, within_s: float) -> bool:
+        if not select.select([self._fd], [], [], within_s)[0]:
+            os.kill(self.pid, signal.SIGKILL)
+            return False
+        try:
+            data = os.read(self._fd, 1 << 16)
+        except OSError:
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
+
+
+ASK = """
+from perdure.hosts.ssh import Ssh
+from perdure.errors import PerdureError
+for name in {names!r}:
+    try:
+        print("-> " + Ssh(name, name).run(["id", "-un"], timeout_s=20).text)
+    except PerdureError as error:
+        print("-> " + error.message, error.hint)
+"""
+
+
+def test_a_second_factor_is_asked_for_once_and_serves_all_that_follow(
+    hosts_here: Hosts,
+) -> None:
+    began = time.monotonic()
+    with used("grace@gpu1") as host:
+        # Without a terminal: at once, and why.
+        with pytest.raises(HostUnreachable, match="does not let this user in") as told:
+            host.call(question.answer)
+        assert time.monotonic() - began < 5
+        assert "terminal" in (told.value.hint or "")
+        person = Terminal(ASK.format(names=["grace@gpu1", "grace@gpu1"]))
+        person.wait_for("assword:")
+        person.type("tests\n")
+        shown = person.end()
+        assert shown.count("assword:") == 1
+        assert shown.count("-> grace") == 2
+        # Another process, without a terminal.
+        assert host.run(["id", "-un"], timeout_s=20).text == "grace"
+        again = Terminal(ASK.format(names=["grace@gpu1"])).end()
+        assert "assword" not in again
+        assert "-> grace" in again
+
+
+def test_a_wrong_password_three_times_is_told(hosts_here: Hosts) -> None:
+    person = Terminal(ASK.format(names=["grace@gpu1"]))
+    for _ in range(3):
+        person.wait_for("assword:")
+        person.shown = ""
+        person.type("wrong\n")
+    assert "-> cannot reach `grace@gpu1`" in person.end()
+
+
+@pytest.mark.parametrize("known", ["another key", "no key"])
+def test_the_key_of_a_host_is_always_checked(
+    configure: Configure, hosts: Hosts, tmp_path: Path, known: str
+) -> None:
+    file = tmp_path / "known"
+    public = (hosts.state / "gpu2" / "etc" / "ssh" / "ssh_host_ed25519_key.pub").read_text()
+    key = " ".join(public.split()[:2])
+    file.write_text(f"gpu1,{hosts.address('gpu1')} {key}\n" if known == "another key" else "")
+    configure(f"Host gpu1\n  UserKnownHostsFile {file}\n  StrictHostKeyChecking ask\n")
+    began = time.monotonic()
+    with used("gpu1") as host, pytest.raises(HostUnreachable) as told:
+        host.call(question.answer)
+    assert time.monotonic() - began < 5
+    if known == "another key":
+        assert "host key is not the one that is known" in told.value.message
+        assert "ssh-keygen -R" in (told.value.hint or "")
+        return
+    assert "its host key is not known" in told.value.message
+    person = Terminal(ASK.format(names=["gpu1"]))
+    person.wait_for("(yes/no")
+    person.type("no\n")
+    assert "-> cannot reach `gpu1`" in person.end()
+    assert file.read_text() == ""
+    person = Terminal(ASK.format(names=["gpu1"]))
+    person.wait_for("(yes/no")
+    person.type("yes\n")
+    assert "-> root" in person.end()
+    assert "ssh-ed25519" in file.read_text()
+    Ssh("gpu1", "gpu1").disconnect()
