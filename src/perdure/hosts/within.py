@@ -117,8 +117,8 @@ def container_words(found: Found) -> tuple[str, ...]:
     groups = values.get("groups", "").split()
     return (
         *(client, "run", "--rm", "--interactive", "--pull=never", "--label=perdure.role=side"),
-        # Ports of the loopback, process ids and the host's name are the host's.
-        *("--network=host", "--pid=host", "--uts=host", "--workdir=/"),
+        # Ports of the loopback, process ids, /dev/shm and the host's name are the host's.
+        *("--network=host", "--pid=host", "--ipc=host", "--uts=host", "--workdir=/"),
         "--security-opt=label=disable",
         f"--user={values['user']}:{values['group']}",
         *(f"--group-add={group}" for group in groups if group != values["group"]),
