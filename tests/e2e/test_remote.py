@@ -210,6 +210,35 @@ def weights(laptop: Laptop, project: Path, job: str) -> tuple[object, object, ob
     return found["weights"], found["rows"], found["metrics"]
 
 
+def train(laptop: Laptop, name: str, *options: str) -> tuple[str, ...]:
+    """Return the words that train the template's network, with the same seed each time."""
+    words = ("run", "--on", "gpu1", "--name", name, *options, "--seed", "7", "train")
+    return (*laptop.main(), *words, "--epochs", "10")
+
+
+def train_cut_off(hosts: Hosts, laptop: Laptop, project: Path) -> None:
+    """Train while the network is gone for half a minute, and somebody looks on."""
+    words = laptop.command(*train(laptop, "cut"), cwd=project)
+    followed = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until_saved(laptop, project, "cut")
+    hosts.cut("gpu1")
+    time.sleep(30)
+    hosts.mend("gpu1")
+    said = followed.communicate(timeout=SLOW_S)[0].decode()
+    assert followed.returncode == 0, said
+
+
+def train_without_power(hosts: Hosts, laptop: Laptop, project: Path) -> None:
+    """Train on a host whose power is taken in the middle."""
+    laptop.run(*train(laptop, "dark", "-d"), cwd=project)
+    until_saved(laptop, project, "dark")
+    hosts.kill("gpu1")
+    hosts.start("gpu1")
+    until(lambda: job_on(laptop, project, "dark")["state"] == "LOST")
+    perdure(laptop, project, "recover")
+    until(lambda: job_on(laptop, project, "dark")["state"] == "SUCCEEDED")
+
+
 @pytest.mark.long
 @pytest.mark.install
 @pytest.mark.timeout(3600)
@@ -221,34 +250,13 @@ def test_the_template_trains_drills_and_demonstrates_on_another_host(
     assert done.code == 0, done.out + done.err
     assert "identical: weights" in done.out
     digits = laptop.folder / "digits"
-    done = laptop.perdure(
-        "drill", "train", "-n", "10", "--on", "gpu1", cwd=digits, timeout_s=SLOW_S
-    )
+    words = ("drill", "train", "-n", "10", "--on", "gpu1")
+    done = laptop.perdure(*words, cwd=digits, timeout_s=SLOW_S)
     assert done.code == 0, done.out + done.err
     assert "10/10 bit-exact" in done.out
-
-    train = ("--seed", "7", "train", "--epochs", "10")
-    perdure(laptop, digits, "run", "--on", "gpu1", "--name", "whole", *train)
-    followed = subprocess.Popen(
-        laptop.command(
-            *(*laptop.main(), "run", "--on", "gpu1", "--name", "cut", *train), cwd=digits
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    until_saved(laptop, digits, "cut")
-    hosts.cut("gpu1")
-    time.sleep(30)
-    hosts.mend("gpu1")
-    said = followed.communicate(timeout=300)[0].decode()
-    assert followed.returncode == 0, said
+    done = laptop.run(*train(laptop, "whole"), cwd=digits, timeout_s=SLOW_S)
+    assert done.code == 0, done.out + done.err
+    train_cut_off(hosts, laptop, digits)
     assert weights(laptop, digits, "cut") == weights(laptop, digits, "whole")
-
-    perdure(laptop, digits, "run", "--on", "gpu1", "--name", "dark", "-d", *train)
-    until_saved(laptop, digits, "dark")
-    hosts.kill("gpu1")
-    hosts.start("gpu1")
-    until(lambda: job_on(laptop, digits, "dark")["state"] == "LOST")
-    perdure(laptop, digits, "recover")
-    until(lambda: job_on(laptop, digits, "dark")["state"] == "SUCCEEDED")
+    train_without_power(hosts, laptop, digits)
     assert weights(laptop, digits, "dark") == weights(laptop, digits, "whole")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ def clean(workspace: Workspace, arguments: argparse.Namespace, console: Console)
         console.say(f"would delete {_shown(doomed)}")
     elif _may_delete(doomed, arguments, console):
         _delete(doomed, console)
+        if any(each.word == "results" for each in doomed):
+            _sweep(workspace, arguments.target)
     if arguments.json:
         done = bool(doomed) and not arguments.dry_run
         console.json([as_json(each, deleted=done) for each in doomed])
@@ -140,6 +143,19 @@ def _delete(doomed: Sequence[Doomed], console: Console) -> None:
             console.say(f"warning: job `{name}` is running; it is left")
         if gone:
             console.say(f"deleted {each.word} {_place(each.where)}: {_amount(each)}")
+
+
+def _sweep(workspace: Workspace, text: str | None) -> None:
+    """Delete the snapshots on a host that no job there needs any more, if it can be asked."""
+    from perdure.errors import PerdureError
+    from perdure.jobs.elsewhere import sweep
+    from perdure.jobs.workspace import submitting
+    from perdure.targets.registry import open_target
+
+    if text in workspace.settings.targets:
+        # Nor where a job is being submitted, whose snapshot no job names yet.
+        with contextlib.suppress(PerdureError), submitting(workspace.project, alone=True):
+            sweep(open_target(str(text), workspace.project, workspace.settings).place)
 
 
 def _shown(doomed: Sequence[Doomed]) -> str:

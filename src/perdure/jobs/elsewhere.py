@@ -128,11 +128,10 @@ def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:
     """
     found = []
     for folder in candidates:
-        if folders.is_job(folder) and read_witness(folder) is None:
-            record = folders.read_record(folder)
-            if record.target == target.name:
-                mark(target, record)
-                found.append(record.job)
+        known = folders.is_job(folder) and not folders.is_elsewhere(folder)
+        if known and folders.target_of(folder) == target.name:
+            mark(target, folders.read_record(folder))
+            found.append(folder.name)
     return found
 
 
