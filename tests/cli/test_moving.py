@@ -79,6 +79,17 @@ def test_all_comes_back(full: Path, bucket: str) -> None:
     assert (full / "src" / "cats" / "train.py").is_file()
 
 
+def test_code_is_what_live_sync_takes_for_code(full: Path, bucket: str) -> None:
+    (full / ".perdureignore").write_text("scratch/\n")
+    (full / "scratch").mkdir()
+    (full / "scratch" / "notes.py").write_text("mine")
+    ended = perdure("push", "code", "--on", bucket, "--dry-run", "-v", cwd=full)
+    paths = ended.out.splitlines()
+    assert "src/cats/train.py" in paths
+    assert "notebooks/look.ipynb" in paths
+    assert not [path for path in paths if path.startswith(("data/", "scratch/", ".git/"))]
+
+
 def test_an_edit_that_is_displaced_is_told(full: Path, bucket: str) -> None:
     perdure("push", "data", "--on", bucket, cwd=full)
     shutil.rmtree(full / ".perdure")

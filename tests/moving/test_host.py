@@ -30,9 +30,10 @@ def test_all_arrives_and_comes_back_whatever_it_is_called(
 
 
 def test_nothing_of_ours_is_left_but_notes(
-    project: Project, far: Far, folder: Path, way: str
+    project: Project, far: Far, folder: Path, way: str, tmp_path: Path
 ) -> None:
     push(project, far)
+    pull(other(tmp_path), far)
     left = {path.name for path in (folder / ".perdure" / "moving").iterdir()}
     assert left == set()
     here = {path.suffix for path in (project.root / ".perdure" / "moving").iterdir()}

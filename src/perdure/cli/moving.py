@@ -24,6 +24,7 @@ WORDS = ("code", "data", "notebooks", "results")
 ALL = "all"
 ON_HELP = "a host of `perdure targets`, or s3://BUCKET/FOLDER, gs://, az://, file:///FOLDER"
 MOST_NAMED = 20
+NO_LIMIT = 1 << 62
 
 
 def add_moving(parser: argparse.ArgumentParser, doing: str) -> None:
@@ -156,12 +157,15 @@ def selected(
         return select_results(root, checkpoints=arguments.checkpoints, jobs=jobs)
     if word != "code":
         return select(word, root)
-    from perdure.jobs.listing import list_code
+    from perdure.sync.rules import Rules
+    from perdure.sync.scan import Scanner
 
-    listing = list_code(root)
-    if listing.warning:
-        console.say(f"warning: {listing.warning}")
-    return select_code(root, frozenset(listing.paths), lambda paths: ignored(workspace, paths))
+    # The rules of live sync, but for its limit: whoever says `push` means large files as well.
+    scanner = Scanner(root, Rules(largest_bytes=NO_LIMIT), {})
+    paths = frozenset(scanner.everything().files)
+    if scanner.warning:
+        console.say(f"warning: {scanner.warning}: files are taken without asking .gitignore")
+    return select_code(root, paths, lambda names: ignored(workspace, names))
 
 
 def ignored(workspace: Workspace, paths: Sequence[str]) -> set[str]:

@@ -16,6 +16,7 @@ from perdure.errors import StorageError
 from perdure.moving.entry import Entry, Kind
 from perdure.moving.plan import Plan
 from perdure.moving.progress import MIB
+from perdure.moving.selection import STAGING
 from perdure.moving.walk import entry_at
 from perdure.runtime import names
 
@@ -58,6 +59,9 @@ class Arriving:
             for path, target in plan.links.items():
                 self._link(path, target)
         shutil.rmtree(self.staging, ignore_errors=True)
+        if self.staging.parent.name == STAGING:
+            with contextlib.suppress(OSError):
+                self.staging.parent.rmdir()
 
     def _place(self, path: str, displaced: Collection[str], listed: Entry | None) -> None:
         staged, target = self.staging / path, self.folder / path

@@ -123,7 +123,10 @@ mkdir -p -- "${1%/*}" && exec cat >"$1"
 
 # $1 folder, $2 a list of names: an archive of them.
 PACK = r"""
-cd -- "$1" && exec tar --format=pax --null -T "$2" --no-recursion -h -cf -
+cd -- "$1" && tar --format=pax --null -T "$2" --no-recursion -h -cf -
+code=$?
+rm -f -- "$2"
+exit $code
 """
 
 # $1 staging: an archive on the input is unpacked.
