@@ -190,8 +190,9 @@ def test_a_session_that_cannot_begin_says_why(live: Live) -> None:
     with contextlib.suppress(PerdureError):
         live.start()
     assert live.barrier() is not True
-    until(lambda: session.status(live.here, TARGET) is None)
-    assert "cannot write to" in session.Session(live.here, TARGET).log.read_text()
+    log = session.Session(live.here, TARGET).log
+    until(lambda: "cannot write to" in (text(log) or ""))
+    assert session.status(live.here, TARGET) is None
 
 
 def test_a_session_ends_with_its_project(live: Live) -> None:
