@@ -93,7 +93,7 @@ def perdure(laptop: Laptop, project: Path, *words: str, code: int = 0) -> str:
 def job_on(laptop: Laptop, project: Path, job: str) -> dict[str, object]:
     done = laptop.perdure("ps", "-a", "--json", cwd=project)
     found: list[dict[str, object]] = json.loads(done.out)
-    return next(each for each in found if each["job"] == job)
+    return next((each for each in found if each["job"] == job), {})
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -104,7 +104,7 @@ def until(what: Callable[[], bool]) -> None:
 
 
 def until_saved(laptop: Laptop, project: Path, job: str) -> None:
-    until(lambda: job_on(laptop, project, job)["durable_step"] is not None)
+    until(lambda: job_on(laptop, project, job).get("durable_step") is not None)
 
 
 def result(hosts: Hosts, laptop: Laptop, job: str) -> str:
