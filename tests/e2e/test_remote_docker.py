@@ -285,6 +285,8 @@ def test_a_host_without_python(bare_house: House) -> None:
     assert inside.out.split()[:2] == ["/project/code", "1000"]
     house.perdure("kill", "long")
     assert house.state("long") == "CANCELLED"
+    house.perdure("sync", "--on", "gpubox")
+    assert (house.there / "src" / "cats" / "__init__.py").is_file()
     house.perdure("up", "--on", "gpubox")
     (house.project / "new.txt").write_text("new\n")
     assert house.perdure("shell", "--", "cat", "new.txt").out == "new\n"

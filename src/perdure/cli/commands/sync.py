@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the code there is the code here, or what was asked is told."""
     from perdure.jobs.workspace import make_state_folder, open_workspace
+    from perdure.sync.channel import boot_words
     from perdure.sync.rules import Rules
 
     workspace = open_workspace(Path.cwd())
@@ -62,6 +64,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     make_state_folder(workspace.project)
     host, destination = sync_destination(workspace, target)
     host.connect()
+    # Where it has no Python, it is one of an image's.
+    destination = replace(destination, argv=host.python(boot_words()))
     rules = Rules(pull=workspace.project.pull, deletes_much=arguments.delete)
     if arguments.dry_run:
         return show_plan(workspace, target, destination, rules, console, as_json=arguments.json)
