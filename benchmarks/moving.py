@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import measure
@@ -108,11 +107,9 @@ def run(words: list[str] | tuple[str, ...], stdin: int = subprocess.DEVNULL) -> 
     subprocess.run(words, check=True, stdin=stdin, stdout=subprocess.DEVNULL)
 
 
-def measured(bench: Bench, rate: str, turns: int) -> tuple[list[measure.Line], list[str]]:
-    """Return the rows and the notes."""
-    bench.link()
-    bench.hosts.limit("gpu1", rate)
-    network = measure.in_turns(
+def network_rows(bench: Bench, turns: int) -> list[measure.Line]:
+    """Return the rows of what went over the network."""
+    found = measure.in_turns(
         {
             "link": bench.link,
             "push": lambda: bench.push(bench.large),
@@ -122,32 +119,41 @@ def measured(bench: Bench, rate: str, turns: int) -> tuple[list[measure.Line], l
         },
         turns,
     )
-    bench.hosts.limit("gpu1", "none")
-    ways: dict[str, Callable[[], float]] = {
-        "cp": lambda: bench.copy(bench.large),
-        "bucket push": lambda: bench.bucket_push(bench.large),
-        "bucket pull": bench.bucket_pull,
-        "cp, small": lambda: bench.copy(bench.small),
-        "bucket push, small": lambda: bench.bucket_push(bench.small),
-        "bucket pull, small": bench.bucket_pull,
-    }
-    disk = measure.in_turns(ways, turns)
-    rows = [
-        measure.line("the link: cat through ssh, 1 GB", network["link"]),
-        measure.against(
-            "perdure push: 1 GB", network["push"], network["link"], at_least=LINK_SHARE
-        ),
-        measure.against("rsync -a: 1 GB", network["rsync"], network["link"]),
-        measure.line(f"rsync -a: {SMALL} files of 20 KB", network["rsync, small"]),
-        measure.against(
-            f"perdure push: {SMALL} files of 20 KB", network["push, small"], network["rsync, small"]
-        ),
+    link, small = found["link"], f"{SMALL} files of 20 KB"
+    return [
+        measure.line("the link: cat through ssh, 1 GB", link),
+        measure.against("perdure push: 1 GB", found["push"], link, at_least=LINK_SHARE),
+        measure.against("rsync -a: 1 GB", found["rsync"], link),
+        measure.line(f"rsync -a: {small}", found["rsync, small"]),
+        measure.against(f"perdure push: {small}", found["push, small"], found["rsync, small"]),
     ]
-    for files, end in (("1 GB", ""), (f"{SMALL} files of 20 KB", ", small")):
-        rows.append(measure.line(f"cp -r: {files}", disk[f"cp{end}"]))
-        for verb in ("push", "pull"):
-            name = f"perdure {verb}, a folder as a bucket: {files}"
-            rows.append(measure.against(name, disk[f"bucket {verb}{end}"], disk[f"cp{end}"]))
+
+
+def bucket_rows(bench: Bench, project: Path, files: str, turns: int) -> list[measure.Line]:
+    """Return the rows of a folder as a bucket."""
+    found = measure.in_turns(
+        {
+            "cp": lambda: bench.copy(project),
+            "push": lambda: bench.bucket_push(project),
+            "pull": bench.bucket_pull,
+        },
+        turns,
+    )
+    rows = [measure.line(f"cp -r: {files}", found["cp"])]
+    for verb in ("push", "pull"):
+        name = f"perdure {verb}, a folder as a bucket: {files}"
+        rows.append(measure.against(name, found[verb], found["cp"]))
+    return rows
+
+
+def measured(bench: Bench, rate: str, turns: int) -> tuple[list[measure.Line], list[str]]:
+    """Return the rows and the notes."""
+    bench.link()
+    bench.hosts.limit("gpu1", rate)
+    rows = network_rows(bench, turns)
+    bench.hosts.limit("gpu1", "none")
+    rows += bucket_rows(bench, bench.large, "1 GB", turns)
+    rows += bucket_rows(bench, bench.small, f"{SMALL} files of 20 KB", turns)
     return rows, [f"the network is limited to {rate} each way (tbf); ssh and files share the cores"]
 
 
