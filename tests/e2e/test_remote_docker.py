@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -58,6 +61,20 @@ class House:
         ended = self.laptop.perdure(*words, cwd=cwd or self.project, timeout_s=PATIENCE_S)
         assert ended.code == code, ended
         return ended
+
+    def typed(self, keys: str, *words: str) -> tuple[int, str]:
+        """Return how a command ended on a terminal where `keys` are typed, and the text."""
+        mine, theirs = os.openpty()
+        argv = self.laptop.command(*self.laptop.main(), *words, cwd=self.project)
+        process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        os.write(mine, keys.encode())
+        text = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while data := os.read(mine, 1 << 16):
+                text += data
+        os.close(mine)
+        return process.wait(60), text.decode("utf-8", "replace")
 
     def docker(self, *words: str) -> str:
         ended = self.hosts.run(self.host, "docker", *words)
@@ -146,6 +163,8 @@ def test_jobs_in_containers_of_another_host(house: House) -> None:
     house.until_step("long")
     inside = house.perdure("attach", "long", "--", "sh", "-c", "pwd; id -u; hostname")
     assert inside.out.split()[:2] == ["/project/code", "1000"]
+    code, text = house.typed("tty; id -u; exit 5\r", "attach", "long")
+    assert (code, "/dev/pts/0" in text, "1000" in text) == (5, True, True), text
     assert "from step 0" in house.perdure("logs", "long").out
     house.perdure("interrupt", "long")
     house.until_state("long", "INTERRUPTED")
@@ -207,12 +226,7 @@ def test_what_was_asked_to_stop_stays_so(house: House) -> None:
 
 @pytest.mark.timeout(PATIENCE_S)
 def test_a_container_to_develop_in_on_another_host(house: House) -> None:
-    sets = house.root / "sets"
-    house.there.mkdir()
-    sets.mkdir()
-    (sets / "cat.txt").write_text("meow\n")
-    (house.there / "data").symlink_to(sets)
-    house.hosts.run("gpu1", "chown", "-Rh", "ada:ada", str(house.root))
+    link_data(house)
     said = house.perdure("up", "--on", "gpubox", "--git", "--env", "MINE=1").err
     assert "it is up on `gpubox`" in said
     script = "id -u; hostname; cat data/cat.txt /project/data/cat.txt; git config user.email; pwd"
@@ -227,6 +241,8 @@ def test_a_container_to_develop_in_on_another_host(house: House) -> None:
         house.laptop.give(file)
         assert house.perdure("shell", "--", "python", "-m", "cats.say").out == f"{word}\n"
     assert "up, from perdure/cats:dev" in house.perdure("logs").out
+    code, text = house.typed("tty; pwd; exit 6\r", "shell")
+    assert (code, "/dev/pts/" in text, "/project/code" in text) == (6, True, True), text
     file.write_text("print('third')\n")
     house.until(lambda: "third" in (house.there / "src" / "cats" / "say.py").read_text(), 10)
     house.perdure("stop")
@@ -236,6 +252,16 @@ def test_a_container_to_develop_in_on_another_host(house: House) -> None:
     assert house.perdure("shell", "--", "sh", "-c", "cd src/cats && pwd").out.endswith("src/cats\n")
     assert "fourth" in (house.there / "src" / "cats" / "say.py").read_text()
     leave(house)
+
+
+def link_data(house: House) -> None:
+    """Have the project's data on the host be a link to another folder there."""
+    sets = house.root / "sets"
+    house.there.mkdir()
+    sets.mkdir()
+    (sets / "cat.txt").write_text("meow\n")
+    (house.there / "data").symlink_to(sets)
+    house.hosts.run("gpu1", "chown", "-Rh", "ada:ada", str(house.root))
 
 
 def leave(house: House) -> None:
