@@ -4,7 +4,7 @@
 holds each packet back. A save is done as an editor does it (a new file, renamed over the old one,
 and in place, in turns) and is visible once the host's own file has the new contents.
 
-    benchmarks/sync.py [--files N] [--saves N]
+    benchmarks/sync.py [--files N] [--saves N] [--turns N]
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def visible(file: Path, content: bytes) -> None:
 
 def first_s(bench: Bench, way: Way) -> float:
     """Return the seconds of a first copy."""
+    print(f"  {way.name}: first copy", file=sys.stderr, flush=True)
     shutil.rmtree(bench.here / ".perdure", ignore_errors=True)
     there = bench.place()
     there.mkdir()
@@ -131,6 +132,7 @@ def saves_s(bench: Bench, way: Way, host: str, saves: int) -> list[float]:
 
 def checkout_s(bench: Bench, way: Way) -> float:
     """Return the seconds until thousands of files, changed at once, are there."""
+    print(f"  {way.name}: many files at once", file=sys.stderr, flush=True)
     shutil.rmtree(bench.here / ".perdure", ignore_errors=True)
     there = bench.place()
     there.mkdir()
@@ -272,14 +274,14 @@ def save_rows(bench: Bench, ways: Sequence[Way], saves: int) -> list[measure.Lin
     return rows
 
 
-def rows_of(bench: Bench, saves: int) -> list[measure.Line]:
+def rows_of(bench: Bench, saves: int, turns: int) -> list[measure.Line]:
     """Return all rows."""
     files, tree = Rsync(tree=False), Rsync(tree=True)
     ways: list[Way] = [Perdure(), files, tree]
     ways += [Unison()] if there_are("unison") else []
     ways += [Lsyncd()] if there_are("lsyncd") else []
     several = [way for way in ways if way is not tree]
-    rows = first_rows(bench, several, turns=3)
+    rows = first_rows(bench, several, turns)
     rows += save_rows(bench, ways, saves)
     for way in several:
         seconds = [checkout_s(bench, way)]
@@ -299,6 +301,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--saves", type=int, default=50)
+    parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     engine.start()
     hosts = engine.Hosts()
@@ -309,7 +312,8 @@ def main() -> None:
     os.environ["PATH"] = f"{hosts.ssh()}{os.pathsep}{os.environ['PATH']}"
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
     try:
-        rows = rows_of(Bench(folder, hosts, options.files), options.saves)
+        bench = Bench(folder, hosts, options.files)
+        rows = rows_of(bench, options.saves, options.turns)
         measure.report("sync", rows)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -187,7 +187,8 @@ def await_copy(here: Path, there: Path) -> None:
     while count(there) < wanted:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count(there)} of {wanted} files came to {there}")
-        time.sleep(0.01)
+        # Looking costs as well.
+        time.sleep(0.05)
 
 
 def count(folder: Path) -> int:
