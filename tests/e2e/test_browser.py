@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import perdure
+from tests.cli.command import Ended, is_one_error, perdure
 from tests.e2e.browsing import Browser, install
+from tests.engines.engines import RealEngine
 from tests.engines.hosts import Laptop
+from tests.engines.user import OrdinaryUser
 
 pytestmark = [pytest.mark.install]
 
@@ -40,6 +43,19 @@ for step in run.steps(100_000):
     state["step"] = step
     run.log(loss=math.exp(-step / 300) + 0.02 * math.sin(step))
     time.sleep(0.05)
+"""
+CONTAINED = """\
+[project]
+name = "cats"
+version = "0"
+requires-python = ">=3.9"
+dependencies = ["packaging==24.0"]
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[tool.perdure]
+format = 1
+package = "cats"
 """
 CELL = "import cats; print(6 * 7, cats.__file__)"
 
@@ -97,6 +113,64 @@ def test_tensorboard_draws_a_job_that_runs(project: Path, tmp_path: Path) -> Non
     assert saw_it_go_on(browser.drive("curve", address(project, "tensorboard"), "loss", "asked"))
     browser.drive("folder", address(project, "files"), "live")
     assert '"RUNNING"' in perdure("ps", "--json", cwd=project).out
+
+
+class Contained:
+    """An ordinary user's project, whose jobs run in containers of an engine."""
+
+    def __init__(self, user: OrdinaryUser, engine: RealEngine) -> None:
+        self.user = user
+        self.project = user.home / "a project"
+        self._env = user.leading_to(engine)
+        (self.project / "src" / "cats").mkdir(parents=True)
+        (self.project / "notebooks").mkdir()
+        (self.project / "src" / "cats" / "__init__.py").write_text("")
+        (self.project / "pyproject.toml").write_text(CONTAINED)
+        user.give(self.project)
+
+    def perdure(self, *words: str) -> Ended:
+        return self.user.perdure(*words, cwd=self.project, env=self._env)
+
+    def out(self, *words: str) -> str:
+        done = self.perdure(*words)
+        assert done.code == 0, done.err
+        return done.out.strip()
+
+
+@pytest.fixture
+def contained(as_user: OrdinaryUser, engine: RealEngine) -> Iterator[Contained]:
+    made = Contained(as_user, engine)
+    yield made
+    made.perdure("services", "--stop", "all")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_jupyterlab_in_a_container_has_the_images_kernel(
+    contained: Contained, engine: RealEngine, tmp_path: Path
+) -> None:
+    """As an ordinary user, in the image to develop in; the container's network stays closed."""
+    browser = Browser(install(tmp_path / "browser"), run_here, f"container-{engine.name}")
+    lab = contained.out("jupyter", "--on", "docker", "--no-browser")
+    cell = "import cats, packaging, os; print(cats.__file__, packaging.__version__)"
+    browser.drive("notebook", lab, cell, "/project/code/src/cats/__init__.py 24.0")
+    listed = json.loads(contained.out("services", "--json"))
+    assert [(each["name"], each["target"]) for each in listed] == [("jupyter", "docker")]
+    again = contained.perdure("jupyter", "--no-browser")
+    assert is_one_error(again, 3, "runs already, on `docker`", "perdure jupyter --stop")
+    (name,) = names_of(engine)
+    facts = engine.docker("inspect", name)
+    assert lab.rpartition("=")[2] not in facts
+    assert '"Ports": {}' in facts
+    contained.out("services", "--stop", "all")
+    assert names_of(engine) == []
+    assert contained.user.of_others(contained.project) == []
+
+
+def names_of(engine: RealEngine) -> list[str]:
+    """Return the containers of JupyterLab that an engine has."""
+    words = ("ps", "--all", "--quiet", "--filter", "label=perdure.role=jupyter")
+    return engine.docker(*words).split()
 
 
 class Far:

@@ -59,6 +59,7 @@ def serve(
     console: Console,
     *,
     variant: str | None = None,
+    gpus: str | None = None,
     writable: bool = False,
 ) -> int:
     """Return 0 once the service is open, or stopped."""
@@ -75,7 +76,7 @@ def serve(
             console.say(f"{name} is stopped" if stopped else f"{name} does not run")
         return 0
     limits = Limits(idle_s=arguments.idle, lifetime_s=arguments.lifetime)
-    wanted = Wanted(name, arguments.target, arguments.port, limits, writable, variant)
+    wanted = Wanted(name, arguments.target, arguments.port, limits, writable, variant, gpus)
     opened = open_service(workspace, wanted, console)
     tell(opened, workspace, arguments, console)
     return 0

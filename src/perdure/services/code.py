@@ -37,7 +37,7 @@ def keep_code(spot: Spot, name: str, report: Report) -> None:
     root = spot.workspace.project.root
     if session.status(root, spot.name) is None:
         report(f"keeping the code on `{spot.name}` as it is here")
-        destination = Destination(spot.host.command(boot_words()), spot.root)
+        destination = Destination(spot.host.python(boot_words()), spot.root)
         session.start(root, spot.name, destination, timeout_s=_START_S)
         mark = _mark(spot.workspace.project, spot.name, name)
         mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

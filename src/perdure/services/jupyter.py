@@ -11,7 +11,7 @@ import json
 from perdure.jobs.environment import environment_for
 from perdure.model.report import Report
 from perdure.services.program import SOCKET, Program
-from perdure.services.side import tools
+from perdure.services.side import record, tools
 from perdure.services.spot import Spot
 
 NAME = "jupyter"
@@ -36,12 +36,12 @@ def prepare(spot: Spot, variant: str | None, report: Report) -> Program:
     python = spot.host.call(tools.interpreter, used.prefix)
     beside = ""
     if not python["kernel"]:
-        beside = spot.tools("kernel", report, python=(python["path"], python["version"]))
+        beside = spot.tools("kernel", report, python=python["path"], version=python["version"])
     lab = spot.tools(NAME, report)
     notebooks = spot.host.call(tools.has_folder, spot.root, "notebooks")
     title = spot.workspace.project.name + (f" ({used.variant})" if used.variant else "")
     kernel = kernel_spec(spot.root, used.prefix, python["path"], beside, title)
-    return program(spot, lab, kernel, start="notebooks" if notebooks else "")
+    return program(spot.root, f"{lab}/bin/python", kernel, start="notebooks" if notebooks else "")
 
 
 def kernel_spec(
@@ -60,13 +60,13 @@ def kernel_spec(
     }
 
 
-def program(spot: Spot, lab: str, kernel: dict[str, object], *, start: str) -> Program:
+def program(root: str, python: str, kernel: dict[str, object], *, start: str) -> Program:
     """Return the server's command, and the files it needs. Pure."""
-    own = f"{spot.services}/{NAME}"
-    words = (f"--{name}={value}" for name, value in _options(spot.root, start).items())
+    own = f"{root}/{record.SERVICES}/{NAME}"
+    words = (f"--{name}={value}" for name, value in _options(root, start).items())
     return Program(
-        argv=(f"{lab}/bin/python", "-I", "-m", "jupyterlab", "--no-browser", *words),
-        cwd=spot.root,
+        argv=(python, "-I", "-m", "jupyterlab", "--no-browser", *words),
+        cwd=root,
         environment={
             "JUPYTER_PATH": f"{own}/share",
             "JUPYTER_CONFIG_DIR": f"{own}/config",

@@ -70,7 +70,7 @@ def _service(target: str, stands: Mapping[str, Any], forward: Mapping[str, Any])
     mine = forward.get("port", 0) if forward.get("alive") else 0
     return Service(
         name=stands["name"],
-        target=target,
+        target=stands["said"].get("target", target),
         state=stands["state"],
         port=stands["port"] if target == LOCAL else mine,
         path=stands["path"],

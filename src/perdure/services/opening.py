@@ -24,7 +24,7 @@ _START_S = 200.0
 class Wanted:
     """What a user asks for: a service by its name, on a target. `port` is this machine's, 0: any.
 
-    `writable` is for files, `variant` for jupyter's kernel.
+    `writable` is for files, `variant` and `gpus` (in a container) for jupyter's kernel.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Wanted:
     limits: Limits = DEFAULT
     writable: bool = False
     variant: str | None = None
+    gpus: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ def _start(
     here = spot.place.is_here
     spec = spec_of(wanted.name, identity, program, wanted.limits)
     # Where it is elsewhere, this machine's port is the forward's.
+    spec["said"] = {**spec["said"], "target": wanted.target}
     spec |= {"port": wanted.port if here else 0, "ports": ports if here else []}
     given = (spot.root, wanted.name, spec, spot.bring_program())
     return spot.host.call_long(desk.start, *given, timeout_s=_START_S)
@@ -134,12 +136,20 @@ def _prepare(spot: Spot, wanted: Wanted, report: Report) -> Program:
 
 def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
     keep_code(spot, wanted.name, report)
+    if spot.in_image:
+        from perdure.services import contained
+
+        return contained.prepare(spot, wanted.variant, wanted.gpus, report)
     return jupyter.prepare(spot, wanted.variant, report)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:
     """Raise where what runs already is not what is asked for."""
     stop = f"perdure {wanted.name} --stop" + ("" if spot.place.is_here else f" --on {spot.name}")
+    where = stands["said"].get("target", wanted.target)
+    if wanted.name == jupyter.NAME and where != wanted.target:
+        # One folder, two targets: this machine's processes and its containers.
+        raise ConflictError(f"{wanted.name} runs already, on `{where}`", hint=stop)
     if wanted.writable and not stands["said"].get("writable"):
         raise ConflictError("the files are served to be read only", hint=stop)
     if wanted.port and spot.place.is_here and stands["port"] != wanted.port:

@@ -7,9 +7,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from perdure.services.side.keeper import SOCKET
+from perdure.services.side.keeper import PRIVATE, SOCKET
 
-__all__ = ["DEFAULT", "NAMES", "SOCKET", "Limits", "Program", "id_of", "ports_of", "spec_of"]
+__all__ = [
+    "DEFAULT",
+    "NAMES",
+    "PRIVATE",
+    "SOCKET",
+    "Limits",
+    "Program",
+    "id_of",
+    "ports_of",
+    "spec_of",
+]
 
 NAMES = ("jupyter", "tensorboard", "files")
 
@@ -35,6 +45,7 @@ class Program:
     `files` are made below the service's folder. `path` is where a browser begins, `quiet` are
     beginnings of paths that its pages ask for by themselves, `busy` a path that tells of work,
     `script` is run once by a browser that comes in. `after` are commands for when it has ended.
+    `owner`: whom the program runs as, where that is not whoever starts it.
     """
 
     argv: tuple[str, ...]
@@ -45,6 +56,7 @@ class Program:
     quiet: tuple[str, ...] = ()
     busy: str = ""
     script: str = ""
+    owner: tuple[int, int] | None = None
     after: tuple[tuple[str, ...], ...] = ()
     said: Mapping[str, Any] = field(default_factory=dict)
 

@@ -54,21 +54,25 @@ class Spot:
             self.host.call(desk.bring_program, self.root, digest, modules.archive())
         return digest
 
-    def tools(self, tool: str, report: Report, *, python: tuple[str, str] | None = None) -> str:
+    def tools(
+        self, tool: str, report: Report, *, python: str | None = None, version: str = ""
+    ) -> str:
         """Return the folder of a tool there, installed if it is not.
 
-        `python` is an interpreter there and its version: the tool is for that one.
+        With a `version` of Python the tool is for that one: `python` there, or that of an image.
 
         Raises:
             EnvironmentFailed: it cannot be installed.
         """
-        name = requirement.folder_name(tool, python[1] if python else "")
+        kind = f"{version}-image" if version and python is None else version
+        name = requirement.folder_name(tool, kind)
         if not self.host.call(tools.installed, self.root, name):
             where = "" if self.place.is_here else f" on `{self.host.name}`"
             report(f"installing {tool}{where}: once for this project")
             uv = uv_on(self.host, self.root, report)
             wanted = {"requirements": requirement.text_of(tool)}
-            wanted |= {"python": python[0]} if python else {}
+            if version:
+                wanted |= {"version": version} if python is None else {"python": python}
             given: tuple[Any, ...] = (self.root, name, uv, wanted)
             self.host.call_long(tools.install, *given, timeout_s=_INSTALL_S, on_line=report)
         return f"{self.services}/tools/{name}"

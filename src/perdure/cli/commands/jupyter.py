@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from perdure.cli.commands.up import gpus
 from perdure.cli.render import Console
 from perdure.cli.serving import add_service_arguments, serve
 
@@ -12,8 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `jupyter` takes."""
     add_service_arguments(parser)
     parser.add_argument("--variant", metavar="NAME", help="the project's variant: cpu or cuda")
+    parser.add_argument(
+        "--gpus", type=gpus, metavar="all|N", help="hand GPUs to it, where it is in a container"
+    )
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once it is open, or stopped."""
-    return serve("jupyter", arguments, console, variant=arguments.variant)
+    return serve("jupyter", arguments, console, variant=arguments.variant, gpus=arguments.gpus)

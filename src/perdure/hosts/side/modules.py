@@ -60,6 +60,7 @@ MODULES = (
     "runtime/names",
     "services/__init__",
     "services/side/__init__",
+    "services/side/contained",
     "services/side/curves",
     "services/side/desk",
     "services/side/gate",

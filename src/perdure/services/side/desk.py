@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -182,6 +183,12 @@ def in_use(port: int) -> ConflictError:
     return ConflictError(f"port {port} is in use", hint="another one: --port N")
 
 
+def _clear(private: Path) -> None:
+    """Remove the folder of a socket, if it is one that a keeper made."""
+    if private.name.startswith("perdure-") and (private / "s").is_socket():
+        shutil.rmtree(private, ignore_errors=True)
+
+
 def _write(folder: Path, spec: Values) -> None:
     for name in (record.STATE, record.STOP, record.LOG):
         (folder / name).unlink(missing_ok=True)
@@ -190,6 +197,8 @@ def _write(folder: Path, spec: Values) -> None:
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         record.write(file, text)
+    shared = [path for path in (folder.parent, folder.parent / "tools") if path.is_dir()]
+    record.give([*shared, folder, *folder.rglob("*")], spec["owner"])
     record.write(folder / record.TOKEN, secrets.token_urlsafe(32) + "\n")
     record.write(folder / record.SPEC, json.dumps(spec) + "\n")
 
@@ -219,10 +228,10 @@ def _sweep(folder: Path) -> bool:
         return False
     path = os.fspath(folder)
     left = processes.kill_all(lambda: processes.carrying(record.VARIABLE, path)) > 0
-    for words in record.read(folder / record.SPEC).get("after", []):
-        local.run(words, timeout_s=_STOP_S)
+    record.run_after(record.read(folder / record.SPEC))
     state = record.read(folder / record.STATE)
     if state.get("state") != record.ENDED:
+        _clear(Path(state.get("private", "")))
         ended = {**state, "state": record.ENDED, "why": "its keeper was killed"}
         record.write(folder / record.STATE, json.dumps(ended) + "\n")
     return left

@@ -26,7 +26,7 @@ from perdure.hosts import local, processes
 from perdure.services.side import record
 from perdure.services.side.gate import Gate
 
-SOCKET = "{socket}"
+SOCKET, PRIVATE = "{socket}", "{private}"
 ALREADY = 3
 # What a unix socket's path may have.
 _LONGEST = 90
@@ -55,9 +55,10 @@ class Keeper:
     async def keep(self) -> str:
         """Return why the service ended, once it has."""
         self._tell(record.STARTING)
-        words = [word.replace(SOCKET, self._socket) for word in self.spec["argv"]]
-        given = {k: v.replace(SOCKET, self._socket) for k, v in self.spec["environment"].items()}
+        words = [self._filled(word) for word in self.spec["argv"]]
+        given = {name: self._filled(value) for name, value in self.spec["environment"].items()}
         environment = {**os.environ, **given, record.VARIABLE: os.fspath(self.folder)}
+        record.give([self._private], self.spec["owner"])
         log = self.folder / record.LOG
         self._pid = local.spawn_detached(words, env=environment, cwd=self.spec["cwd"], log=log)
         try:
@@ -68,6 +69,9 @@ class Keeper:
             await self._end_program()
             shutil.rmtree(self._private, ignore_errors=True)
         return why
+
+    def _filled(self, text: str) -> str:
+        return text.replace(SOCKET, self._socket).replace(PRIVATE, os.fspath(self._private))
 
     def tell_end(self, why: str) -> None:
         """Write down that the service has ended."""
@@ -141,9 +145,7 @@ class Keeper:
         deadline = self._clock() + _GRACE_S
         while local.exit_code_of(self._pid) is None and self._clock() < deadline:
             await asyncio.sleep(_LOOK_S)
-        for words in self.spec["after"]:
-            with contextlib.suppress(Exception):
-                local.run(words, timeout_s=_GRACE_S)
+        record.run_after(self.spec)
         local.kill_group(self._pid)
         path = os.fspath(self.folder)
         processes.kill_all(lambda: processes.carrying(record.VARIABLE, path) - {os.getpid()})
@@ -155,6 +157,7 @@ class Keeper:
             "why": why,
             "port": self._port,
             "pid": os.getpid(),
+            "private": os.fspath(self._private),
             "began": round(time.time() - (self._clock() - self._began), 1),
             "used": round(time.time() - idle_s, 1),
         }

@@ -17,15 +17,19 @@ import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perdure.errors import PerdureError
+from perdure.hosts import local
 from perdure.runtime import names
 
 SERVICES = ".perdure/services"
 SPEC, TOKEN, STATE, LOCK, STOP, LOG = "spec.json", "token", "state.json", "lock", "stop", "log"
 # What every process of a service carries in its environment: the path of the service's folder.
 VARIABLE = names.SERVICE
+_AFTER_S = 30.0
 STARTING, RUNNING, ENDED = "starting", "running", "ended"
 
 
@@ -91,3 +95,19 @@ def last_words(folder: Path, lines: int = 8) -> str:
         text = (folder / LOG).read_text(errors="replace").strip()
         return "\n".join(text.splitlines()[-lines:])
     return ""
+
+
+def give(paths: Iterable[Path], owner: Sequence[int] | None) -> None:
+    """Make root's files those of somebody else, who is to use them."""
+    if owner is None or os.geteuid() != 0:
+        return
+    for path in paths:
+        os.chown(path, *owner, follow_symlinks=False)
+
+
+def run_after(spec: Mapping[str, Any]) -> None:
+    """Run what is to be run when a service has ended; what it cannot do is not done."""
+    environment = {**os.environ, **spec.get("environment", {})}
+    for words in spec.get("after", []):
+        with contextlib.suppress(PerdureError):
+            local.run(words, timeout_s=_AFTER_S, env=environment)

@@ -36,8 +36,8 @@ def installed(root: str, name: str) -> bool:
 def install(root: str, name: str, uv: str, wanted: dict[str, str], on_line: Report) -> str:
     """Return the folder of the tools, installed there if they are not. Runs uv.
 
-    `wanted`: `requirements`, and the `python` that they are for; with that they come to lie in a
-    plain folder, without it in a virtual environment of their own.
+    `wanted`: `requirements`, and the `python` or the `version` of one that they are for; with that
+    they come to lie in a plain folder, without it in a virtual environment of their own.
 
     Raises:
         EnvironmentFailed: uv could not install.
@@ -62,10 +62,13 @@ def _install(folder: Path, uv: Path, wanted: dict[str, str], report: Report) -> 
     def run(words: list[str]) -> None:
         run_uv(words, cwd=folder.parent, environ=environ, timeout_s=_INSTALL_S, report=report)
 
-    where = ["--python", wanted.get("python") or f"{folder}/bin/python"]
-    if "python" in wanted:
-        where += ["--target", os.fspath(folder)]
-    else:
+    where = ["--python", wanted.get("python") or sys.executable, "--target", os.fspath(folder)]
+    if "version" in wanted:
+        # For an image on this machine: its Python is not here, and builds nothing.
+        where += ["--python-version", wanted["version"], "--only-binary", ":all:"]
+        where += ["--python-platform", "linux"]
+    elif "python" not in wanted:
+        where = ["--python", f"{folder}/bin/python"]
         run(["venv", "--quiet", "--python", sys.executable, os.fspath(folder)])
     run(["pip", "install", "--no-deps", "--require-hashes", *where, "-r", os.fspath(draft)])
     draft.unlink()
