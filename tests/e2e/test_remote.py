@@ -216,11 +216,16 @@ def train(laptop: Laptop, name: str, *options: str) -> tuple[str, ...]:
     return (*laptop.main(), *words, "--epochs", "10")
 
 
+def until_step(laptop: Laptop, project: Path, job: str, step: int) -> None:
+    """Wait until a training is there. It saves at its end, unless somebody asks."""
+    until(lambda: int(str(job_on(laptop, project, job).get("step") or 0)) >= step)
+
+
 def train_cut_off(hosts: Hosts, laptop: Laptop, project: Path) -> None:
     """Train while the network is gone for half a minute, and somebody looks on."""
     words = laptop.command(*train(laptop, "cut"), cwd=project)
     followed = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    until_saved(laptop, project, "cut")
+    until_step(laptop, project, "cut", 20)
     hosts.cut("gpu1")
     time.sleep(30)
     hosts.mend("gpu1")
@@ -231,7 +236,10 @@ def train_cut_off(hosts: Hosts, laptop: Laptop, project: Path) -> None:
 def train_without_power(hosts: Hosts, laptop: Laptop, project: Path) -> None:
     """Train on a host whose power is taken in the middle."""
     laptop.run(*train(laptop, "dark", "-d"), cwd=project)
-    until_saved(laptop, project, "dark")
+    until_step(laptop, project, "dark", 20)
+    perdure(laptop, project, "interrupt", "dark")
+    perdure(laptop, project, "resume", "-d", "dark")
+    until_step(laptop, project, "dark", 80)
     hosts.kill("gpu1")
     hosts.start("gpu1")
     until(lambda: job_on(laptop, project, "dark")["state"] == "LOST")

@@ -6,11 +6,11 @@ first call, gone ten minutes after the last one. It serves a unix socket that on
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import fcntl
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Longer than the channel takes to give up, so that it can say why.
 _START_S = 75.0
 _POLL_S = 0.01
+_BLOCK = 1 << 20
 _TRIES = 3
 # For how long another process may be connecting: a person may be typing a password there.
 _TURN_S = 120.0
@@ -152,15 +153,54 @@ def _lost(host: Ssh) -> HostUnreachable:
     return HostUnreachable(f"the connection to `{host.name}` was lost", hint="try again")
 
 
+class _Stream:
+    """A connection to a link, as a file of bytes.
+
+    Not of `socket`: that module takes longer to be imported than a host to answer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._socket = _socket.socket(_socket.AF_UNIX)
+        try:
+            self._socket.connect(os.fspath(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def wait_at_most(self, timeout_s: float) -> None:
+        """Have what is read and written from now on take no longer."""
+        self._socket.settimeout(timeout_s)
+
+    def read(self, count: int) -> bytes:
+        """Return so many bytes, fewer at the end."""
+        whole = bytearray()
+        while len(whole) < count and (found := self._socket.recv(min(count - len(whole), _BLOCK))):
+            whole += found
+        return bytes(whole)
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        self._socket.sendall(data)
+
+    def flush(self) -> None:
+        """Return: nothing is kept back."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._socket.close()
+
+
 @contextlib.contextmanager
 def _connected(host: Ssh, timeout_s: float) -> Iterator[BinaryIO]:
-    with _socket_of(host) as connection:
-        connection.settimeout(timeout_s)
-        with connection.makefile("rwb") as stream:
-            yield cast(BinaryIO, stream)
+    stream = _stream_of(host)
+    try:
+        stream.wait_at_most(timeout_s)
+        yield cast(BinaryIO, stream)
+    finally:
+        stream.close()
 
 
-def _socket_of(host: Ssh) -> socket.socket:
+def _stream_of(host: Ssh) -> _Stream:
     path = socket_path(host)
     found = _open(path)
     if found is not None:
@@ -176,17 +216,14 @@ def socket_path(host: Ssh) -> Path:
     return control_folder() / f"{crc32(known):08x}{crc32(known[::-1]):08x}.l"
 
 
-def _open(path: Path) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX)
+def _open(path: Path) -> _Stream | None:
     try:
-        connection.connect(os.fspath(path))
+        return _Stream(path)
     except OSError:
-        connection.close()
         return None
-    return connection
 
 
-def _start(host: Ssh, path: Path) -> socket.socket:
+def _start(host: Ssh, path: Path) -> _Stream:
     """Return a connection to a link that is started now. Starts a process."""
     from perdure.hosts import local
 
