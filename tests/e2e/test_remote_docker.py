@@ -159,6 +159,10 @@ def test_jobs_in_containers_of_another_host(house: House) -> None:
     said = house.perdure("run", "--on", "gpubox", "--name", "first", "train", "20")
     assert "done at 20" in said.out
     assert house.owners() == {1000}
+    tag = house.perdure("build", "--on", "gpubox").out.strip()
+    told = house.perdure("run", "--on", "gpubox", "--explain", "train", "3").out
+    assert f"--entrypoint=python {tag} " in told
+    assert f"{house.there.name[-8:]}/results,target=/project/results" in told
     house.perdure("run", "--on", "gpubox", "--name", "long", "-d", "train", "1000000")
     house.until_step("long")
     inside = house.perdure("attach", "long", "--", "sh", "-c", "pwd; id -u; hostname")

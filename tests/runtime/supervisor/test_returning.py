@@ -96,3 +96,12 @@ def test_the_training_is_not_told(run_dir: Path, monkeypatch: pytest.MonkeyPatch
     shown = ["sh", "-c", f"env | grep {names.RETURNS_AFTER}; true"]
     assert supervise(run_dir, shown).returncode == 0
     assert (run_dir / "logs" / "000001.log").read_text() == ""
+
+
+def test_a_job_that_was_removed_is_not_tried_for_ever(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = run_dir / "gone"
+    assert supervise(gone, training("exit:0")).returncode == 2
+    monkeypatch.setenv(names.RETURNS_AFTER, "0")
+    assert supervise(gone, training("exit:0")).returncode == 0

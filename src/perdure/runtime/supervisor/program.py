@@ -26,9 +26,11 @@ def main(argv: Sequence[str]) -> int:
         asked = options.parse(argv)
     except options.BadOptions as error:
         return _refuse(f"{error}\n{options.USAGE}", EXIT_USAGE)
-    if not os.path.isdir(asked.run_dir):
-        return _refuse(f"no run folder at `{asked.run_dir}`", EXIT_USAGE)
     after = returning.read_order()
+    if not os.path.isdir(asked.run_dir):
+        # Whoever removed the job did not mean an engine to try for ever.
+        code = EXIT_USAGE if after is None else 0
+        return _refuse(f"no run folder at `{asked.run_dir}`", code)
     if after is not None and returning.is_settled(asked.run_dir, after):
         return 0
     code = _hold(asked)
