@@ -158,18 +158,19 @@ def test_jupyterlab_in_a_container_has_the_images_kernel(
     assert [(each["name"], each["target"]) for each in listed] == [("jupyter", "docker")]
     again = contained.perdure("jupyter", "--no-browser")
     assert is_one_error(again, 3, "runs already, on `docker`", "perdure jupyter --stop")
-    (name,) = names_of(engine)
+    (name,) = names_of(engine, contained.project)
     facts = engine.docker("inspect", name)
     assert lab.rpartition("=")[2] not in facts
     assert '"Ports": {}' in facts
     contained.out("services", "--stop", "all")
-    assert names_of(engine) == []
+    assert names_of(engine, contained.project) == []
     assert contained.user.of_others(contained.project) == []
 
 
-def names_of(engine: RealEngine) -> list[str]:
-    """Return the containers of JupyterLab that an engine has."""
-    words = ("ps", "--all", "--quiet", "--filter", "label=perdure.role=jupyter")
+def names_of(engine: RealEngine, project: Path) -> list[str]:
+    """Return the containers that JupyterLab has for a project."""
+    own = ("--filter", f"label=perdure.project={project}", "--filter", "label=perdure.role=jupyter")
+    words = ("ps", "--all", "--quiet", *own)
     return engine.docker(*words).split()
 
 
