@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +208,7 @@ def conflict_lines(kept: list[Kept], target: str) -> list[str]:
     return lines
 
 
-def skipped_lines(skipped: list[Mapping[str, Any]]) -> list[str]:
+def skipped_lines(skipped: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what stays here, and why."""
     lines = [f"skipped  {each['path']}: {each['why']}" for each in skipped[:MOST_SHOWN]]
     more = len(skipped) - MOST_SHOWN
