@@ -103,7 +103,9 @@ def workspace(tmp_path: Path) -> Workspace:
 def there(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     found = Elsewhere(tmp_path / "there")
     found.answers.set()
-    monkeypatch.setattr(mirror, "Ssh", lambda name, destination: FakeSsh(found, name, destination))
+    monkeypatch.setattr(
+        mirror, "Line", lambda name, destination, asks: FakeSsh(found, name, destination, asks)
+    )
     monkeypatch.setattr(mirror, "EVERY_S", 0.0)
     monkeypatch.setattr(mirror, "_askers", {})
     return found

@@ -12,13 +12,11 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
-from perdure.hosts.ssh import Ssh
 from perdure.jobs import folder as folders
 from perdure.jobs import looking
 from perdure.jobs.witness import (
@@ -34,6 +32,11 @@ from perdure.model.job import ENDED
 from perdure.model.station import Station, inside
 from perdure.runtime import names
 
+if TYPE_CHECKING:
+    from perdure.hosts.ssh import Ssh
+
+# So long one answer may take to come.
+ANSWER_S = 60.0
 # A job is asked after no more often than this, whoever asks.
 EVERY_S = 0.2
 # Nor a host that did not answer.
@@ -90,6 +93,27 @@ def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
         _held = before
 
 
+class Line(NamedTuple):
+    """A host by all that a warm connection needs of it: `perdure ps` loads no more of ssh."""
+
+    name: str
+    destination: str
+    asks: bool
+
+    def connect(self) -> None:
+        """Return once a connection is there; raises as `Ssh.connect`."""
+        from perdure.hosts.ssh import Ssh
+
+        Ssh(self.name, self.destination, asks=self.asks).connect()
+
+    def call(self, function: Callable[..., Any], *given: object) -> dict[str, Any]:
+        """Return what a function returns there; raises as `Ssh.call`."""
+        from perdure.hosts.link import ask
+
+        said: dict[str, Any] = ask(cast("Ssh", self), function, given, {}, ANSWER_S)
+        return said
+
+
 class _Asker:
     """One host's jobs of one project: asks, one question at a time, and keeps the answers."""
 
@@ -97,7 +121,7 @@ class _Asker:
         self.problem = ""
         self._root = root
         self._station: Station = witness.station
-        self._host = Ssh(witness.target, witness.station.destination)
+        self._target = witness.target
         self._fresh: dict[Path, float] = {}
         self._tried = -AFTER_FAILURE_S
         self._thread: threading.Thread | None = None
@@ -123,11 +147,11 @@ class _Asker:
         if self._thread is not None and patience_s > 0:
             self._thread.join(patience_s)
             if self._thread.is_alive() and not self.problem:
-                self._fail(f"`{self._host.name}` does not answer")
+                self._fail(f"`{self._target}` does not answer")
 
     def ask(self, wanted: Sequence[Path], *, asks: bool = False, whole: bool = True) -> None:
         """Ask after jobs and keep what is said, until nothing more is to be said."""
-        host = replace(self._host, asks=asks)
+        host = Line(self._target, self._station.destination, asks)
         left = list(wanted)
         while left:
             known = {self._name(each): _sizes(each, whole=whole) for each in left}
