@@ -4,7 +4,8 @@ import importlib
 
 import pytest
 
-from perdure.cli.verbs import GROUPS, VERBS, Verb, find_verb, help_text
+from perdure.cli.verb import Verb
+from perdure.cli.verbs import GROUPS, VERBS, find_verb, help_text
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

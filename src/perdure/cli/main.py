@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perdure.cli.verbs import Verb
+    from perdure.cli.verb import Verb
 
 EXIT_BUG = 1
 EXIT_ENVIRONMENT = 4

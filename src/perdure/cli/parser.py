@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 from perdure.cli.nearest import did_you_mean
-from perdure.cli.verbs import COMMAND, TASK, Verb
+from perdure.cli.verb import COMMAND, TASK, Verb
 from perdure.errors import UsageError
 
 ActionT = TypeVar("ActionT", bound=argparse.Action)

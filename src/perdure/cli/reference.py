@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from perdure.cli.parser import build_parser
-from perdure.cli.verbs import GLOBAL_OPTIONS, GROUPS, USAGE, VERBS, Verb
+from perdure.cli.verb import Verb
+from perdure.cli.verbs import GLOBAL_OPTIONS, GROUPS, USAGE, VERBS
 
 MADE = "<!-- made by `python -m perdure.cli.reference`; do not edit -->"
 FOLDER = Path("docs/reference")

@@ -1,15 +1,11 @@
 """The verbs of the command line, as data: what `--help`, the parser and the reference come from.
 
-Plain classes and tuples: `perdure --help` imports this module, and `dataclasses` alone would double
-what it costs.
+Plain tuples: `perdure --help` imports this module.
 """
 
 from __future__ import annotations
 
-# What may follow a verb's own options. See perdure.cli.parser.
-NOTHING = "nothing"  # every word belongs to perdure
-TASK = "task"  # the first word is a task; all after it is the task's, untouched
-COMMAND = "command"  # all after `--` is a command's or a task's, untouched
+from perdure.cli.verb import Verb
 
 START, RUN, DEVELOP, MOVE, STOP, LOOK, SERVE, PROVE, SETUP = (
     "start a project",
@@ -23,30 +19,6 @@ START, RUN, DEVELOP, MOVE, STOP, LOOK, SERVE, PROVE, SETUP = (
     "set up",
 )
 GROUPS = (START, RUN, DEVELOP, MOVE, STOP, LOOK, SERVE, PROVE, SETUP)
-
-
-class Verb:
-    """A verb: its group, its one line in `--help`, its usage, examples, and what may follow it."""
-
-    __slots__ = ("examples", "group", "name", "rest", "summary", "usage")
-
-    def __init__(
-        self, name: str, group: str, summary: str, usage: str, examples: tuple[str, ...]
-    ) -> None:
-        self.name = name
-        self.group = group
-        self.summary = summary
-        self.usage = usage
-        self.examples = examples
-        self.rest = {"run": TASK, "attach": COMMAND, "drill": COMMAND, "shell": COMMAND}.get(
-            name, NOTHING
-        )
-
-    @property
-    def module(self) -> str:
-        """Return the dotted name of the module that carries the verb out."""
-        return f"perdure.cli.commands.{self.name}"
-
 
 VERBS = (
     Verb(

@@ -34,7 +34,8 @@ def every_verb() -> argparse.ArgumentParser:
     """Return one parser that has every verb; imports all their modules."""
     from importlib import import_module
 
-    from perdure.cli.verbs import TASK, VERBS
+    from perdure.cli.verb import TASK
+    from perdure.cli.verbs import VERBS
 
     parser = argparse.ArgumentParser(prog="perdure")
     parser.add_argument("--version", action="store_true", help="show the version")
