@@ -42,8 +42,8 @@ def configure(hosts_here: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @contextlib.contextmanager
-def used(name: str, **options: bool) -> Iterator[Ssh]:
-    host = Ssh(name, name, **options)
+def used(name: str) -> Iterator[Ssh]:
+    host = Ssh(name, name)
     try:
         yield host
     finally:

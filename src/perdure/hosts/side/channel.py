@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # How a Python that is too old, or missing, makes itself known; how ssh says that it failed itself.
 OLD, NONE, FAILED = 42, 127, 255
 _OPEN_S = 60.0
-_LAST_S = 5.0
+_LAST_S, _SPARE_S = 5.0, 0.1
 _KEPT_BYTES = 1 << 16
 _OLDEST = (3, 9)
 _NEWEST_MINOR = 15
@@ -114,6 +114,10 @@ class Channel:
         self.reader = cast(BinaryIO, self._process.stdout)
         self.writer = cast(BinaryIO, self._process.stdin)
         self._said = _Said(self._process)
+        # Writing has no limit of its own: an end that never reads is ended.
+        limit = threading.Timer(open_s, self.end)
+        limit.daemon = True
+        limit.start()
         try:
             self._await_mark()
             self._send_modules()
@@ -121,6 +125,8 @@ class Channel:
         except BaseException:
             self.close()
             raise
+        finally:
+            limit.cancel()
 
     def send(self, frame: bytes) -> None:
         """Write a frame.
@@ -170,7 +176,8 @@ class Channel:
             seen += byte
 
     def _is_readable(self) -> bool:
-        left = max(0.0, self._deadline - time.monotonic())
+        # A little less than until it is ended, so that this is what is told.
+        left = max(0.0, self._deadline - _SPARE_S - time.monotonic())
         return bool(select.select([self.reader], [], [], left)[0])
 
     def _send_modules(self) -> None:
@@ -193,7 +200,7 @@ class Channel:
     def _failure(self, *, is_python: bool) -> PerdureError:
         """Return why it did not open, by its exit code and its last words."""
         code = wait_for(self._process, _LAST_S)
-        if code is None:
+        if code is None or code < 0:
             return HostUnreachable("the other end says nothing that is understood")
         said = self._said.text()
         # A command there that was killed ends ssh in the same way, but silently.
