@@ -217,3 +217,15 @@ def test_a_job_that_was_started_in_it_goes_on() -> None:
     from perdure.targets.supervision import without_job
 
     assert without_job({record.VARIABLE: "x", "A": "b"}) == {"A": "b"}
+
+
+def test_modules_of_earlier_versions_go_once_nothing_runs(root: str) -> None:
+    desk.bring_program(root, "old", b"old")
+    start(root, spec(root))
+    desk.bring_program(root, "newer", b"newer")
+    kept = {path.name for path in Path(root, record.SERVICES).glob("keeper-*.zip")}
+    assert kept == {f"keeper-{modules.digest()}.zip", "keeper-newer.zip"}
+    desk.stop(root, "small")
+    desk.bring_program(root, "newest", b"newest")
+    kept = {path.name for path in Path(root, record.SERVICES).glob("keeper-*.zip")}
+    assert kept == {"keeper-newest.zip"}

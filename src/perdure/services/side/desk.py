@@ -51,6 +51,10 @@ def bring_program(root: str, digest: str, packed: bytes) -> None:
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     draft.write_bytes(packed)
     draft.replace(path)
+    # Those of earlier versions, unless something may still run on one.
+    if not any(record.is_alive(each) for each in path.parent.iterdir() if each.is_dir()):
+        for other in set(path.parent.glob(_PROGRAM.format(digest="*"))) - {path}:
+            other.unlink(missing_ok=True)
 
 
 def program_path(root: str, digest: str) -> Path:
