@@ -81,9 +81,11 @@ def test_checks(options: argparse.Namespace) -> list[Check]:
         arguments += ["-m", ""]
     elif options.quick:
         arguments += ["-m", "not long and not install"]
+    # What makes the run long is to be seen in each run.
+    arguments.append("--durations=40")
     if sys.stdout.isatty():
         arguments.append("--color=yes")
-    limit_s = 3600.0 if options.long else 1260.0
+    limit_s = 7200.0 if options.long else 2700.0
     if options.quick or options.pytest:
         return [Check(PYTEST, tool("pytest", *arguments), limit_s)]
     return [

@@ -97,6 +97,7 @@ def saw_it_go_on(said: str) -> bool:
     return 0 < before < after
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_jupyterlab_imports_the_project(project: Path, tmp_path: Path) -> None:
     browser = Browser(install(tmp_path / "browser"), run_here, "jupyter")
@@ -106,6 +107,7 @@ def test_jupyterlab_imports_the_project(project: Path, tmp_path: Path) -> None:
     assert list((project / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_tensorboard_draws_a_job_that_runs(project: Path, tmp_path: Path) -> None:
     browser = Browser(install(tmp_path / "browser"), run_here, "tensorboard")
