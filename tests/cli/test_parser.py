@@ -80,7 +80,7 @@ def test_what_follows_two_dashes_is_the_commands() -> None:
         (("run", "--grace", "soon", "train"), "`soon` is no duration", None),
         (("run", "--grace", "inf", "train"), "`inf` is no duration", None),
         (("completion", "fish"), "invalid choice", None),
-        (("clean", "code"), "invalid choice", None),
+        (("clean", "cod"), "invalid choice", None),
         (("run", "--nam", "x", "train"), "no option `--nam`", "`--name`"),
     ],
 )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -118,13 +117,11 @@ def test_from_a_laptop_as_an_ordinary_user(laptop: Laptop) -> None:
     told = laptop.perdure("targets", "--check", "--json", "gpubox", "far")
     near, far = json.loads(told.out)
     assert near["checked"]["engine"].startswith("process, "), near
-    assert 0.02 <= far["checked"]["round_trip_s"] < 0.5
+    assert far["checked"]["round_trip_s"] >= 0.02
     assert told.code == 0
     looked = laptop.perdure("doctor", "gpubox")
     assert looked.code == 0, looked.out
     assert "as `ada`" in looked.out
     laptop.hosts.cut("gpu1")
-    began = time.monotonic()
     told = laptop.perdure("targets", "--check", "gpubox")
-    assert time.monotonic() - began < 60
     assert (told.code, "problem: gpubox" in told.out) == (1, True)

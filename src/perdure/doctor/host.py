@@ -15,6 +15,7 @@ from perdure.hosts.engine_there import engine_there
 from perdure.hosts.host import HostFacts
 from perdure.hosts.side.sockets import find_socket
 from perdure.hosts.ssh import PROGRAM, Ssh
+from perdure.hosts.within import is_lent, python_there
 from perdure.model.report import Report, silent
 from perdure.model.settings import TargetSettings
 
@@ -47,12 +48,16 @@ echo "groups=$(id -Gn)"
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was seen of a host; `facts` is None where it has no Python to say more."""
+    """What was seen of a host; `facts` is None where it has no Python to say more.
+
+    `lent`: the Python that said it is that of an image.
+    """
 
     host: Ssh
     target: TargetSettings
     said: Mapping[str, str]
     facts: HostFacts | None
+    lent: bool = False
 
 
 def examine_host(
@@ -93,14 +98,16 @@ def resolved(host: Ssh) -> str:
 
 
 def _findings(host: Ssh, target: TargetSettings, where: str) -> tuple[Finding, ...]:
-    done = host.run(["sh", "-c", LOOK, "sh", target.root], timeout_s=ASK_S)
+    # Plainly: what a lent Python would see is the container it runs in.
+    done = host.run_plainly(["sh", "-c", LOOK, "sh", target.root], ASK_S, {}, None, None)
     pairs = (line.partition("=") for line in done.text.splitlines())
     said = {key: value for key, _, value in pairs}
     try:
         facts: HostFacts | None = host.probe()
     except NoPython:
         facts = None
-    looked = Looked(host, target, said, facts)
+    lent = facts is not None and is_lent(python_there(host))
+    looked = Looked(host, target, said, facts, lent)
     reached = where if facts is None else f"{where}, {facts.round_trip_s * 1000:.0f} ms away"
     probes = (machine, python, engine, gpus, room, watches, clock, programs)
     return (fine("ssh", reached), *(found for probe in probes for found in probe(looked)))
@@ -120,12 +127,17 @@ def machine(looked: Looked) -> Iterator[Finding]:
 
 def python(looked: Looked) -> Iterator[Finding]:
     """Yield which Python the host has: without one, it runs containers only."""
+    remedy = "install Python 3.9 or newer there: jobs outside of containers"
+    if looked.facts is not None and looked.lent:
+        told = f"there is none; {looked.facts.python} of an image is lent to it"
+        yield warning("python", told, remedy)
+        return
     if looked.facts is not None:
         yield fine("python", looked.facts.python)
         return
     program = looked.said.get("python3")
     told = f"`{program}` is older than 3.9" if program else "there is none"
-    yield warning("python", told, "install Python 3.9 or newer there: jobs outside of containers")
+    yield warning("python", told, remedy)
 
 
 def engine(looked: Looked) -> Iterator[Finding]:

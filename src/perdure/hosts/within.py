@@ -149,6 +149,11 @@ def python_there(host: Ssh) -> tuple[str, ...]:
         return ("python3",)
 
 
+def is_lent(words: Sequence[str]) -> bool:
+    """Return whether the words of a host's Python are those of a container. Pure."""
+    return "--label=perdure.role=side" in words
+
+
 def _file(host: Ssh) -> Path:
     name = hashlib.sha256(host.destination.encode()).hexdigest()[:16]
     return control_folder() / f"{name}.p"
