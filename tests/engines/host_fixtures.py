@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -15,6 +16,14 @@ import pytest
 from tests.engines.hosts import STATE, Hosts, Laptop, make_laptop, start, stop
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Have the hosts to oneself: another process of the tests may be in the middle of one."""
+    with (STATE / "in use").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def _hosts_running() -> Iterator[Hosts]:
     try:
@@ -23,7 +32,8 @@ def _hosts_running() -> Iterator[Hosts]:
         pytest.fail(str(error), pytrace=False)
     yield Hosts()
     if started:
-        stop()
+        with _alone():
+            stop()
 
 
 @pytest.fixture
@@ -32,8 +42,7 @@ def hosts(_hosts_running: Hosts) -> Iterator[Hosts]:
 
     Until the test ends, no other session of tests has them.
     """
-    with (STATE / "in use").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with _alone():
         start()
         yield _hosts_running
         start()
