@@ -268,7 +268,9 @@ def test_a_base_that_cannot_be_had_and_one_that_is_another(
     engine: RealEngine, name: str, tmp_path: Path
 ) -> None:
     base = recipe_for().base
-    nowhere = replace(base, name="127.0.0.1:9/nothing:1", reference="127.0.0.1:9/nothing:1")
+    # Of other contents, too: those of the base may be there under a name of perdure's own.
+    place = "127.0.0.1:9/nothing:1"
+    nowhere = replace(base, name=place, reference=place, layers="11" * 32)
     with pytest.raises(EnvironmentFailed, match=r"`127\.0\.0\.1:9/nothing:1` cannot be had"):
         built(replace(recipe_for(project=name), base=nowhere), Stage.RUNTIME, tmp_path / "c")
     other = replace(base, layers="00" * 32)
