@@ -369,6 +369,7 @@ def test_a_build_notes_what_the_next_one_recalls(
 
     monkeypatch.chdir(project.root)
     given = {"stage": "runtime", "variant": None, "explain": False, "pegged": False, "push": None}
+    given |= {"target": "local"}
     words, console = argparse.Namespace(**given, json=True), open_console(verbose=False)
     assert build.make(words, console, later_ns()) == 0
     first = capsys.readouterr().out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
     """Return 0 as above, after working out what is wanted; `began_ns`: nothing was read before."""
+    # Here, not above: an image that is there already costs none of this.
+    from dataclasses import replace
+
     from perdure.images.build import planned_image
     from perdure.images.inputs import described, remember
     from perdure.jobs.image import ensure_image_on, settings_on
