@@ -13,6 +13,7 @@ from perdure.cli.render import Console
 from perdure.cli.resources import HERE, add_target
 
 if TYPE_CHECKING:
+    from perdure.hosts.host import Host
     from perdure.jobs.workspace import Workspace
     from perdure.model.image import Image
 
@@ -65,28 +66,35 @@ def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
     from perdure.jobs.image import ensure_image_on, settings_on
     from perdure.jobs.workspace import open_workspace
     from perdure.model.image import Stage
-    from perdure.targets.registry import open_target
-    from perdure.targets.remote import Remote
 
     workspace = open_workspace(Path.cwd())
     project, stage = workspace.project, Stage(arguments.stage)
-    target = open_target(arguments.target, project, workspace.settings)
-    # Where the project lies there is not asked: a host without a Python has one of this image's.
-    host = target.host if isinstance(target, Remote) else target.place.host
+    host = host_of(workspace, arguments.target)
     settings = settings_on(host, workspace.settings)
     code = pegged_code(workspace, console) if arguments.pegged else None
-    variant = arguments.variant
     if arguments.explain:
-        tag, text, argv = planned_image(project, settings, stage, variant=variant, code=code)
-        explain(tag, text, argv, arguments, console)
+        given = {"variant": arguments.variant, "code": code}
+        explain(*planned_image(project, settings, stage, **given), arguments, console)
         return 0
-    image = ensure_image_on(host, workspace, stage, variant=variant, code=code, report=console)
+    image = ensure_image_on(
+        host, workspace, stage, variant=arguments.variant, code=code, report=console
+    )
     if code is None and host.is_here:
-        remember(project, settings, image, variant, began_ns)
+        remember(project, settings, image, arguments.variant, began_ns)
     there = replace(workspace, settings=settings)
     pushed = push(there, image, arguments.push, console) if arguments.push else None
     tell(described(image), pushed, arguments, console)
     return 0
+
+
+def host_of(workspace: Workspace, name: str) -> Host:
+    """Return the host of a target; a host without a Python has one of the image's, later."""
+    from perdure.targets.registry import open_target
+    from perdure.targets.remote import Remote
+
+    target = open_target(name, workspace.project, workspace.settings)
+    # Where the project lies there is not asked.
+    return target.host if isinstance(target, Remote) else target.place.host
 
 
 def tell(
