@@ -178,9 +178,11 @@ def _open(file: Path) -> sqlite3.Connection:
             # A killed process loses nothing; a machine without power only what is newest.
             database.execute("pragma synchronous = normal")
             (version,) = database.execute("pragma user_version").fetchone()
-            if version in (0, _FORMAT):
-                database.executescript(_TABLES)
-                database.execute(f"pragma user_version = {_FORMAT}")
+            (tables,) = database.execute("select count(*) from sqlite_master").fetchone()
+            if version == _FORMAT or not (version or tables):
+                database.executescript(
+                    f"begin immediate; {_TABLES} pragma user_version = {_FORMAT}; commit;"
+                )
                 file.chmod(0o600)
                 return database
         except sqlite3.DatabaseError:
