@@ -57,8 +57,14 @@ def test_its_metadata_is_what_pyproject_says() -> None:
     needs = message.get_all("Requires-Dist")
     assert needs is not None
     assert [need for need in needs if "extra" not in need] == pyproject["dependencies"]
-    cli = {need.split(";")[0].strip() for need in needs if "extra" in need}
-    assert cli == set(pyproject["optional-dependencies"]["cli"])
+    cli = {need for need in needs if "extra" in need}
+    assert cli == {of_extra(need) for need in pyproject["optional-dependencies"]["cli"]}
+
+
+def of_extra(need: str) -> str:
+    """Return a requirement as the metadata has it: with the extra as one more condition."""
+    what, _, marker = (part.strip() for part in need.partition(";"))
+    return f"{what}; ({marker}) and extra == 'cli'" if marker else f"{what}; extra == 'cli'"
 
 
 class Installed(metadata.Distribution):
