@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from perdure.jobs.listing import EXCLUDED, list_code
+from perdure.jobs.listing import list_code
 from perdure.jobs.patch import Revision, read_revision
 from perdure.jobs.snapshot import make_snapshot, read_tree
+from perdure.model.code import NEVER
 from perdure.model.project import Project
 from perdure.model.report import silent
 from tests.jobs.projects import commit_all, git, make_project
@@ -51,7 +52,7 @@ def state_of(folder: Path) -> dict[str, tuple[int, bytes]]:
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
-        if name.parts[0] in EXCLUDED or (path.is_dir() and not path.is_symlink()):
+        if name.parts[0] in NEVER or (path.is_dir() and not path.is_symlink()):
             continue
         executable = int(path.lstat().st_mode & 0o100 != 0 and not path.is_symlink())
         content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.errors import StorageError, UsageError
+from perdure.hosts.progress import MIB, Progress
 from perdure.moving import far, rsync
 from perdure.moving.address import Address, parse_address
 from perdure.moving.aws_profile import read_profile
@@ -18,7 +19,6 @@ from perdure.moving.entry import Entry, Kind
 from perdure.moving.journal import Journal
 from perdure.moving.known import Seen, read_known, write_known
 from perdure.moving.manifest import Manifest, Stored, decode, encode, key_of
-from perdure.moving.progress import MIB, Progress
 from perdure.moving.selection import CHECKPOINTS_WHY, skip_results
 from perdure.moving.streams import MOST, share_out
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from perdure.errors import HostUnreachable, NoPython
+from perdure.model.code import CLUTTER, NEVER
 from perdure.sync.channel import Channel, Lost, boot_words
 from perdure.sync.far.tree import digest_of
-from perdure.sync.rules import CLUTTER, NEVER
 from tests.architecture.source import SRC
 
 WAIT_S = 20.0

@@ -12,6 +12,7 @@ from perdure.errors import EngineUnreachable, EnvironmentFailed, PerdureError
 from perdure.hosts import piped
 from perdure.hosts.engine import Engine
 from perdure.hosts.local import Completed
+from perdure.hosts.progress import Progress
 from perdure.images.archive import (
     Descriptor,
     Passed,
@@ -24,7 +25,7 @@ from perdure.images.archive import (
 from perdure.images.archive_layout import convert, probe_archive, uncompressed
 from perdure.images.archive_names import LayerNames, blob_path
 from perdure.images.ship_image import ImageRecord, find_image, held_layers, list_images
-from perdure.images.ship_stream import END_S, STALL_S, Fed, Progress, Saved, failure, saved
+from perdure.images.ship_stream import END_S, STALL_S, Fed, Saved, failure, saved
 from perdure.images.shipment import Moved
 from perdure.model.report import Report
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from perdure.errors import EnvironmentFailed, PerdureError, StorageError, UsageError
 from perdure.hosts.engine import Engine
+from perdure.hosts.progress import MIB, Progress
 from perdure.images.archive import UnexpectedArchive, layer_paths
 from perdure.images.ship_image import ImageRecord
-from perdure.images.ship_stream import MIB, Progress, saved
+from perdure.images.ship_stream import saved
 from perdure.images.shipment import Moved
 from perdure.model.report import Report
 

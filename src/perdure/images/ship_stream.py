@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 
 from perdure.errors import EngineUnreachable, EnvironmentFailed, PerdureError, StorageError
@@ -12,17 +11,13 @@ from perdure.hosts import piped
 from perdure.hosts.engine import Engine
 from perdure.hosts.local import Completed
 from perdure.hosts.piped import Piped
+from perdure.hosts.progress import MIB
 from perdure.images.archive import UnexpectedArchive
-from perdure.model.report import Report
-
-MIB = 1 << 20
 
 # The classic store writes all layers to a folder of its own before it sends the first byte, and an
 # engine unpacks what it was sent after the last one.
 STALL_S = 900.0
 END_S = 3600.0
-# Work that is shorter tells nothing.
-_QUIET_S = 2.0
 _FULL = "no space left on device"
 _LOST = (
     "cannot connect to the docker daemon",
@@ -33,31 +28,6 @@ _LOST = (
     "connection refused",
     "transport is closing",
 )
-
-
-class Progress:
-    """Tells of bytes once the work takes longer than two seconds."""
-
-    def __init__(
-        self,
-        report: Report,
-        message: str,
-        total: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._report = report
-        self._message = f"{message} (MiB)"
-        self._total = max(1, total // MIB)
-        self._clock = clock
-        self._began = clock()
-        self._told = -1
-
-    def __call__(self, count: int) -> None:
-        """Tell that `count` bytes have passed."""
-        done = min(count // MIB, self._total)
-        if done != self._told and self._clock() - self._began >= _QUIET_S:
-            self._told = done
-            self._report(self._message, done=done, total=self._total)
 
 
 class Saved:

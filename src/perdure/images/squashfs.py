@@ -20,9 +20,10 @@ from perdure.errors import EnvironmentFailed, MissingProgram
 from perdure.hosts import local, piped
 from perdure.hosts.engine import Engine
 from perdure.hosts.local import Completed
+from perdure.hosts.progress import MIB, Progress
 from perdure.images.ship_file import storage_error, whole_or_not
 from perdure.images.ship_image import ImageRecord
-from perdure.images.ship_stream import END_S, MIB, STALL_S, Progress, failure
+from perdure.images.ship_stream import END_S, STALL_S, failure
 from perdure.images.shipment import Moved
 from perdure.model.report import Report
 

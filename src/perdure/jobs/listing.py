@@ -10,29 +10,8 @@ from pathlib import Path
 
 from perdure.errors import PerdureError
 from perdure.hosts.local import Completed, run
+from perdure.model.code import CLUTTER, NEVER
 
-# Never code, even where they are tracked: a job reads and writes the project's own.
-SHARED = ("data", "results")
-EXCLUDED = frozenset({*SHARED, ".perdure", ".git"})
-# What a walk passes over, where no .gitignore is obeyed.
-_CLUTTER = frozenset(
-    {
-        ".venv",
-        "venv",
-        "__pycache__",
-        "node_modules",
-        "build",
-        "dist",
-        ".tox",
-        ".nox",
-        ".eggs",
-        ".ipynb_checkpoints",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".hypothesis",
-    }
-)
 GIT_S = 60.0
 _ELSEWHERE = frozenset(
     {
@@ -104,7 +83,7 @@ def _ask_git(root: Path) -> tuple[str, Completed | None]:
 def _from_git(root: Path, answer: bytes) -> Iterator[str]:
     for raw in filter(None, answer.split(b"\0")):
         path = os.fsdecode(raw).rstrip("/")
-        if path.partition("/")[0] in EXCLUDED:
+        if path.partition("/")[0] in NEVER:
             continue
         folder = root / path
         if folder.is_dir() and not folder.is_symlink():
@@ -119,9 +98,9 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
     with os.scandir(root / prefix) as entries:
         for entry in entries:
             path = prefix + entry.name
-            if entry.name in _CLUTTER or (entry.name if prefix else path) == ".git":
+            if entry.name in CLUTTER or (entry.name if prefix else path) == ".git":
                 continue
-            if not prefix and path in EXCLUDED:
+            if not prefix and path in NEVER:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(root, path + "/")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perdure.errors import PerdureError
-from perdure.jobs.listing import EXCLUDED, git, git_environment
+from perdure.jobs.listing import git, git_environment
+from perdure.model.code import NEVER
 from perdure.model.report import Report
 
 _DIFF = (
@@ -95,7 +96,7 @@ class _Scratch:
         base = self._base(place.rstrip("/"))
         self._run("read-tree", base)
         tracked = os.fsdecode(self._run("ls-files", "-z")).split("\0")
-        wanted = {path for path in (*tracked, *paths) if path.partition("/")[0] not in EXCLUDED}
+        wanted = {path for path in (*tracked, *paths) if path.partition("/")[0] not in NEVER}
         # Path by path: `git add` would ask .gitignore, which has no say in what ran.
         listed = b"\0".join(os.fsencode(path) for path in sorted(wanted) if path)
         self._run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=listed)

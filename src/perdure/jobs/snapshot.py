@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from perdure.errors import StorageError, UsageError
-from perdure.jobs.listing import SHARED, list_code
+from perdure.jobs.listing import list_code
+from perdure.model.code import SHARED
 from perdure.model.project import Project
 from perdure.model.report import Report
 

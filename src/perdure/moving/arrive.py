@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure.errors import StorageError
+from perdure.hosts.progress import MIB
 from perdure.moving.entry import Entry, Kind
 from perdure.moving.plan import Plan
-from perdure.moving.progress import MIB
 from perdure.moving.selection import STAGING
 from perdure.moving.walk import entry_at
 from perdure.runtime import names

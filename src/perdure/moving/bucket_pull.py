@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perdure.errors import ConflictError, UsageError
+from perdure.hosts.progress import Progress
 from perdure.moving.address import Address
 from perdure.moving.arrive import Arriving, check_space, writing
 from perdure.moving.digest import digests_of
@@ -17,7 +18,6 @@ from perdure.moving.manifest import Manifest, Stored
 from perdure.moving.outcome import Moved, grouped
 from perdure.moving.parts import LOST, Fetch
 from perdure.moving.plan import Plan, Question, Side, make_plan, settle
-from perdure.moving.progress import Progress
 from perdure.moving.shelf import Shelf, open_shelf
 from perdure.moving.walk import OUTSIDE, list_here
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from perdure.hosts.progress import Progress
 from perdure.moving.address import Address
 from perdure.moving.arrive import conflict_name, writing
 from perdure.moving.digest import digests_of
@@ -17,7 +18,6 @@ from perdure.moving.known import Seen, read_known, write_known
 from perdure.moving.manifest import CONFLICTS, Manifest, Stored, key_of
 from perdure.moving.outcome import Moved, grouped
 from perdure.moving.plan import Plan, Question, Side, make_plan, settle
-from perdure.moving.progress import Progress
 from perdure.moving.push import CHANGING, GONE, ROUNDS
 from perdure.moving.shelf import Mark, Shelf, open_shelf
 from perdure.moving.upload import Upload

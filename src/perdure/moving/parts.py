@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure.errors import StorageError
+from perdure.hosts.progress import Progress
 from perdure.moving.bucket import asking, is_missing
 from perdure.moving.digest import digest_of
 from perdure.moving.journal import Journal
 from perdure.moving.manifest import Stored, key_of
-from perdure.moving.progress import Progress
 from perdure.moving.shelf import Shelf
 from perdure.moving.walk import entry_at
 

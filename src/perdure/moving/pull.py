@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perdure.errors import UsageError
+from perdure.hosts.progress import Progress
 from perdure.moving import far
 from perdure.moving.arrive import Arriving, check_space, digests_here, writing
 from perdure.moving.entry import Entry, Folder
@@ -14,7 +15,6 @@ from perdure.moving.far import Far, Place
 from perdure.moving.known import Seen, Stamp, read_known, write_known
 from perdure.moving.outcome import Moved, grouped
 from perdure.moving.plan import Plan, Question, Side, make_plan, settle
-from perdure.moving.progress import Progress
 from perdure.moving.push import ROUNDS
 from perdure.moving.selection import Selection
 from perdure.moving.transport import to_here

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from perdure.errors import StorageError
+from perdure.hosts.progress import MIB, Progress
 from perdure.moving import far, scripts
 from perdure.moving.arrive import digests_here
 from perdure.moving.entry import Entry, Folder, Kind, above
@@ -14,7 +15,6 @@ from perdure.moving.far import Far, Place
 from perdure.moving.known import Seen, Stamp, read_known, write_known
 from perdure.moving.outcome import Moved, grouped
 from perdure.moving.plan import Plan, Question, Side, make_plan, settle
-from perdure.moving.progress import MIB, Progress
 from perdure.moving.transport import to_there
 from perdure.moving.walk import UNREADABLE, entry_at, list_here
 

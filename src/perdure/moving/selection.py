@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perdure.model.code import CLUTTER, NEVER
 from perdure.runtime import names
 
 WORDS = ("code", "data", "notebooks", "results")
@@ -13,11 +14,9 @@ WORDS = ("code", "data", "notebooks", "results")
 STAGING = ".perdure-moving"
 CHECKPOINTS_WHY = "checkpoints (`--checkpoints` moves them)"
 # Where a project's own folders begin; the code is what lies around them.
-_APART = frozenset({"data", "results", ".perdure", ".git", STAGING})
-_CLUTTER = frozenset(
-    {".venv", "venv", "__pycache__", "node_modules", ".ipynb_checkpoints", ".mypy_cache"}
-    | {".pytest_cache", ".ruff_cache", ".tox", ".nox"}
-)
+_APART = frozenset({*NEVER, STAGING})
+# Data sets and results have folders called `build` and `dist`, too.
+_CLUTTER = CLUTTER - {"build", "dist"}
 # What concerns one machine only, or would be heard as a request by a job.
 _OWN = frozenset({names.LOCK_FILE, names.PREEMPT, names.CANCEL, "witness.json"})
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from perdure.hosts.progress import Progress
 from perdure.moving import rsync, tar
 from perdure.moving.entry import Entry
 from perdure.moving.errand import Errand
 from perdure.moving.far import Place, list_folder
-from perdure.moving.progress import Progress
 from perdure.moving.streams import share_out
 from perdure.moving.walk import entry_at
 

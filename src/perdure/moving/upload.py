@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from perdure.errors import PerdureError
+from perdure.hosts.progress import Progress
 from perdure.moving.bucket import asking
 from perdure.moving.known import Stamp
-from perdure.moving.progress import Progress
 from perdure.moving.shelf import Shelf
 
 # Larger files go in parts of so many bytes, several of them side by side.

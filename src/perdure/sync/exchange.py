@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from perdure.errors import PerdureError, StorageError
+from perdure.model.code import CLUTTER, NEVER
 from perdure.sync.channel import Channel
 from perdure.sync.far.frames import Header
 from perdure.sync.far.tree import Entry
@@ -28,7 +29,6 @@ from perdure.sync.plan import (
     refuse_bulk,
     same,
 )
-from perdure.sync.rules import CLUTTER, NEVER
 from perdure.sync.sending import WINDOW_BYTES, Sender
 from perdure.sync.trees import Trees
 from perdure.sync.work import Flights, Sent, Work

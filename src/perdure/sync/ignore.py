@@ -8,7 +8,7 @@ from pathlib import Path
 
 from perdure.errors import MissingProgram, PerdureError
 from perdure.hosts.local import Completed, run
-from perdure.sync.rules import CLUTTER
+from perdure.model.code import CLUTTER
 
 GIT_S = 60.0
 # What points git to another repository; inside a hook git sets such variables.

@@ -4,27 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Never part of the code, at the top of a project.
-NEVER = ("data", "results", ".perdure", ".git")
-# Folders that are made by tools, wherever they lie: nothing in them is looked for.
-CLUTTER = frozenset(
-    {
-        ".venv",
-        "venv",
-        "__pycache__",
-        "node_modules",
-        "build",
-        "dist",
-        ".tox",
-        ".nox",
-        ".eggs",
-        ".ipynb_checkpoints",
-        ".mypy_cache",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".hypothesis",
-    }
-)
 LARGEST_BYTES = 50 << 20
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perdure.model.code import NEVER
 from perdure.sync.far.drafts import DRAFT
 from perdure.sync.far.folders import leads_out
 from perdure.sync.far.patterns import Patterns
@@ -23,7 +24,7 @@ from perdure.sync.far.tree import (
     stamp_of,
 )
 from perdure.sync.ignore import Verdicts
-from perdure.sync.rules import NEVER, Rules, Skipped
+from perdure.sync.rules import Rules, Skipped
 
 OWN_FILE = ".perdureignore"
 _GIT_FILE = ".gitignore"

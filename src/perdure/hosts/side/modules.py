@@ -49,6 +49,7 @@ MODULES = (
     "jobs/snapshot",
     "jobs/there",
     "model/__init__",
+    "model/code",
     "model/image",
     "model/job",
     "model/job_values",

@@ -32,6 +32,10 @@ class Progress:
         self._streams: dict[object, int] = {}
         self._told = -1
 
+    def __call__(self, count: int) -> None:
+        """Note that the one stream there is has moved `count` bytes by now."""
+        self.at(None, count)
+
     def at(self, stream: object, count: int) -> None:
         """Note that a stream has moved `count` bytes by now."""
         with self._lock:
