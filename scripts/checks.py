@@ -76,7 +76,7 @@ def static_checks() -> list[Check]:
 def test_checks(options: argparse.Namespace) -> list[Check]:
     """Return the checks that run the code: pytest, and how much of it was covered."""
     # The tests of one file share what is costly to start; see tests/conftest.py for the groups.
-    arguments = list(options.pytest) or ["-n", str(min(2, os.cpu_count() or 1)), "--dist=loadgroup"]
+    arguments = list(options.pytest) or ["-n", str(min(2, os.cpu_count() or 1)), "--dist=loadscope"]
     if options.long:
         arguments += ["-m", ""]
     elif options.quick:

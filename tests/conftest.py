@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their names
     _modern_running,
@@ -55,19 +58,29 @@ GIT_CONFIG = """\
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of a file to one process, to one all that need container engines.
-
-    All that need other hosts, whose engines are their own, go to one, too.
-    """
+    """Give all that need container engines to one process, and to one all that need other hosts."""
     for item in items:
         fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
-        name = "engines" if fixtures else item.path.as_posix()
-        if "_hosts_running" in fixtures:
-            name = "hosts"
+        name = "hosts" if "_hosts_running" in fixtures else "engines"
         if fixtures and item.get_closest_marker("timeout") is None:
             # The first one waits until the engine is installed.
             item.add_marker(pytest.mark.timeout(600))
-        item.add_marker(pytest.mark.xdist_group(name))
+        if fixtures and hasattr(item.config, "workerinput"):
+            # As xdist's own marker for it would, which pytest 9.2 no longer hears.
+            item._id = coerce_node_id(f"{item.nodeid}@{name}")
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives the tests of a file to one process, and those of a named group to one as well."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        _, at, group = nodeid.rpartition("@")
+        return group if at and "]" not in group else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Return who gives the tests to the processes."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,10 @@ def test_the_layout_is_that_of_every_engine(
     podman_engine: RealEngine, name: str, tmp_path: Path
 ) -> None:
     told: list[str] = []
+    # Of this test alone: a step that buildah has from another test is not told.
+    step = f'echo "it\'s {name}" > /opt/step'
     wanted, facts = built(
-        recipe_for(project=name, steps=(Step('echo "it\'s" > /opt/step'),)),
+        recipe_for(project=name, steps=(Step(step),)),
         Stage.DEV,
         tmp_path / "a 'context'",
         report=lambda message, **_: told.append(message),
@@ -43,11 +45,10 @@ def test_the_layout_is_that_of_every_engine(
     assert facts.labels["perdure.stage"] == "dev"
     lines = inside(podman_engine, wanted.tag, "bash", "-c", LOOK).splitlines()
     assert lines[:3] == ["1000", "1001", "perdure"]
-    assert lines[5:7] == ["it's", "/opt/dev"]
+    assert lines[5:7] == [f"it's {name}", "/opt/dev"]
     assert lines[7:11] == ["w"] * 4
     assert "Permission denied" in lines[11]
-    assert "making a virtual environment of Python 3.11.2" in told
-    assert 'running the declared step 1 (`echo "it\'s" > /opt/step`)' in told
+    assert f"running the declared step 1 (`{step}`)" in told
     assert "storing the image" in told
 
 
