@@ -10,9 +10,9 @@ from perdure.environments.sync import choose_variant
 from perdure.environments.uv import prepare_state
 from perdure.errors import EnvironmentFailed
 from perdure.hosts.engine import find_engine
-from perdure.hosts.engine_client import DOCKER
+from perdure.hosts.engine_client import DOCKER, is_podman
 from perdure.images.recipe import make_recipe
-from perdure.images.request import BuildRequest
+from perdure.images.request import QUICKLY, BuildRequest
 from perdure.images.tag import Listed, tag_of
 from perdure.images.user import choose_user
 from perdure.model.image import Image, ImageLock, Stage
@@ -101,6 +101,7 @@ def planned_image(
         EnvironmentFailed: nothing is locked yet, or the lock is older than the declarations.
     """
     from perdure.environments.pinned import check_pinned, read_pinned
+    from perdure.images import buildah
     from perdure.images.dockerfile import render
     from perdure.images.secrets import machine_secrets
 
@@ -112,9 +113,10 @@ def planned_image(
     wanted = _wanted(project, settings, stage, variant, folder, lock)
     wanted = replace(wanted, tag=tag_of(wanted.recipe, stage, code))
     secrets = machine_secrets(wanted.recipe.base.release, settings.indexes)
-    words = wanted.words(project.state / CONTEXT, secrets.words())
-    text = render(wanted.recipe, stage, pegged=code is not None)
-    return wanted.tag, text, (settings.docker.program or DOCKER, *words)
+    program = settings.docker.program or DOCKER
+    more = buildah.WORDS if is_podman(program) else QUICKLY
+    words = wanted.words(project.state / CONTEXT, [*secrets.words(), *more])
+    return wanted.tag, render(wanted.recipe, stage, pegged=code is not None), (program, *words)
 
 
 def _wanted(

@@ -11,6 +11,11 @@ from perdure.images.context import DOCKERFILE
 from perdure.images.recipe import Recipe
 from perdure.model.image import Image, Stage
 
+#: Stored as Docker does by itself, but for the effort: the containerd store compresses what was
+#: built, which takes as long as all steps together at gzip's usual level, and 40 % of that at its
+#: quickest, for files a twentieth larger. An engine with the classic store compresses nothing.
+QUICKLY = ("--output=type=moby,compression=gzip,compression-level=1",)
+
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
