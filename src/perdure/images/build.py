@@ -12,7 +12,7 @@ from perdure.errors import EnvironmentFailed
 from perdure.hosts.engine import find_engine
 from perdure.hosts.engine_client import DOCKER, is_podman
 from perdure.images.recipe import make_recipe
-from perdure.images.request import QUICKLY, BuildRequest
+from perdure.images.request import BuildRequest
 from perdure.images.tag import Listed, tag_of
 from perdure.images.user import choose_user
 from perdure.model.image import Image, ImageLock, Stage
@@ -114,7 +114,7 @@ def planned_image(
     wanted = replace(wanted, tag=tag_of(wanted.recipe, stage, code))
     secrets = machine_secrets(wanted.recipe.base.release, settings.indexes)
     program = settings.docker.program or DOCKER
-    more = buildah.WORDS if is_podman(program) else QUICKLY
+    more = buildah.WORDS if is_podman(program) else (wanted.stored(),)
     words = wanted.words(project.state / CONTEXT, [*secrets.words(), *more])
     return wanted.tag, render(wanted.recipe, stage, pegged=code is not None), (program, *words)
 

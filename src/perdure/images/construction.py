@@ -16,7 +16,7 @@ from perdure.images.context import DOCKERFILE, stage_context
 from perdure.images.dockerfile import plan
 from perdure.images.failure import base_differs, base_missing, failure
 from perdure.images.recipe import Recipe
-from perdure.images.request import QUICKLY, BuildRequest
+from perdure.images.request import BuildRequest
 from perdure.images.secrets import Secrets, machine_secrets
 from perdure.images.shell import EPOCH
 from perdure.images.steps import Steps
@@ -67,7 +67,7 @@ def construct(
         more += buildah.WORDS
         variables |= buildah.own_folder(engine.environ)
     else:
-        more += QUICKLY
+        more.append(wanted.stored())
     able = replace(engine, environ={**engine.environ, **variables})
     try:
         _perform(able, wanted, wanted.words(folder, more), report)
