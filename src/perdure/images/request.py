@@ -37,7 +37,7 @@ class BuildRequest:
         """Return the word by which Docker stores what it built: as it does by itself, but quicker.
 
         The containerd store compresses: at gzip's usual level that takes as long as all steps
-        together, and 40 % of that at its quickest, for files a twentieth larger. The classic store
+        together, and 40 % of that at its quickest, for files an eighth larger. The classic store
         compresses nothing. Pure.
         """
         # The client names the image of the exporters that it knows only.
