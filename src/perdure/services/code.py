@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from perdure.errors import PerdureError
 from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.services import forwards
 from perdure.services.spot import Spot
 
-_START_S = 60.0
 _ALIKE_S = 600.0
-# What the last notebooks may take to come back when all is over.
-_BACK_S = 15.0
 _OURS = "sync"
 
 
@@ -30,35 +26,30 @@ def keep_code(spot: Spot, name: str, report: Report) -> None:
     """
     if not _brings(spot):
         return
-    from perdure.sync import session
+    from perdure.sync import ensure
     from perdure.sync.channel import boot_words
     from perdure.sync.once import Destination
+    from perdure.sync.rules import Rules
+    from perdure.sync.session import Session
 
-    root = spot.workspace.project.root
-    if session.status(root, spot.name) is None:
-        report(f"keeping the code on `{spot.name}` as it is here")
-        destination = Destination(spot.host.python(boot_words()), spot.root)
-        session.start(root, spot.name, destination, timeout_s=_START_S)
-        mark = _mark(spot.workspace.project, spot.name, name)
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
-    if not session.barrier(root, spot.name, _ALIKE_S):
-        report(f"warning: not all of the code is on `{spot.name}` yet")
+    project = spot.workspace.project
+    ensure.keep(
+        Session(project.root, spot.name),
+        Destination(spot.host.python(boot_words()), spot.root),
+        rules=Rules(pull=project.pull),
+        mark=_mark(project, spot.name, name),
+        report=report,
+        timeout_s=_ALIKE_S,
+    )
 
 
 def leave_code(project: Project, target: str, name: str) -> None:
     """Fetch the notebooks a last time, and end the sync that was started for a service."""
     mark = _mark(project, target, name)
-    if not mark.exists():
-        return
-    from perdure.sync import session
+    if mark.exists():
+        from perdure.sync import ensure
 
-    try:
-        session.barrier(project.root, target, _BACK_S)
-        session.stop(project.root, target)
-    except (OSError, PerdureError):
-        pass  # nobody is there to end it, or it ends by itself
-    mark.unlink(missing_ok=True)
+        ensure.leave(project.root, target, mark)
 
 
 def _brings(spot: Spot) -> bool:

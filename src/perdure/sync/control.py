@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from perdure.errors import TimeoutExpired
+
 _LONGEST_BYTES = 1 << 16
 _ASK_S = 1.0
 
@@ -57,16 +59,35 @@ class Control:
 
 
 def ask(path: Path, question: dict[str, Any], timeout_s: float) -> dict[str, Any] | None:
-    """Return the answer of the session that listens there; None if none does, or not in time."""
+    """Return the answer of the session that listens there, None if none does.
+
+    Raises:
+        TimeoutExpired: one does, and is busy.
+    """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
         try:
             connection.connect(os.fspath(path))
             connection.sendall(json.dumps(question).encode() + b"\n")
             found = json.loads(_line(connection))
+        except TimeoutError as error:
+            raise TimeoutExpired(
+                f"the sync in the background did not answer within {timeout_s:g} s",
+                hint="it may be busy: try again",
+            ) from error
         except (OSError, ValueError):
             return None
     return found if isinstance(found, dict) else None
+
+
+def is_served(path: Path) -> bool:
+    """Return whether a session listens there."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 def _line(connection: socket.socket) -> bytes:

@@ -40,22 +40,29 @@ class _Asked:
 
 
 def serve(
-    session: Session, destination: Destination, rules: Rules, tell: Tell, lines: Iterable[str] = ()
+    session: Session,
+    destination: Destination,
+    rules: Rules,
+    tell: Tell,
+    lines: Iterable[str] = (),
+    *,
+    wait_s: float = _WAIT_S,
 ) -> None:
     """Keep both sides alike until somebody says stop.
 
     Raises:
-        ConflictError: another process does already.
+        ConflictError: another process does already, and does not end within `wait_s`.
         PerdureError: there is no use in going on.
     """
-    with alone(session.folder, timeout_s=_WAIT_S), contextlib.ExitStack() as stack:
+    with alone(session.folder, timeout_s=wait_s), contextlib.ExitStack() as stack:
+        asked = _Asked()
+        # Last of all: whoever is told that it has ended may begin another one.
+        stack.callback(lambda: [answer({"stopped": True}) for answer in asked.answers])
         control = Control(session.socket)
         stack.callback(control.close)
         trees = Trees(session.root, State(session.state), rules, f"live{os.getpid()}", tell)
         live = Live(trees, destination, watch_tree(session.root))
         stack.callback(live.close)
-        asked = _Asked()
-        stack.callback(lambda: [answer({"stopped": True}) for answer in asked.answers])
         while not asked.stopping and session.root.is_dir():
             if live.step([control.fileno()], _WAIT_S):
                 _take(control, live, asked, lambda: _status(live, trees, destination, lines))
@@ -84,6 +91,7 @@ def _status(
     skipped = trees.scanner.skipped(trees.local)
     return {
         "pid": os.getpid(),
+        "pull": list(trees.rules.pull),
         "root": destination.root,
         "connected": live.is_connected,
         "since": live.connected_at if live.is_connected else live.lost_at,
@@ -115,7 +123,7 @@ def main() -> None:
         deletes_much=bool(described["deletes_much"]),
     )
     try:
-        serve(session, destination, rules, told, told)
+        serve(session, destination, rules, told, told, wait_s=float(described["wait_s"]))
     except PerdureError as error:
         told(f"ended: {error.message}")
         sys.exit(error.exit_code)

@@ -17,7 +17,7 @@ from typing import Any
 from perdure.errors import PerdureError, TimeoutExpired
 from perdure.hosts import local
 from perdure.hosts.ssh_folder import control_folder
-from perdure.sync.control import ask
+from perdure.sync.control import ask, is_served
 from perdure.sync.once import Destination
 from perdure.sync.rules import DEFAULT, Rules
 
@@ -62,32 +62,40 @@ def start(
     *,
     rules: Rules = DEFAULT,
     timeout_s: float,
-) -> None:
-    """Return once a session runs in the background; one that does already is left as it is.
+) -> bool:
+    """Return whether a session was started, once one runs; one that does already is left as it is.
 
-    It need not be connected yet: `barrier` waits for that.
+    It need not be connected yet: `barrier` waits for that. A sync that is being done once is let
+    finish first.
 
     Raises:
         PerdureError: it ended at once, and why.
-        TimeoutExpired: it does not answer.
+        TimeoutExpired: it does not begin in time.
     """
     session = Session(root, target)
-    if status(root, target) is not None:
-        return
+    if runs(root, target):
+        return False
     session.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    described = {"project": str(root), "target": target, **asdict(destination), **asdict(rules)}
+    described = {"project": str(root), "target": target, "wait_s": timeout_s}
+    described |= {**asdict(destination), **asdict(rules)}
     (session.folder / DESCRIPTION).write_text(json.dumps(described), encoding="utf-8")
     session.log.unlink(missing_ok=True)
     words = (sys.executable, "-m", "perdure.sync.service", os.fspath(session.folder))
     pid = local.spawn_detached(words, log=session.folder / "output")
     deadline = time.monotonic() + timeout_s
-    while status(root, target) is None:
+    while not runs(root, target):
         if local.exit_code_of(pid) is not None:
             raise PerdureError(f"the sync did not start: {_last_words(session)}")
         if time.monotonic() > deadline:
             local.kill_group(pid)
             raise TimeoutExpired(f"the sync did not start within {timeout_s:g} s")
         time.sleep(_POLL_S)
+    return True
+
+
+def runs(root: Path, target: str) -> bool:
+    """Return whether a session runs, however busy it is."""
+    return is_served(Session(root, target).socket)
 
 
 def barrier(root: Path, target: str, timeout_s: float) -> bool | None:
@@ -96,17 +104,28 @@ def barrier(root: Path, target: str, timeout_s: float) -> bool | None:
     False: it was not in time, or some files cannot be brought there (`status` says which).
     """
     question = {"ask": "barrier", "timeout_s": timeout_s}
-    answer = ask(Session(root, target).socket, question, timeout_s + _ASK_S)
+    try:
+        answer = ask(Session(root, target).socket, question, timeout_s + _ASK_S)
+    except TimeoutExpired:
+        return False
     return None if answer is None else bool(answer.get("alike"))
 
 
 def status(root: Path, target: str) -> dict[str, Any] | None:
-    """Return how the session stands, None where none runs."""
+    """Return how the session stands, None where none runs.
+
+    Raises:
+        TimeoutExpired: it is busy.
+    """
     return ask(Session(root, target).socket, {"ask": "status"}, _ASK_S)
 
 
 def stop(root: Path, target: str) -> bool:
-    """Return whether a session ran; it has ended by now."""
+    """Return whether a session ran; it has ended by now.
+
+    Raises:
+        TimeoutExpired: it is busy.
+    """
     return ask(Session(root, target).socket, {"ask": "stop"}, _ASK_S) is not None
 
 
