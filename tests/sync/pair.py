@@ -33,7 +33,7 @@ class Pair:
         self.channel: Channel | None = None
 
     def connect(self) -> None:
-        """Begin a session, and wait until both sides are compared."""
+        """Begin a session. `settle` waits until both sides are compared."""
         self.connections += 1
         mark = new_mark()
         self.channel = Channel(boot_words(self._python))
@@ -69,9 +69,13 @@ class Pair:
             self.connect()
         else:
             self.exchange.rescan()
-        number = self.exchange.look_there()
+        number = None
         try:
-            while not (self.exchange.is_idle and self.exchange.has_looked(number)):
+            while True:
+                if number is None and self.exchange.is_ready:
+                    number = self.exchange.look_there()
+                if number and self.exchange.has_looked(number) and self.exchange.is_idle:
+                    break
                 assert self.channel is not None
                 frame = self.channel.receive(STEP_S)
                 assert frame is not None, "the agent says nothing"

@@ -11,8 +11,9 @@ import hashlib
 import itertools
 import os
 import random
+import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -237,3 +238,24 @@ def contents(root: Path, *, aside: bool) -> dict[str, bytes]:
             )
             found[path.relative_to(start).as_posix()] = content
     return found
+
+
+def reckon(book: Book, roots: Sequence[Path], in_place: Iterable[bytes]) -> set[bytes]:
+    """Return what was kept aside. Nothing is torn, and all that should be somewhere is.
+
+    `in_place` is what the trees have. What was kept aside is dealt with then: it is removed, and
+    need not be anywhere any more.
+    """
+    placed = set(in_place)
+    kept = {each for root in roots for each in contents(root, aside=True).values()}
+    for root in roots:
+        shutil.rmtree(root / ".perdure" / "conflicts", ignore_errors=True)
+    for content in placed | kept:
+        if not content.startswith(b"-> "):
+            book.check(content)
+    assert book.torn == []
+    lost = book.alive - kept - placed
+    assert {content[:20]: book.told_of(content) for content in lost} == {}
+    wanted = kept & book.alive
+    book.alive -= kept - placed
+    return wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from perdure.sync.far.drafts import DRAFT
 from perdure.sync.far.patterns import Patterns
 from tests.sync.pair import Pair
-from tests.sync.people import Book, Person, contents
+from tests.sync.people import Book, Person, contents, reckon
 
 #: How many operations; more on request: PERDURE_FUZZ_OPERATIONS=1000000.
 OPERATIONS = int(os.environ.get("PERDURE_FUZZ_OPERATIONS", "100000"))
@@ -45,20 +44,21 @@ class Fuzz:
 
     def round(self) -> None:
         """Let people work, then together with the sync, then the sync alone; then look."""
-        self.here.act(self.rng.randrange(150), HERE_QUIET)
-        self.there.act(self.rng.randrange(100), THERE_QUIET)
+        self.here.act(self.rng.randrange(225), HERE_QUIET)
+        self.there.act(self.rng.randrange(150), THERE_QUIET)
         self._sync_beside(self.rng.random() < 0.5)
-        self._sync_alone()
-        self.look()
+        self.look(*self._sync_alone())
 
-    def look(self) -> None:
+    def look(self, here: dict[str, bytes], there: dict[str, bytes]) -> None:
         """Assert that both sides are alike and that nothing is lost."""
-        here, there = contents(self.pair.here, aside=False), contents(self.pair.there, aside=False)
         unlike = [path for path, content in here.items() if there.get(path) != content]
         assert {path: self._known_of(path, here, there) for path in unlike} == {}
         base = self.pair.trees.state.base
         foreign = there.keys() - here.keys()
         assert [p for p in foreign if p in base or GOES_BOTH_WAYS.matches(p)] == []
+        mine = self.there.placed
+        ours = [p for p in foreign if there[p] not in mine and not there[p].startswith(b"-> ")]
+        assert {path: self._known_of(path, here, there) for path in ours} == {}
         assert [p for p in (*here, *there) if DRAFT in p] == []
         assert self.pair.trees.problems == {}
         self._account([*here.values(), *there.values()])
@@ -71,28 +71,19 @@ class Fuzz:
         known = [view.get(path) for view in views]
         return [found, known, trees.local.held.get(path), self.book.about(path)[-6:]]
 
-    def _account(self, found: list[bytes]) -> None:
-        there = set(contents(self.pair.there, aside=True).values())
-        rescued = there.union(contents(self.pair.here, aside=True).values())
-        for root in (self.pair.here, self.pair.there):
-            shutil.rmtree(root / ".perdure" / "conflicts", ignore_errors=True)
+    def _account(self, in_place: list[bytes]) -> None:
+        kept = contents(self.pair.there, aside=True).values()
         self.needless += sum(
-            content not in self.there.placed and not content.startswith(b"-> ") for content in there
+            content not in self.there.placed and not content.startswith(b"-> ")
+            for content in set(kept)
         )
-        for content in (*found, *rescued):
-            if not content.startswith(b"-> "):
-                self.book.check(content)
-        assert self.book.torn == []
-        lost = self.book.alive - rescued - set(found)
-        assert {content[:20]: self.book.told_of(content) for content in lost} == {}
-        self.rescued += len(rescued & self.book.alive)
-        self.book.alive -= rescued - set(found)
+        self.rescued += len(reckon(self.book, (self.pair.here, self.pair.there), in_place))
 
     def _sync_beside(self, concurrent: bool) -> None:
         """Sync, perhaps while people go on, and perhaps cut off in the middle."""
         people = [
-            threading.Thread(target=self.here.act, args=(self.rng.randrange(80), HERE)),
-            threading.Thread(target=self.there.act, args=(self.rng.randrange(80), THERE)),
+            threading.Thread(target=self.here.act, args=(self.rng.randrange(120), HERE)),
+            threading.Thread(target=self.there.act, args=(self.rng.randrange(120), THERE)),
         ]
         if concurrent:
             for person in people:
@@ -109,13 +100,16 @@ class Fuzz:
             for person in people:
                 person.join()
 
-    def _sync_alone(self) -> None:
-        for _ in range(ROUNDS):
+    def _sync_alone(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Return what both sides have in the end."""
+        left = ROUNDS
+        while True:
+            left -= 1
             self.pair.settle()
             here = contents(self.pair.here, aside=False)
             there = contents(self.pair.there, aside=False)
-            if all(there.get(path) == content for path, content in here.items()):
-                return
+            if left == 0 or all(there.get(path) == content for path, content in here.items()):
+                return here, there
 
 
 @pytest.fixture

@@ -180,7 +180,9 @@ class Exchange:
         trees.folding = bool(header["folding"])
         self.root_there = str(header["root"])
         trees.remote = dict(trees.state.base)
-        paths = {**dict.fromkeys(trees.local.files), **trees.state.base}
+        # What was sent and not answered may be there, even where it is deleted here by now.
+        sent = dict.fromkeys([*trees.state.unanswered(), *trees.local.files])
+        paths = {**sent, **trees.state.base}
         told = [(path, entry.digest if entry else None) for path, entry in paths.items()]
         self.channel.send({"op": "look", "n": self._first_look, "paths": told})
 
@@ -303,9 +305,19 @@ class Exchange:
             if trees.state.base and not any(path in trees.remote for path in trees.state.base):
                 trees.tell("nothing is left there: everything is sent again")
                 trees.state.forget_all()
+            self._forget_what_never_came()
             self._plan_all()
         elif self.is_ready:
             self._plan([path for path in changes if path not in self._flights])
+
+    def _forget_what_never_came(self) -> None:
+        """Know no more of what was sent before, is not there, and is wanted no longer."""
+        trees = self.trees
+        for path in trees.state.unanswered():
+            if not any(
+                path in side for side in (trees.remote, trees.state.base, trees.local.files)
+            ):
+                trees.state.agreed(path, None)
 
     def _answered(self, header: Header) -> None:
         trees = self.trees

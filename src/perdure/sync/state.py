@@ -65,6 +65,10 @@ class State:
         """Return the digests that were sent for a path and of which no word came back."""
         return tuple(self._sent.get(path, ()))
 
+    def unanswered(self) -> list[str]:
+        """Return the paths of which something was sent and no word came back."""
+        return list(self._sent)
+
     def expected(self, path: str) -> list[str]:
         """Return the digests of what may be replaced there without being kept."""
         base = self.base.get(path)
