@@ -54,6 +54,35 @@ def test_all_problems_of_pyproject_at_once(project: Path) -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.usefixtures("kill_all")
+def test_a_slip_in_pyproject_keeps_nobody_from_stopping_a_job(project: Path) -> None:
+    for job in ("first", "second"):
+        assert perdure("run", "-d", "--name", job, *LONG, cwd=project).code == 0
+    file = project / "pyproject.toml"
+    text = file.read_text()
+    file.write_text(text.replace("format = 1", "format = "))
+    assert is_one_error(perdure("run", "train", cwd=project), 2, "not valid TOML")
+    for verb in ("show", "logs", "interrupt"):
+        ended = perdure(verb, "first", cwd=project)
+        assert ended.code == 0, ended.err
+    assert perdure("why", "first", "second", cwd=project).code == 0
+    assert "killed `second`" in perdure("kill", "--all", "--yes", cwd=project).err
+    file.write_text(text)
+
+
+@pytest.mark.usefixtures("kill_all")
+def test_one_job_that_cannot_be_killed_does_not_keep_the_others(project: Path) -> None:
+    for job in ("first", "second"):
+        assert perdure("run", "-d", "--name", job, *LONG, cwd=project).code == 0
+    # Its host is one that nobody knows, and so cannot be asked.
+    file = project / "results" / "first" / "job.json"
+    before = file.read_text()
+    file.write_text(json.dumps({**json.loads(before), "target": "nowhere"}))
+    ended = perdure("kill", "--all", "--yes", cwd=project)
+    file.write_text(before)
+    assert is_one_error(ended, 2, "killed `second`", "nowhere")
+
+
 def test_a_task_that_does_not_exist(project: Path) -> None:
     before = files_of(project)
     assert is_one_error(perdure("run", "trian", cwd=project), 2, "`trian`", "did you mean `train`?")
@@ -73,7 +102,7 @@ def test_a_task_that_does_not_exist(project: Path) -> None:
         (("--env", "=x"), 2, ("names no variable",)),
         (("--on", "loca"), 2, ("no target `loca`", "did you mean `local`?")),
         (("--variant", "cuda"), 4, ("no variant `cuda`",)),
-        (("--watch", "ibm"), 2, ("invalid choice",)),
+        (("--watch", "ibm"), 2, ("`--watch ibm` is not one of",)),
         (("--seed", "x"), 2, ("whole number",)),
     ],
 )

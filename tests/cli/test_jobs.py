@@ -129,6 +129,21 @@ def test_clean_asks_first_and_deletes_what_has_ended(done: Path) -> None:
     assert list(results.iterdir()) == []
 
 
+def test_clean_tells_a_program_what_it_would_delete_and_what_it_did(done: Path) -> None:
+    assert perdure("run", "--name", "one", "train", cwd=done).code == 0
+    dry = json.loads(perdure("clean", "results", "--json", "--dry-run", cwd=done).out)
+    assert (dry["deleted"], dry["jobs"]) == (False, ["one"])
+    assert dry["bytes"] > 0
+    with on_terminal("clean", "results", "--json", cwd=done) as terminal:
+        terminal.wait_for(r"\[y/N\]")
+        terminal.type(b"n\n")
+        assert terminal.end() == 0
+        assert '"deleted": false' in terminal.text
+    assert (done / "results" / "one").is_dir()
+    real = json.loads(perdure("clean", "results", "--json", "--yes", cwd=done).out)
+    assert (real["deleted"], real["jobs"]) == (True, ["one"])
+
+
 def test_clean_asks_before_it_deletes_what_no_job_needs(done: Path) -> None:
     assert perdure("clean", "results", "first", "--yes", cwd=done).code == 0
     unnamed = done / ".perdure" / "snapshots" / ("0" * 64)

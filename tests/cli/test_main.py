@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from perdure import __version__
 from perdure.cli import main as entry
 from perdure.cli.verbs import VERBS
 from perdure.errors import NewerFormatError
-from tests.cli.command import MAIN, is_one_error, perdure, python
+from tests.cli.command import MAIN, Ended, is_one_error, perdure, python
 
 STANDARD = set(sys.stdlib_module_names) | {"perdure"}
 
@@ -76,6 +77,12 @@ def test_a_mistyped_word_is_one_error_with_a_hint(
     assert is_one_error(perdure(*words), 2, *said)
 
 
+def test_a_name_cannot_write_to_the_terminal() -> None:
+    ended = perdure("\x1b[31mred\x07\r\u202e")
+    assert ended.err.splitlines()[0] == "error: unknown verb `\\x1b[31mred\\x07\\r\\u202e`"
+    assert "\x1b" not in ended.err
+
+
 def test_a_traceback_comes_only_when_asked_for(tmp_path: Path) -> None:
     assert "Traceback" not in perdure("ps", cwd=tmp_path).err
     for words, env in (
@@ -112,7 +119,7 @@ def test_an_older_python_is_told_what_to_install() -> None:
 
 
 def test_the_entry_can_be_read_by_an_older_python() -> None:
-    for name in ("main", "verbs", "nearest"):
+    for name in ("main", "verbs", "nearest", "words"):
         path = Path(entry.__file__).with_name(f"{name}.py")
         ast.parse(path.read_text(), feature_version=(3, 9))
 
@@ -176,6 +183,66 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert shell.stderr.read() == b""
     shell.stderr.close()
     assert shell.wait(60) == 141
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_is_gone_before_the_first_word_is_no_error(stream: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    # An unknown verb is told on stderr, where there is nobody left to be told either.
+    words = ["--version"] if stream == "stdout" else ["resme"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: write}
+    done = subprocess.run([*MAIN, *words], **streams, stdin=subprocess.DEVNULL, timeout=60)
+    os.close(write)
+    assert not done.stdout
+    assert not done.stderr
+    assert done.returncode == (141 if stream == "stdout" else 2)
+
+
+def test_a_connection_that_broke_is_not_taken_for_our_own_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(words: list[str], flags: set[str]) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(entry, "dispatch", broken)
+    monkeypatch.setattr(entry, "nobody_reads", lambda: False)
+    assert entry.main(["ps"]) == 1
+    assert "BrokenPipeError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_no_harm(closed: str, tmp_path: Path) -> None:
+    # What is opened next would get their numbers: a lock, or the file that is being written.
+    words = ["sh", "-c", f'"$@" {closed}', "sh", *MAIN, "new", "cats", "--yes"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cats" / "pyproject.toml").is_file()
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_output_that_cannot_be_written_is_one_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*MAIN, "--version"], stdout=full, stderr=subprocess.PIPE, timeout=60, text=True
+        )
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[0] == "error: no space left on device"
+    assert len(done.stderr.splitlines()) == 2, done.stderr
+
+
+def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    words = ["sh", "-c", 'rmdir "$PWD"; "$@"', "sh", *MAIN]
+    for verb in ("ps", "build", "new"):
+        folder.mkdir(exist_ok=True)
+        more = ["cats"] if verb == "new" else []
+        done = subprocess.run(
+            [*words, verb, *more], cwd=folder, capture_output=True, timeout=60, text=True
+        )
+        assert is_one_error(Ended(done.returncode, "", done.stderr), 5, "not there any more")
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:

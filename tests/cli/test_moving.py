@@ -153,10 +153,11 @@ def test_cleaning_asks_and_refuses_where_nobody_answers(full: Path, bucket: str)
 
 def test_no_is_no_on_a_terminal(full: Path, bucket: str) -> None:
     perdure("push", "data", "--on", bucket, cwd=full)
-    with on_terminal("clean", "data", "--on", bucket, cwd=full) as terminal:
+    with on_terminal("clean", "data", "--on", bucket, "--json", cwd=full) as terminal:
         terminal.wait_for(r"\[y/N\]")
         terminal.type(b"n\n")
         assert terminal.end() == 0
+        assert '"deleted": false' in terminal.text
     assert (full.parent / "bucket" / "data" / "a file.csv").exists()
     with on_terminal("clean", "data", "--on", bucket, cwd=full) as terminal:
         terminal.wait_for(r"\[y/N\]")

@@ -81,6 +81,7 @@ def test_what_cannot_be_meant_is_one_error(
 def test_a_project_without_services_has_none(project: Path) -> None:
     assert perdure("services", "--json", cwd=project).out.strip() == "[]"
     assert "there is none" in perdure("services", "--stop", "all", cwd=project).err
+    assert perdure("services", "--stop", "all", "--json", cwd=project).out.strip() == "[]"
     done = perdure("tensorboard", "--stop", cwd=project)
     assert (done.code, "does not run" in done.err) == (0, True)
 

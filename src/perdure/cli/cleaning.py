@@ -28,17 +28,18 @@ def clean(workspace: Workspace, arguments: argparse.Namespace, console: Console)
     console(f"looking at what there is of {arguments.what}")
     doomed = [each for each in _found(workspace, arguments) if each.names]
     where = arguments.target or "here"
+    deleted = False
     if not doomed:
         console.say(f"nothing of {arguments.what} to delete {_place(where)}")
     elif arguments.dry_run:
         console.say(f"would delete {_shown(doomed)}")
     elif _may_delete(doomed, arguments, console):
+        deleted = True
         _delete(doomed, console)
         if any(each.word == "results" for each in doomed):
             _sweep(workspace, arguments.target)
     if arguments.json:
-        done = bool(doomed) and not arguments.dry_run
-        console.json([as_json(each, deleted=done) for each in doomed])
+        console.json([as_json(each, deleted=deleted) for each in doomed])
     return 0
 
 

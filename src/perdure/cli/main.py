@@ -12,6 +12,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from perdure.cli.verb import Verb
 
@@ -21,7 +22,10 @@ EXIT_STORAGE = 5
 EXIT_KILLED = 130  # 128 + SIGINT, as shells have it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 OLDEST_PYTHON = (3, 11)
-STORAGE_ERRORS = ("EACCES", "EDQUOT", "EIO", "ENOSPC", "EPERM", "EROFS")
+STORAGE_ERRORS = (
+    *("EACCES", "EDQUOT", "EIO", "EISDIR", "ELOOP", "EMFILE", "ENAMETOOLONG"),
+    *("ENOSPC", "ENOTDIR", "EPERM", "EROFS"),
+)
 EXTRA = ("jinja2", "msgspec", "rich", "shtab", "tomlkit")
 INSTALL_HINT = "pip install 'perdure[cli]'"
 
@@ -29,6 +33,7 @@ INSTALL_HINT = "pip install 'perdure[cli]'"
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code of one command line; reads sys.argv where none is given."""
     words = list(sys.argv[1:] if argv is None else argv)
+    open_closed_streams()
     debug = os.environ.get("PERDURE_DEBUG", "") not in ("", "0")
     try:
         flags, words = take_global_options(words)
@@ -38,14 +43,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return EXIT_KILLED
-    except BrokenPipeError:
-        # Whoever read us is gone; what is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the one place that turns errors into a line
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            silence(sys.stdout, sys.stderr)
+            return EXIT_BROKEN_PIPE
         if debug:
             write_traceback(error)
-        return report_error(error)
+        code = report_error(error)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            silence(sys.stdout)
+        return code
+
+
+def open_closed_streams() -> None:
+    """Let a stream that was closed (`<&-`) lead nowhere: a file of ours would get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
+def nobody_reads() -> bool:
+    """Return whether it is our own output that nobody reads, not a connection that broke."""
+    import select
+
+    poller = select.poll()
+    for number in (1, 2):
+        poller.register(number, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
+
+
+def silence(*streams: TextIO) -> None:
+    """Let streams lead nowhere: what is still buffered must not raise again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
 
 
 def take_global_options(words: list[str]) -> tuple[set[str], list[str]]:
@@ -174,6 +212,9 @@ def report_error(error: Exception) -> int:
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRA:
         write_error(f"the command line needs `{error.name}`, which is missing", INSTALL_HINT)
         return EXIT_ENVIRONMENT
+    if isinstance(error, FileNotFoundError) and not is_anywhere():
+        write_error("the folder that this was called in is not there any more", "cd to another one")
+        return EXIT_STORAGE
     if isinstance(error, OSError) and is_storage_error(error):
         where = f": `{error.filename}`" if error.filename else ""
         write_error(f"{str(error.strerror).lower()}{where}", "`perdure --debug VERB` shows where")
@@ -181,6 +222,15 @@ def report_error(error: Exception) -> int:
     summary = f"{type(error).__name__}: {error}".splitlines()[0]
     write_error(f"this is a bug in perdure: {summary}", "`perdure --debug VERB` shows more")
     return EXIT_BUG
+
+
+def is_anywhere() -> bool:
+    """Return whether the folder that this process is in still exists."""
+    try:
+        os.getcwd()  # noqa: PTH109 - without pathlib, which `--help` does without
+    except OSError:
+        return False
+    return True
 
 
 def is_storage_error(error: OSError) -> bool:
@@ -192,7 +242,11 @@ def is_storage_error(error: OSError) -> bool:
 
 def write_error(message: str, hint: str | None) -> None:
     """Write an error to stderr, as `error:` and `hint:` lines."""
-    lines = f"error: {message}\n" + (f"hint: {hint}\n" if hint else "")
+    from perdure.cli.words import printable
+
+    text = f"error: {message}" + (f"\nhint: {hint}" if hint else "")
+    # A name can hold anything, and what a terminal does with it is not for a name to say.
+    lines = "".join(f"{printable(line)}\n" for line in text.expandtabs().split("\n"))
     try:
         sys.stderr.write(lines)
         sys.stderr.flush()

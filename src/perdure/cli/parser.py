@@ -40,6 +40,17 @@ class Parser(argparse.ArgumentParser):
             self.takes_value[option] = action.nargs != 0
         return super()._add_action(action)
 
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Raise UsageError with the choice that was meant, where the value is none of them."""
+        choices = [str(each) for each in action.choices or ()]
+        if action.choices is None or value in choices:
+            return
+        option = f"{action.option_strings[-1]} " if action.option_strings else ""
+        raise UsageError(
+            f"`{option}{value}` is not one of {', '.join(f'`{each}`' for each in choices)}",
+            hint=did_you_mean(str(value), choices, f"see `perdure {self.verb.name} --help`"),
+        )
+
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would have printed.
 
@@ -110,7 +121,10 @@ def unknown_word(parser: Parser, word: str) -> UsageError:
     """Return the error for a word that a verb does not know."""
     name = parser.verb.name
     if not word.startswith("-"):
-        return UsageError(f"unexpected argument `{word}`", hint=f"see `perdure {name} --help`")
+        hint = f"see `perdure {name} --help`"
+        if parser.verb.rest == COMMAND:
+            hint = f"a command, and what is a task's own, comes after `--`: `... -- {word}`"
+        return UsageError(f"unexpected argument `{word}`", hint=hint)
     option = word.partition("=")[0]
     otherwise = {
         TASK: f"a task's own options come after its name: `perdure {name} TASK {option} ...`",

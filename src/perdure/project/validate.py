@@ -37,11 +37,18 @@ def read_toml(file: Path) -> dict[str, object]:
     try:
         return tomllib.loads(file.read_bytes().decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"`{file}` is not UTF-8: byte {error.start} cannot be read") from error
+        raise UsageError(
+            f"`{file}` is not UTF-8: byte {error.start} cannot be read", hint="save it as UTF-8"
+        ) from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"`{file}` is not valid TOML: {error}") from error
+        raise UsageError(
+            f"`{file}` is not valid TOML: {error}",
+            hint="text stands in quotes there, lists in brackets: https://toml.io",
+        ) from error
     except OSError as error:
-        raise StorageError(f"cannot read `{file}`: {(error.strerror or '').lower()}") from error
+        raise StorageError(
+            f"cannot read `{file}`: {(error.strerror or '').lower()}", hint=f"ls -ld {file}"
+        ) from error
 
 
 def refuse_newer(table: object, newest: int, file: Path) -> None:
@@ -85,7 +92,9 @@ def refuse(file: Path, problems: Sequence[Problem]) -> None:
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "".join(f"\n  {problem.key}: {problem.message}" for problem in problems)
-        raise UsageError(f"{count} in `{file}`{lines}")
+        raise UsageError(
+            f"{count} in `{file}`{lines}", hint="mend the file: docs/configuration.md has its keys"
+        )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -68,31 +68,62 @@ def clean_results(workspace: Workspace, arguments: argparse.Namespace, console: 
     named = [find_job(workspace, job).job for job in arguments.jobs]
     before = time.time() - (arguments.older_than or 0)
     chosen = [each for each in deletable(workspace, named) if ended_at(each) <= before]
-    asked = question(chosen) if chosen else question_of_rest(*unneeded(workspace))
+    rest = ([], []) if chosen else unneeded(workspace)
+    asked = question(chosen) if chosen else question_of_rest(*rest)
     if arguments.dry_run:
         console.say(asked or "nothing to delete")
+    if arguments.dry_run or not may_delete(asked, named, arguments, console):
+        if arguments.json:
+            console.json(as_json(planned(chosen, *rest), deleted=False))
         return 0
-    if asked and not arguments.yes:
-        unasked = shlex.join(["perdure", "clean", "results", *named, "--yes"])
-        if not console.confirm(asked, unasked=unasked):
-            return 0
     cleaned = delete(workspace, chosen, report=console)
     if arguments.json:
-        console.json(as_json(cleaned))
-        return 0
-    if not chosen:
+        console.json(as_json(cleaned, deleted=True))
+    else:
+        tell(cleaned, console, nothing_chosen=not chosen)
+    return 0
+
+
+def may_delete(
+    asked: str, named: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> bool:
+    """Return whether the user wants it, or there is nothing to ask about."""
+    if not asked or arguments.yes:
+        return True
+    return console.confirm(
+        asked, unasked=shlex.join(["perdure", "clean", "results", *named, "--yes"])
+    )
+
+
+def planned(
+    chosen: Sequence[Deletable], snapshots: Sequence[Path], environments: Sequence[Path]
+) -> Cleaned:
+    """Return what would be deleted, as far as it is known before the jobs are gone."""
+    from perdure.jobs.clean import Cleaned
+
+    return Cleaned(
+        tuple(each.status.record.job for each in chosen),
+        tuple(each.name for each in snapshots),
+        tuple(each.name for each in environments),
+        sum(each.bytes for each in chosen),
+    )
+
+
+def tell(cleaned: Cleaned, console: Console, *, nothing_chosen: bool) -> None:
+    """Say what was deleted."""
+    if nothing_chosen:
         console.say("no job to delete: those that could go on are deleted only when named")
     parts = [(len(cleaned.jobs), "job"), (len(cleaned.snapshots), "snapshot")]
     parts.append((len(cleaned.environments), "environment"))
     told = [counted(number, noun) for number, noun in parts if number]
     if told:
         console.say(f"deleted {', '.join(told)}: {size(cleaned.bytes)}")
-    return 0
 
 
-def as_json(cleaned: Cleaned) -> dict[str, object]:
-    """Return what was deleted, for a program."""
+def as_json(cleaned: Cleaned, *, deleted: bool) -> dict[str, object]:
+    """Return what was deleted, or would be, for a program."""
     return {
+        "deleted": deleted,
         "jobs": list(cleaned.jobs),
         "snapshots": list(cleaned.snapshots),
         "environments": list(cleaned.environments),

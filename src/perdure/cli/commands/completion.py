@@ -14,6 +14,7 @@ NAMES = {
     "jobs": "perdure ps --names jobs",
     "task": "perdure ps --names tasks",
     "target": "perdure targets --names",
+    "targets": "perdure targets --names",
 }
 
 

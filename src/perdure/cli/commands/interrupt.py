@@ -29,9 +29,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once every job has saved and stopped."""
     from perdure.jobs.control import interrupt
     from perdure.jobs.find import find_job
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace
 
-    workspace = open_workspace(Path.cwd())
+    workspace = locate_workspace(Path.cwd())
     # All of them are found before the first is asked: a mistyped name stops nothing.
     records = [find_job(workspace, job) for job in arguments.jobs]
     for record in records:

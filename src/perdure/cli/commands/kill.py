@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.arguments import add_jobs, add_yes
 from perdure.cli.render import Console
 from perdure.cli.words import counted
-from perdure.errors import TimeoutExpired, UsageError
+from perdure.errors import PerdureError, TimeoutExpired, UsageError
 
 if TYPE_CHECKING:
     from perdure.jobs.workspace import Workspace
@@ -26,30 +26,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Return 0 once the jobs are seen to be gone."""
-    from perdure.jobs.control import kill
-    from perdure.jobs.workspace import open_workspace
+    """Return 0 once the jobs are seen to be gone.
 
-    jobs = chosen(open_workspace(Path.cwd()), arguments)
+    Raises:
+        PerdureError: why one is not; the others are gone all the same.
+    """
+    from perdure.jobs.workspace import locate_workspace
+
+    jobs = chosen(locate_workspace(Path.cwd()), arguments)
     if arguments.all and not arguments.yes and jobs:
         unasked = "perdure kill --all --yes"
         if not console.confirm(f"kill {counted(len(jobs), 'job')}?", unasked=unasked):
             return 0
-    remaining = []
-    for heading in jobs:
-        console(f"killing `{heading.job}`")
-        if kill(heading.folder, timeout_s=TIMEOUT_S) == "unconfirmed":
-            remaining.append(heading.job)
-        else:
-            console.say(f"killed `{heading.job}`")
     if not jobs:
         console.say("no job runs")
-    if remaining:
-        raise TimeoutExpired(
-            f"not seen to end within {TIMEOUT_S:g} s: {', '.join(remaining)}",
-            hint=f"perdure kill {' '.join(remaining)}",
-        )
+    problems = [found for each in jobs if (found := ended(each, console)) is not None]
+    for problem in problems[1:]:
+        console.say(f"not killed: {problem.message}")
+    if problems:
+        raise problems[0]
     return 0
+
+
+def ended(heading: JobHeading, console: Console) -> PerdureError | None:
+    """Return why a job was not seen to end, None where it was: one does not keep the others."""
+    from perdure.jobs.control import kill
+
+    console(f"killing `{heading.job}`")
+    try:
+        if kill(heading.folder, timeout_s=TIMEOUT_S) == "confirmed":
+            console.say(f"killed `{heading.job}`")
+            return None
+    except PerdureError as error:
+        return error
+    return TimeoutExpired(
+        f"`{heading.job}` was not seen to end within {TIMEOUT_S:g} s",
+        hint=f"perdure kill {heading.job}",
+    )
 
 
 def chosen(workspace: Workspace, arguments: argparse.Namespace) -> list[JobHeading]:

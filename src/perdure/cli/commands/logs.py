@@ -35,10 +35,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.following import Connection
     from perdure.jobs.find import find_job
     from perdure.jobs.follow import follow
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace
     from perdure.model.job import LogText
 
-    record = find_job(open_workspace(Path.cwd()), arguments.job)
+    record = find_job(locate_workspace(Path.cwd()), arguments.job)
     connection = Connection(record.folder, console)
 
     def stop() -> bool:

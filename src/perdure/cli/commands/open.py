@@ -21,11 +21,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once it is open, or its place is printed."""
     from perdure.jobs.find import find_job
     from perdure.jobs.witness import read_witness
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace, open_workspace
     from perdure.services.browser import show_folder
 
-    workspace = open_workspace(Path.cwd())
-    record = find_job(workspace, arguments.job)
+    record = find_job(locate_workspace(Path.cwd()), arguments.job)
     witness = read_witness(record.folder)
     if witness is None:
         console.write(f"{record.folder}\n")
@@ -35,6 +34,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.serving import tell
     from perdure.services.opening import Wanted, open_service
 
+    workspace = open_workspace(Path.cwd())
     opened = open_service(workspace, Wanted("files", witness.target), console)
     arguments.json = False
     tell(opened.at(f"/results/{record.job}/"), workspace, arguments, console)

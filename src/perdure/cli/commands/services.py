@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from perdure.cli.words import duration
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
+    from perdure.jobs.workspace import Workspace
     from perdure.services.listing import Service
 
 NOTHING = "-"
@@ -39,23 +41,44 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         require_name(arguments.stop)
     found = services_of(workspace)
     if arguments.stop is not None:
-        from perdure.services.opening import stop_service
-
         chosen = [each for each in found if arguments.stop in (ALL, each.name)]
-        reached = [each for each in chosen if each.problem is None]
-        for each in reached:
-            stop_service(workspace, each.name, each.target)
-            console.say(f"{each.name} on `{each.target}` is stopped")
-        console.lines(complaints(chosen))
-        if not chosen:
-            console.say("there is none")
-        return 0 if len(reached) == len(chosen) else 1
+        return stop(workspace, chosen, console, as_json=arguments.json)
     if arguments.json:
         console.json([as_json(each) for each in found])
     else:
         console.table(service_table(found))
         console.lines(complaints(found))
     return 0
+
+
+def stop(
+    workspace: Workspace, chosen: Sequence[Service], console: Console, *, as_json: bool
+) -> int:
+    """Return 0 once they are stopped, 1 where a host of theirs was not reached."""
+    from perdure.services.opening import stop_service
+
+    reached = [each for each in chosen if each.problem is None]
+    for each in reached:
+        stop_service(workspace, each.name, each.target)
+        if not as_json:
+            console.say(f"{each.name} on `{each.target}` is stopped")
+    if as_json:
+        console.json(
+            [
+                {
+                    "name": each.name,
+                    "target": each.target,
+                    "stopped": each in reached,
+                    "problem": each.problem,
+                }
+                for each in chosen
+            ]
+        )
+    else:
+        console.lines(complaints(chosen))
+        if not chosen:
+            console.say("there is none")
+    return 0 if len(reached) == len(chosen) else 1
 
 
 def require_name(name: str) -> None:
@@ -85,7 +108,7 @@ def service_table(services: list[Service]) -> Table:
     return make_table(columns, [_row(each) for each in services])
 
 
-def complaints(services: list[Service]) -> list[str]:
+def complaints(services: Sequence[Service]) -> list[str]:
     """Return what is wrong, and what to do where a service runs that nothing leads to."""
     lost = {each.target: each.problem for each in services if each.problem}
     lines = [f"problem: {problem}" for problem in lost.values()]

@@ -22,10 +22,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.jobs.find import find_job
     from perdure.jobs.folder import attempts, read_events
     from perdure.jobs.lifecycle import read_status
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace
     from perdure.runtime.result import read_result
 
-    record = find_job(open_workspace(Path.cwd()), arguments.job)
+    record = find_job(locate_workspace(Path.cwd()), arguments.job)
     folder = record.folder
     known = telling.Known(
         record=record,

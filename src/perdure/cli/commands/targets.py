@@ -25,7 +25,7 @@ NOTHING = "-"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `targets` takes."""
-    parser.add_argument("names", metavar="TARGET", nargs="*", help="only these (all)")
+    parser.add_argument("targets", metavar="TARGET", nargs="*", help="only these (all)")
     parser.add_argument(
         "--check", action="store_true", help="ask each: engine, GPUs, disk, round trip"
     )
@@ -45,7 +45,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.only_names:
         return write_names(console)
     project, settings = settings_around(Path.cwd())
-    shown = chosen(settings, arguments.names)
+    shown = chosen(settings, arguments.targets)
     if arguments.disconnect:
         return disconnect(shown, console)
     asked: Mapping[str, Asked] = {}
@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     else:
         console.table(plain_table(shown))
     # A machine without an engine of its own is in order; a host that somebody named has to answer.
-    wanted = [each for each in shown if each.host or each.name in arguments.names]
+    wanted = [each for each in shown if each.host or each.name in arguments.targets]
     return 1 if any(asked[each.name].problem for each in wanted if each.name in asked) else 0
 
 

@@ -27,9 +27,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after naming what differs, and whether the results do."""
     from perdure.jobs.compare import same_result, why
     from perdure.jobs.find import find_job
-    from perdure.jobs.workspace import open_workspace
+    from perdure.jobs.workspace import locate_workspace
 
-    workspace = open_workspace(Path.cwd())
+    workspace = locate_workspace(Path.cwd())
     before, after = (find_job(workspace, job) for job in (arguments.job, arguments.jobs))
     found, result = why(before, after), same_result(before, after)
     if arguments.json:
