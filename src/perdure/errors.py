@@ -22,9 +22,13 @@ from __future__ import annotations
 
 
 class PerdureError(Exception):
-    """What failed, with the value in it, and a hint that names the next command."""
+    """What failed, with the value in it, and a hint that names the next command.
+
+    Without a hint of its own, it is told with the one that is usual for its kind.
+    """
 
     exit_code = 1
+    usual_hint = "perdure doctor"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -36,6 +40,7 @@ class UsageError(PerdureError):
     """What the user wrote is not possible: an argument, a name, a key in a file."""
 
     exit_code = 2
+    usual_hint = "mend it, and try again"
 
 
 class ConflictError(PerdureError):
@@ -65,6 +70,8 @@ class EngineUnreachable(EnvironmentFailed):
 class HostUnreachable(EnvironmentFailed):
     """A host does not answer, or does not let this user in."""
 
+    usual_hint = "perdure targets --check"
+
 
 class NoPython(EnvironmentFailed):
     """A host has no Python 3.9 or newer."""
@@ -78,21 +85,25 @@ class StorageError(PerdureError):
     """A folder cannot be written, or a disk is full."""
 
     exit_code = 5
+    usual_hint = "`perdure doctor` looks at disks, and at who may write"
 
 
 class NewerFormatError(PerdureError):
     """A file was written by a newer perdure than this one."""
 
     exit_code = 6
+    usual_hint = "pip install --upgrade 'perdure[cli]'"
 
 
 class DifferenceError(PerdureError):
     """Two runs that should have ended alike did not."""
 
     exit_code = 7
+    usual_hint = "`perdure why A B` names what differs"
 
 
 class TimeoutExpired(PerdureError):
     """Something outside this process did not answer within its time limit."""
 
     exit_code = 8
+    usual_hint = "try again; `perdure doctor` looks at what may be slow"

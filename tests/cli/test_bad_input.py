@@ -183,6 +183,21 @@ def test_results_that_are_no_folder(project: Path) -> None:
     assert (project / "results").read_text() == "mine"
 
 
+@pytest.mark.parametrize("in_its_place", ["file", "loop", "nowhere"])
+def test_something_else_in_the_place_of_perdures_own_folder(
+    project: Path, in_its_place: str
+) -> None:
+    state = project / ".perdure"
+    if in_its_place == "file":
+        state.write_text("mine")
+    else:
+        state.symlink_to(".perdure" if in_its_place == "loop" else "/nowhere/at/all")
+    for words in (("run", "train"), ("drill", "train", "-n", "1"), ("lock",)):
+        ended = perdure(*words, cwd=project)
+        assert is_one_error(ended, 5, ".perdure"), words
+    assert state.is_symlink() or state.read_text() == "mine"
+
+
 def without(program: str, tmp_path: Path) -> str:
     """Return a PATH that has every program but one; Python's own folder is left as it is."""
     folder = tmp_path / "bin"

@@ -33,6 +33,11 @@ def event(name: str, attempt: int = 1, at: float = 100.0, **fields: EventValue) 
             event("exited", reason="crashed", code=1, signal=None),
             "attempt 1 stopped: crashed (exit code 1), nothing saved",
         ),
+        # An earlier attempt may have saved.
+        (
+            event("exited", 2, reason="interrupted", code=None, signal=15.0),
+            "attempt 2 stopped: interrupted (signal 15), nothing new saved",
+        ),
         (event("waiting", seconds=4.0, reason="killed"), "tries again in 4 s: killed"),
         (event("ended", state="SUCCEEDED", reason="done", code=0.0), "SUCCEEDED"),
         (event("ended", state="FAILED", reason="crashed", code=9.0), "FAILED (crashed)"),

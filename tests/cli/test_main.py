@@ -170,7 +170,9 @@ def test_a_disk_that_refuses_is_no_bug(
 
 def test_an_error_has_the_code_of_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.report_error(NewerFormatError("`x` is newer")) == 6
-    assert capsys.readouterr().err == "error: `x` is newer\n"
+    assert capsys.readouterr().err == (
+        "error: `x` is newer\nhint: pip install --upgrade 'perdure[cli]'\n"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

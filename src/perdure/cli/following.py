@@ -197,7 +197,8 @@ def told_exited(event: Event) -> str:
     signalled = event.number("signal")
     how = f"signal {signalled}" if signalled else f"exit code {event.text('code')}"
     saved = event.number("durable_step")
-    safe = "nothing saved" if saved is None else f"saved at step {saved}"
+    nothing = "nothing saved" if event.attempt == 1 else "nothing new saved"
+    safe = nothing if saved is None else f"saved at step {saved}"
     return f"attempt {event.attempt} stopped: {event.text('reason')} ({how}), {safe}"
 
 

@@ -207,7 +207,7 @@ def report_error(error: Exception) -> int:
     from perdure.errors import PerdureError
 
     if isinstance(error, PerdureError):
-        write_error(error.message, error.hint)
+        write_error(error.message, error.hint or error.usual_hint)
         return error.exit_code
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRA:
         write_error(f"the command line needs `{error.name}`, which is missing", INSTALL_HINT)

@@ -66,11 +66,16 @@ def root_of(folder: Path) -> Path:
 
 
 def make_state_folder(project: Project) -> Path:
-    """Return the folder of what perdure keeps for itself, made and hidden from git."""
-    project.state.mkdir(parents=True, exist_ok=True)
-    hidden = project.state / ".gitignore"
-    if not hidden.exists():
-        hidden.write_text(_IGNORE_ALL)
+    """Return the folder of what perdure keeps for itself, made and hidden from git.
+
+    Raises:
+        StorageError: it cannot be written, or something else is in its place.
+    """
+    with storing("perdure's own folder"):
+        project.state.mkdir(parents=True, exist_ok=True)
+        hidden = project.state / ".gitignore"
+        if not hidden.exists():
+            hidden.write_text(_IGNORE_ALL)
     return project.state
 
 

@@ -131,7 +131,7 @@ def test_a_training_that_knows_nothing_of_perdure_is_stopped(run_dir: Path) -> N
     until((run_dir / "ready").exists)
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait() == 75
-    assert ended(run_dir) == ("INTERRUPTED", "stopped; begins again")
+    assert ended(run_dir) == ("INTERRUPTED", "stopped before it could save")
 
 
 def test_a_stopped_training_is_woken_to_hear_it(run_dir: Path) -> None:

@@ -92,7 +92,7 @@ def test_an_end_of_the_job(row: str) -> None:
 
 
 def test_what_people_read_where_it_is_promised() -> None:
-    assert verdict(Exit(None, 15, noticed=True)).why == "stopped; begins again"
+    assert verdict(Exit(None, 15, noticed=True)).why == "stopped before it could save"
     assert verdict(FINAL["grace ended"][0]).why == "grace-ended"
     assert verdict(Exit(3)).why == "crashed before its first step: exit code 3"
 

@@ -105,7 +105,7 @@ def _final(end: Exit) -> Verdict | None:
         return Verdict("grace-ended", "grace-ended", INTERRUPTED, names.EXIT_INTERRUPTED)
     if end.noticed and (not end.greeted or _signal(end) == signal.SIGTERM):
         # Unaware of perdure, or not far enough yet to have its handlers.
-        why = "stopped; begins again"
+        why = "stopped before it could save"
         return Verdict("interrupted", why, INTERRUPTED, names.EXIT_INTERRUPTED)
     return None
 
