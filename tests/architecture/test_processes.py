@@ -9,8 +9,13 @@ import pytest
 
 from tests.architecture.source import SRC, imported, parse, python_files, relative
 
-#: The modules that may start processes: the host, and what runs beside the training.
-STARTERS = ("src/perdure/hosts/local.py", "src/perdure/runtime/")
+#: The modules that may start processes: the host, what runs beside the training, and a program
+#: that is handed over as text.
+STARTERS = (
+    "src/perdure/hosts/local.py",
+    "src/perdure/hosts/side/errand.py",
+    "src/perdure/runtime/",
+)
 #: The renderer; `main`, which writes help and errors before anything else is imported; and a
 #: script for the Python in a container, and the process of a connection, whose answer is what
 #: they print.

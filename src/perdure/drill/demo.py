@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perdure.drill import compare
+from perdure.drill.attend import Attended
 from perdure.drill.evidence import read_evidence
 from perdure.drill.play import thread_settings
 from perdure.drill.report import describe
@@ -24,7 +25,7 @@ from perdure.drill.watch import Progress, read_progress
 from perdure.errors import DifferenceError, TimeoutExpired
 from perdure.jobs import elsewhere, launch
 from perdure.jobs import folder as folders
-from perdure.jobs.control import kill, send_signal
+from perdure.jobs.control import send_signal
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, open_workspace
 from perdure.model.job import UNLIMITED, Event, JobHeading, JobRecord
@@ -42,7 +43,7 @@ SEED = 7
 INTERRUPT_IN, KILL_IN = 3, 6
 _POLL_S = 0.01
 _LIMIT_S = 900.0
-_KILL_S = 20.0
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,8 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     open_target(target, Project(folder, "", "", {})).require(UNLIMITED)
     prepare(folder, tell)
     workspace = open_workspace(folder)
-    broken = _submit(workspace, target, report)
     began = time.monotonic()
-    tell(f"job `{broken.job}`: a CNN learns to read handwritten digits, {EPOCHS} epochs")
-    _interrupted_training(workspace, broken, report, tell)
+    broken = _interrupted_training(workspace, target, report, tell)
     whole = _submit(workspace, target, report)
     tell(f"job `{whole.job}`: the same training with the same seed, left alone")
     _uninterrupted_training(workspace, whole, report)
@@ -82,6 +81,10 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     for line in (*table(broken, whole), "", *closing(result)):
         tell(line)
     return result
+
+
+class _Missed(DifferenceError):
+    """A training did not end as it was to: nobody reached it in time, it may be."""
 
 
 def _submit(workspace: Workspace, target: str, report: Report) -> JobRecord:
@@ -97,87 +100,119 @@ def _submit(workspace: Workspace, target: str, report: Report) -> JobRecord:
 
 
 def _interrupted_training(
-    workspace: Workspace, record: JobRecord, report: Report, tell: Tell
-) -> None:
+    workspace: Workspace, target: str, report: Report, tell: Tell
+) -> JobRecord:
+    """Return a job that was interrupted and killed, and finished.
+
+    One whose host answers too late goes on meanwhile, and may be over: then it is done once more.
+    """
+    tries = 0
+    while True:
+        record = _submit(workspace, target, report)
+        tell(f"job `{record.job}`: a CNN learns to read handwritten digits, {EPOCHS} epochs")
+        with _killed_at_the_end(Attended(workspace, record, report)) as job:
+            try:
+                _interrupt_and_kill(job, report, tell)
+            except _Missed as error:
+                tries += 1
+                if job.place.is_here or tries == _TRIES:
+                    raise
+                tell(f"{error.message}: once more")
+            else:
+                return record
+
+
+def _interrupt_and_kill(job: Attended, report: Report, tell: Tell) -> None:
     """Interrupt the first attempt by a touched file, kill the second, let the third finish."""
-    with _killed_at_the_end(record):
-        launch.start(workspace, record)
-        at = _wait_for_epoch(record, INTERRUPT_IN, report)
-        elsewhere.touch(launch.target_of(workspace, record).place, record.folder / names.PREEMPT)
-        tell(f"touched PREEMPT at step {at.step}, in the middle of epoch {at.epoch + 1}")
-        ended = _wait_for_end(record, report)
-        _expect_code(record, ended, names.EXIT_INTERRUPTED)
-        for line in _told_of_interruption(folders.read_history(record.folder)):
-            tell(line)
-        launch.resume(workspace, record)
-        tell("resumed")
-        at = _wait_for_epoch(record, KILL_IN, report)
-        send_signal(record.folder, _training_pid(record), signal.SIGKILL)
-        tell(
-            f"killed the training with SIGKILL at step {at.step}, in the middle of epoch "
-            f"{at.epoch + 1}"
-        )
-        _expect_code(record, _wait_for_end(record, report), names.EXIT_DONE)
-        tell(_told_of_restart(folders.read_history(record.folder)))
+    record = job.record
+    job.start()
+    at = _wait_for_epoch(job, INTERRUPT_IN, report)
+    preempt = record.folder / names.PREEMPT
+    job.do_once(lambda: elsewhere.touch(job.place, preempt), lambda: _has(job, "notice"))
+    tell(f"touched PREEMPT at step {at.step}, in the middle of epoch {at.epoch + 1}")
+    _expect_code(record, _wait_for_end(job, report), names.EXIT_INTERRUPTED)
+    for line in _told_of_interruption(job.history()):
+        tell(line)
+    job.resume()
+    tell("resumed")
+    at = _wait_for_epoch(job, KILL_IN, report)
+    pid = _training_pid(record)
+    job.do_once(
+        lambda: send_signal(record.folder, pid, signal.SIGKILL),
+        lambda: _training_pid(record) != pid,
+    )
+    tell(
+        f"killed the training with SIGKILL at step {at.step}, in the middle of epoch {at.epoch + 1}"
+    )
+    _expect_code(record, _wait_for_end(job, report), names.EXIT_DONE)
+    if _training_pid(record) == pid:
+        raise _ended_too_soon(record)
+    tell(_told_of_restart(job.history()))
 
 
 def _uninterrupted_training(workspace: Workspace, record: JobRecord, report: Report) -> None:
-    with _killed_at_the_end(record):
-        launch.start(workspace, record)
-        _expect_code(record, _wait_for_end(record, report), names.EXIT_DONE)
+    with _killed_at_the_end(Attended(workspace, record, report)) as job:
+        job.start()
+        _expect_code(record, _wait_for_end(job, report), names.EXIT_DONE)
 
 
 @contextlib.contextmanager
-def _killed_at_the_end(record: JobRecord) -> Iterator[None]:
+def _killed_at_the_end(job: Attended) -> Iterator[Attended]:
     """Leave nothing running behind, whatever happens: Ctrl-C ends the demonstration too."""
     try:
-        yield
+        yield job
     finally:
-        if folders.is_alive(record.folder):
-            kill(record.folder, timeout_s=_KILL_S)
+        if folders.is_alive(job.record.folder):
+            job.kill()
 
 
-def _wait_for_epoch(record: JobRecord, epoch: int, report: Report) -> Progress:
+def _has(job: Attended, event: str) -> bool:
+    return any(each.name == event for each in job.history())
+
+
+def _wait_for_epoch(job: Attended, epoch: int, report: Report) -> Progress:
     """Return where the training is once it is in the middle of that epoch, or of a later one."""
-    for progress in _watch(record, report):
+    for progress in _watch(job, report):
         if progress is not None and progress.epoch >= epoch and progress.mid_epoch:
             return progress
-    raise DifferenceError(
+    raise _ended_too_soon(job.record)
+
+
+def _ended_too_soon(record: JobRecord) -> _Missed:
+    return _Missed(
         f"job `{record.job}` ended before it could be interrupted",
         hint=f"perdure logs {record.job}",
     )
 
 
-def _wait_for_end(record: JobRecord, report: Report) -> Event | None:
+def _wait_for_end(job: Attended, report: Report) -> Event | None:
     """Return the last event once the supervisor has ended."""
-    for _ in _watch(record, report):
+    for _ in _watch(job, report):
         pass
-    history = folders.read_history(record.folder)
+    history = job.history()
     return history[-1] if history else None
 
 
-def _watch(record: JobRecord, report: Report) -> Iterator[Progress | None]:
+def _watch(job: Attended, report: Report) -> Iterator[Progress | None]:
     """Yield where the training is, again and again, until its supervisor has ended."""
-    deadline = time.monotonic() + _LIMIT_S
-    shown = -1
-    while folders.is_alive(record.folder):
+    record, shown = job.record, -1
+    for in_time in job.while_it_runs(_LIMIT_S, _POLL_S):
         progress = read_progress(record.folder)
         if progress is not None and progress.step != shown:
             shown = progress.step
             report(f"training `{record.job}`", done=progress.step, total=progress.total(EPOCHS))
         yield progress
-        if time.monotonic() > deadline:
+        if not in_time:
             raise TimeoutExpired(
                 f"job `{record.job}` was not over within {_LIMIT_S:g} s",
                 hint=f"perdure logs {record.job}",
             )
-        time.sleep(_POLL_S)
 
 
 def _expect_code(record: JobRecord, ended: Event | None, code: int) -> None:
     found = ended.number("code") if ended else None
     if found != code:
-        raise DifferenceError(
+        raise _Missed(
             f"job `{record.job}` ended with exit code {found}, not {code}",
             hint=f"perdure logs {record.job}",
         )

@@ -6,12 +6,13 @@ import contextlib
 import secrets
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+from perdure.drill.attend import Attended
 from perdure.drill.evidence import AttemptEnd
 from perdure.drill.plan import Kind, RunPlan
 from perdure.drill.play import Stage, lanes, thread_settings
@@ -21,18 +22,19 @@ from perdure.errors import PerdureError, UsageError
 from perdure.hosts.local import Completed
 from perdure.jobs import elsewhere, launch
 from perdure.jobs import folder as folders
-from perdure.jobs.control import kill
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace, make_state_folder, submitting
 from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.report import Report
 from perdure.runtime import names
+from perdure.targets.patience import patiently
 from perdure.targets.place import Place
 from perdure.targets.protocol import Target
 from perdure.targets.registry import LOCAL, open_target
 
+R = TypeVar("R")
+
 _POLL_S = 0.02
-_KILL_S = 20.0
 # What a supervised run may take over the sum of its attempts: starts, back-off.
 _SLACK_S = 60.0
 
@@ -70,7 +72,7 @@ def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> Dr
         cores = elsewhere.cores(place)
         at_a_time = lanes(cores)
         record = _submit(workspace, options, folder, thread_settings(at_a_time, cores), report)
-        stage = _stage(workspace, record, folder, at_a_time)
+        stage = _stage(workspace, record, folder, at_a_time, report)
         order = Drill(
             task=options.task,
             runs=options.runs,
@@ -79,10 +81,10 @@ def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> Dr
             tolerance=options.tolerance,
             seed=options.seed,
         )
-        found = drill(order, stage, _Supervised(workspace, record), report)
+        found = drill(order, stage, _Supervised(workspace, record, report), report)
         if options.keep or not found.passed:
             return replace(found, folder=folder)
-        elsewhere.remove_folder(place, folder)
+        patiently(place.host, report, lambda: elsewhere.remove_folder(place, folder))
         return replace(found, folder=None)
 
 
@@ -135,14 +137,16 @@ def _submit(
     return folders.read_record(Path(shutil.move(record.folder, folder / folder.name)))
 
 
-def _stage(workspace: Workspace, record: JobRecord, folder: Path, at_a_time: int) -> Stage:
+def _stage(
+    workspace: Workspace, record: JobRecord, folder: Path, at_a_time: int, report: Report
+) -> Stage:
     target = launch.target_of(workspace, record)
     plan = target.plan(record)
     return Stage(
         python=_python(record, plan.command, in_image=target.in_image, here=target.place.is_here),
         argv=plan.command,
         cwd=plan.cwd,
-        site=_There(target, record, folder),
+        site=_There(target, record, folder, report),
         folder=folder,
         seed=record.seed,
         lanes=at_a_time,
@@ -163,11 +167,12 @@ def _python(record: JobRecord, argv: tuple[str, ...], *, in_image: bool, here: b
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """Where the drill's one job would run."""
+    """Where the drill's one job would run. A host that does not answer meanwhile is waited for."""
 
     target: Target
     record: JobRecord
     folder: Path
+    report: Report
 
     def run(
         self,
@@ -182,15 +187,25 @@ class _There:
         The drill's folder is there as it is here before, and here as it is there afterwards.
         """
         place = self.target.place
-        inner = [each for each in self.folder.iterdir() if each.is_dir()]
-        elsewhere.make_folders(place, [self.folder, *inner])
-        done = self.target.run(self.record, argv, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
-        elsewhere.fetch(place, self.folder)
+        wanted = [self.folder, *(each for each in self.folder.iterdir() if each.is_dir())]
+        self._patiently(lambda: elsewhere.make_folders(place, wanted))
+        done = self.target.run(
+            self.record,
+            argv,
+            stdin=stdin,
+            timeout_s=timeout_s,
+            on_line=on_line,
+            report=self.report,
+        )
+        self._patiently(lambda: elsewhere.fetch(place, self.folder))
         return done
 
     def seen(self, path: Path) -> str:
         """Return what a path below the drill's folder is called there."""
-        return self.target.seen(self.record, path)
+        return self._patiently(lambda: self.target.seen(self.record, path))
+
+    def _patiently(self, act: Callable[[], R]) -> R:
+        return patiently(self.target.place.host, self.report, act)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,37 +214,38 @@ class _Supervised:
 
     workspace: Workspace
     record: JobRecord
+    report: Report
 
     def __call__(self, plan: RunPlan, limit_s: float) -> tuple[AttemptEnd, ...]:
         """Return how its attempts ended; its run folder is the plan's afterwards."""
+        job = Attended(self.workspace, self.record, self.report)
         environment = {names.DRILL: plan.orders()}
-        deadline = time.monotonic() + _SLACK_S + limit_s * (len(plan.interruptions) + 1)
+        all_s = _SLACK_S + limit_s * (len(plan.interruptions) + 1)
         try:
-            launch.start(self.workspace, self.record, environment=environment)
-            hung = not self._ended(deadline)
-            while not hung and self._was_interrupted():
-                launch.resume(self.workspace, self.record, environment=environment)
-                hung = not self._ended(deadline) or time.monotonic() > deadline
-        finally:
-            kill(self.record.folder, timeout_s=_KILL_S)
-        place, final = self._place(), self.record.folder.with_name(plan.name)
-        elsewhere.move_folder(place, self.record.folder, final)
-        elsewhere.fetch(place, final)
+            job.start(environment)
+            hung = not _ended(job, all_s)
+            while not hung and _was_interrupted(job):
+                job.resume(environment)
+                hung = not _ended(job, all_s)
+        except BaseException:
+            with contextlib.suppress(PerdureError):
+                job.kill()
+            raise
+        job.do(job.kill)
+        final = self.record.folder.with_name(plan.name)
+        job.do(lambda: elsewhere.move_folder(job.place, self.record.folder, final))
+        job.do(lambda: elsewhere.fetch(job.place, final))
         return attempt_ends(final, hung=hung)
 
-    def _place(self) -> Place:
-        return launch.target_of(self.workspace, self.record).place
 
-    def _ended(self, deadline: float) -> bool:
-        while folders.is_alive(self.record.folder):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_S)
-        return True
+def _ended(job: Attended, limit_s: float) -> bool:
+    """Return whether its supervisor ended within the time."""
+    return all(job.while_it_runs(limit_s, _POLL_S))
 
-    def _was_interrupted(self) -> bool:
-        history = folders.read_history(self.record.folder)
-        return bool(history) and history[-1].fields.get("code") == names.EXIT_INTERRUPTED
+
+def _was_interrupted(job: Attended) -> bool:
+    history = job.history()
+    return bool(history) and history[-1].fields.get("code") == names.EXIT_INTERRUPTED
 
 
 def attempt_ends(folder: Path, *, hung: bool = False) -> tuple[AttemptEnd, ...]:

@@ -20,9 +20,9 @@ from perdure.hosts import local
 from perdure.hosts.engine import Engine, find_engine
 from perdure.hosts.engine_client import DOCKER, PODMAN, find_program, is_podman
 from perdure.images.mounts import CODE, RESULTS
-from perdure.model.image import ImageUser
 from perdure.model.job import Event, JobRecord, Resources
 from perdure.model.project import Project
+from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import invocation, presence, supervision
@@ -33,13 +33,14 @@ from perdure.targets.protocol import (
     Aside,
     Capabilities,
     Confirmation,
+    Errand,
     Handle,
     Notice,
     Plan,
     Presence,
 )
 from perdure.targets.refusal import refusal
-from perdure.targets.view import mounts_of
+from perdure.targets.view import hand_over, mounts_of
 
 # An engine that is busy takes its time to start a container, and longer with a GPU.
 START_S = 120.0
@@ -198,19 +199,30 @@ class Container:
         stdin: bytes,
         timeout_s: float,
         on_line: Callable[[str], None],
+        report: Report = silent,  # noqa: ARG002 - the protocol's
     ) -> local.Completed:
         """Return how a command ended in a container like the job's, of which nothing is left."""
         engine = self._engine(job.variables)
-        name = container_name(self.project.root, f"{job.job}-{secrets.token_hex(4)}")
-        mounts = mounts_of(self.project, job)
-        words = invocation.beside(self._setting(job), job, mounts, argv, f"--name={name}")
-        hand_over(job.results, invocation.owner_of(job))
+        key = secrets.token_hex(4)
+        words = self.errand(job, argv, key).argv[1:]
         try:
             return engine.run(words, stdin=stdin, timeout_s=timeout_s, on_line=on_line)
         except BaseException:
             # The client is gone, the container is not.
-            remove(engine, name)
+            remove(engine, self._beside(job, key))
             raise
+
+    def errand(self, job: JobRecord, argv: Sequence[str], key: str) -> Errand:
+        """Return a command that is waited for, in a container like the job's with a name of `key`.
+
+        What the job's folder has is made its user's.
+        """
+        engine = self._engine(job.variables)
+        mounts, name = mounts_of(self.project, job), self._beside(job, key)
+        words = invocation.beside(self._setting(job), job, mounts, argv, f"--name={name}")
+        hand_over(job.results, invocation.owner_of(job))
+        after = engine.argv(["rm", "--force", name])
+        return Errand(engine.argv(words), engine.environ, after=after)
 
     def seen(self, job: JobRecord, path: Path) -> str:
         """Return where the container has a path below the folder of the job's run folder."""
@@ -258,6 +270,9 @@ class Container:
     def collect(self, handle: Handle) -> Path:
         """Return the run folder: it is here, and was all the time."""
         return handle.run_dir
+
+    def _beside(self, job: JobRecord, key: str) -> str:
+        return container_name(self.project.root, f"{job.job}-{key}")
 
     def _engine(self, variables: Mapping[str, str] | None = None) -> Engine:
         """Return the engine, with a job's variables for its client to pass on.
@@ -372,13 +387,3 @@ class Container:
                     remove(engine, name)
                     return
                 self.pause(_POLL_S)
-
-
-def hand_over(folder: Path, owner: ImageUser | None) -> None:
-    """Give what root made in a folder to whom the container runs as. Nobody else could."""
-    if owner is None or os.geteuid() != 0:
-        return
-    for path in (folder.parent, folder, *folder.rglob("*")):
-        with contextlib.suppress(FileNotFoundError):
-            if path.lstat().st_uid == 0:
-                os.chown(path, owner.user_id, owner.group_id, follow_symlinks=False)

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,9 +25,9 @@ from perdure.model.job import Resources
 from perdure.model.job_values import event_of, job_of
 from perdure.model.project import Project
 from perdure.model.settings import Settings
-from perdure.targets import supervisor
+from perdure.targets import lasting, supervisor
 from perdure.targets.process import Process
-from perdure.targets.protocol import Aside, Confirmation, Handle, Notice, Plan, Target
+from perdure.targets.protocol import Aside, Confirmation, Errand, Handle, Notice, Plan, Target
 
 DOCKER, PROCESS = "docker", "process"
 _ASK_S = 10.0
@@ -99,19 +99,17 @@ def aside(
     return {**words, "environment": _changed(found.environment)}
 
 
-def run(
-    there: Values,
-    job: Values,
-    argv: Sequence[str],
-    stdin: bytes,
-    timeout_s: float,
-    on_line: Callable[[str], None],
-) -> Values:
-    """Return how a command ended in the job's folder and environment."""
-    done = _open(there, {}).run(
-        job_of(job), tuple(argv), stdin=stdin, timeout_s=timeout_s, on_line=on_line
-    )
-    return {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+def begin(
+    there: Values, job: Values, argv: Sequence[str], stdin: bytes, timeout_s: float, folder: str
+) -> None:
+    """Begin a command in the job's folder and environment, which lasts longer than the connection.
+
+    It is heard and ended by its folder, and begun once; see `perdure.targets.lasting`.
+    """
+    path = Path(folder)
+    errand = cast(Any, _open(there, {})).errand(job_of(job), tuple(argv), path.name)
+    assert isinstance(errand, Errand)
+    lasting.begin(path, errand, stdin, timeout_s)
 
 
 def seen(there: Values, job: Values, path: str) -> str:

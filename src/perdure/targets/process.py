@@ -19,6 +19,7 @@ from perdure.errors import MissingProgram, PerdureError, StorageError, UsageErro
 from perdure.hosts import local, processes
 from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.project import Project
+from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
 from perdure.runtime import generation, names
 from perdure.targets import presence, strays, supervision
@@ -27,6 +28,7 @@ from perdure.targets.protocol import (
     Aside,
     Capabilities,
     Confirmation,
+    Errand,
     Handle,
     Notice,
     Plan,
@@ -168,17 +170,23 @@ class Process:
         stdin: bytes,
         timeout_s: float,
         on_line: Callable[[str], None],
+        report: Report = silent,  # noqa: ARG002 - the protocol's
     ) -> local.Completed:
         """Return how a command ended in the job's folder and environment."""
-        plan = self.plan(job)
+        found = self.errand(job, argv, "")
         return local.run(
-            argv,
-            env=self._around(plan),
-            cwd=plan.cwd,
+            found.argv,
+            env=found.environment,
+            cwd=found.cwd,
             stdin=stdin,
             timeout_s=timeout_s,
             on_line=on_line,
         )
+
+    def errand(self, job: JobRecord, argv: Sequence[str], key: str) -> Errand:  # noqa: ARG002
+        """Return a command that is waited for, in the job's folder and environment."""
+        plan = self.plan(job)
+        return Errand(tuple(argv), self._around(plan), str(plan.cwd))
 
     def seen(self, job: JobRecord, path: Path) -> str:  # noqa: ARG002 - the protocol's
         """Return the path itself: it is this machine's."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from perdure.model.image import ImageUser
 from perdure.model.job import Event, JobRecord, Resources
+from perdure.model.report import Report, silent
 
 if TYPE_CHECKING:
     from perdure.hosts.local import Completed
@@ -71,6 +72,19 @@ class Aside:
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A command in a job's place that is waited for: `environment` is all that it gets.
+
+    `after` is the command that ends what is left where it is killed: its container.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    cwd: str | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +167,12 @@ class Target(Protocol):
         stdin: bytes,
         timeout_s: float,
         on_line: Callable[[str], None],
+        report: Report = silent,
     ) -> Completed:
-        """Return how a command ended in a job's folder and environment, without its supervisor."""
+        """Return how a command ended in a job's folder and environment, without its supervisor.
+
+        A host that does not answer meanwhile is waited for, and `report` is told of it.
+        """
 
     def seen(self, job: JobRecord, path: Path) -> str:
         """Return what a path below the folder of the job's run folder is called where it runs."""

@@ -5,6 +5,9 @@ Here is what jobs see of it: the same protocol, with the run folders' names of t
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,15 +21,19 @@ from perdure.hosts.ssh import Ssh
 from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.job_values import event_values, job_values
 from perdure.model.project import Project
+from perdure.model.report import Report, silent
 from perdure.model.settings import Settings, TargetSettings
 from perdure.model.station import Station
-from perdure.targets import far, supervisor
+from perdure.targets import far, lasting, supervisor
+from perdure.targets.patience import patiently
 from perdure.targets.place import Place
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.station import find_station
 
 # Beyond what is allowed for what is done there.
 _WAY_S = 60.0
+# For so long one question waits there for something to be said.
+_HEAR_S = 5.0
 # An engine that starts a container takes longer than one call is given.
 _START_S = 300.0
 _PYTHON_WORDS = frozenset({"python", "python3"})
@@ -161,11 +168,21 @@ class Remote:
         stdin: bytes,
         timeout_s: float,
         on_line: Callable[[str], None],
+        report: Report = silent,
     ) -> Completed:
-        """Return how a command ended in a job's folder and environment there."""
-        given = (self.values(), self._job(job), list(argv), stdin, timeout_s)
-        done = self.host.call_long(far.run, *given, timeout_s=timeout_s + _WAY_S, on_line=on_line)
-        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
+        """Return how a command ended in a job's folder and environment there.
+
+        It goes on by itself while the connection is lost, and is heard again after that.
+        """
+        folder = f"{self.station.root}/{lasting.FOLDER}/{secrets.token_hex(8)}"
+        given = (self.values(), self._job(job), list(argv), stdin, timeout_s, folder)
+        try:
+            patiently(self.host, report, lambda: self.host.call(far.begin, *given))
+            said = self._heard(folder, on_line, report)
+        finally:
+            with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
+                self._long(lasting.end, folder, timeout_s=_START_S)
+        return lasting.completed(said, tuple(argv), timeout_s)
 
     def seen(self, job: JobRecord, path: Path) -> str:
         """Return what a path of this machine is called where the job runs."""
@@ -211,6 +228,20 @@ class Remote:
         settings: dict[str, Any] = {}
         known = {"root": station.root, "engine": station.engine, "settings": settings}
         return {**known, "supervisor": supervisor.digest()}
+
+    def _heard(
+        self, folder: str, on_line: Callable[[str], None], report: Report
+    ) -> Mapping[str, Any]:
+        """Return how a command ended that was begun there, once it has; pass on what it says."""
+        said: Mapping[str, Any] = {"at": 0}
+        while True:
+            ask = functools.partial(self.host.call, lasting.heard, folder, said["at"], _HEAR_S)
+            said = patiently(self.host, report, ask)
+            for line in said["lines"]:
+                on_line(line)
+            if "end" in said:
+                end: Mapping[str, Any] = said["end"]
+                return end
 
     def _job(self, job: JobRecord) -> dict[str, Any]:
         return {**job_values(job), "results": self.place.path(job.results)}

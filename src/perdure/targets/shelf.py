@@ -48,8 +48,9 @@ def make(folders: Sequence[str]) -> None:
 
 
 def move(folder: str, final: str) -> None:
-    """Give a folder another name."""
-    Path(folder).rename(final)
+    """Give a folder another name; one that has it already is right too."""
+    if Path(folder).exists() or not Path(final).exists():
+        Path(folder).rename(final)
 
 
 def remove(folder: str) -> None:

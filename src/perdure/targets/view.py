@@ -1,12 +1,14 @@
-"""What a job's container sees of its project: the mounts, from the disk as it is."""
+"""What a job's container sees of its project, and may write there: from the disk as it is."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from perdure.images.mounts import DATA, RESULTS, Mount, project_mounts
+from perdure.model.image import ImageUser
 from perdure.model.job import JobRecord
 from perdure.model.project import Project
 
@@ -44,3 +46,13 @@ def _to_be_made(project: Project, known: Sequence[Mount]) -> list[Mount]:
     ]
     there = {mount.target for mount in known}
     return [mount for mount in wanted if mount.target not in there]
+
+
+def hand_over(folder: Path, owner: ImageUser | None) -> None:
+    """Give what root made in a folder to whom the container runs as. Nobody else could."""
+    if owner is None or os.geteuid() != 0:
+        return
+    for path in (folder.parent, folder, *folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid == 0:
+                os.chown(path, owner.user_id, owner.group_id, follow_symlinks=False)
