@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perdure.cli.moving import ALL, WORDS, named_job, other_side
+from perdure.cli.moving import ALL, WORDS, other_side
 from perdure.cli.render import Console
 from perdure.cli.words import counted, printable, size
 from perdure.errors import UsageError
@@ -18,6 +17,7 @@ from perdure.errors import UsageError
 if TYPE_CHECKING:
     from perdure.jobs.workspace import Workspace
     from perdure.moving.clean import Doomed
+    from perdure.moving.far import Far
     from perdure.moving.selection import Selection
 
 MOST_NAMED = 5
@@ -57,7 +57,7 @@ def as_json(doomed: Doomed, *, deleted: bool) -> dict[str, object]:
 
 def _found(workspace: Workspace, arguments: argparse.Namespace) -> list[Doomed]:
     from perdure.moving.address import Address
-    from perdure.moving.clean import doomed_in_bucket, doomed_there
+    from perdure.moving.clean import doomed_in_bucket
 
     words = WORDS if arguments.what == ALL else (arguments.what,)
     if arguments.target is None:
@@ -70,11 +70,20 @@ def _found(workspace: Workspace, arguments: argparse.Namespace) -> list[Doomed]:
                 hint=f"perdure clean results --on {other}",
             )
         return [doomed_in_bucket(other, word) for word in words]
-    name = other.host.name
-    return [
-        doomed_there(other, _selection(workspace, word), name, _chooser(workspace, word, arguments))
-        for word in words
-    ]
+    return [each for word in words for each in _there(workspace, other, word, arguments)]
+
+
+def _there(
+    workspace: Workspace, other: Far, word: str, arguments: argparse.Namespace
+) -> list[Doomed]:
+    from perdure.cli.mirrored import chosen_jobs, with_mirrors
+    from perdure.moving.clean import doomed_there
+
+    selection, name = _selection(workspace, word), other.host.name
+    if word != "results":
+        return [doomed_there(other, selection, name, lambda name, newest: True)]
+    chosen = chosen_jobs(workspace, arguments)
+    return with_mirrors(workspace, name, doomed_there(other, selection, name, chosen), chosen)
 
 
 def _selection(workspace: Workspace, word: str) -> Selection:
@@ -105,27 +114,6 @@ def _here(workspace: Workspace, word: str) -> Doomed:
     return doomed_here(select(word, root), kept)
 
 
-def _chooser(
-    workspace: Workspace, word: str, arguments: argparse.Namespace
-) -> Callable[[str, float], bool]:
-    """Return what says which names at the top of a folder go."""
-    if word != "results":
-        return lambda name, newest: True
-    from perdure.jobs.ledger import statuses
-    from perdure.model.job import ENDED
-
-    named = {named_job(workspace, job) for job in arguments.jobs}
-    before = time.time() - (arguments.older_than or 0)
-    states = {each.record.job: each.state for each in statuses(workspace, all=True)}
-
-    def chosen(name: str, newest: float) -> bool:
-        if newest > before or name.startswith("."):
-            return False
-        return name in named if named else states.get(name) in ENDED
-
-    return chosen
-
-
 def _may_delete(doomed: Sequence[Doomed], arguments: argparse.Namespace, console: Console) -> bool:
     if arguments.yes:
         return True
@@ -136,12 +124,14 @@ def _may_delete(doomed: Sequence[Doomed], arguments: argparse.Namespace, console
 
 
 def _delete(doomed: Sequence[Doomed], console: Console) -> None:
+    told: set[str] = set()
     for each in doomed:
         console(f"deleting {each.word} {_place(each.where)}")
         left = each.delete()
         gone = [name for name in each.names if name not in left]
-        for name in left:
+        for name in {*left} - told:
             console.say(f"warning: job `{name}` is running; it is left")
+        told.update(left)
         if gone:
             console.say(f"deleted {each.word} {_place(each.where)}: {_amount(each)}")
 

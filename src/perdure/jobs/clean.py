@@ -12,10 +12,13 @@ from pathlib import Path
 from perdure.errors import ConflictError, PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.ledger import statuses
+from perdure.jobs.mirror import is_mirror
 from perdure.jobs.snapshot import remove_tree
+from perdure.jobs.witness import read_witness
 from perdure.jobs.workspace import Workspace, storing, submitting
 from perdure.model.job import ALIVE, ENDED, JobStatus
 from perdure.model.report import Report, silent
+from perdure.model.station import Station
 from perdure.runtime import names
 from perdure.targets import presence
 
@@ -72,6 +75,21 @@ def deletable(workspace: Workspace, jobs: Sequence[str] = ()) -> list[Deletable]
             )
         if named or (not jobs and status.state in ENDED):
             found.append(Deletable(status, size_of(status.record.folder)))
+    return found
+
+
+def mirrors(workspace: Workspace, station: Station) -> list[Deletable]:
+    """Return the jobs of another host of which no more is here than what tells how they stand.
+
+    One whose results were pulled is not among them: what is here of it is somebody's copy.
+    """
+    found = []
+    for status in statuses(workspace, all=True):
+        folder = status.record.folder
+        witness = read_witness(folder)
+        # By its folder there: a target of that name may have had another one.
+        if witness is not None and witness.station[:2] == station[:2] and is_mirror(folder):
+            found.append(Deletable(status, size_of(folder)))
     return found
 
 

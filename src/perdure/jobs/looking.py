@@ -67,6 +67,16 @@ def newest_checkpoint(folder: Path) -> str | None:
     return ordered[-1][1] if ordered else None
 
 
+def is_kept(name: str) -> bool:
+    """Return whether a file of a run folder, by its name in there, is kept elsewhere. Pure."""
+    inner, _, file = name.partition("/")
+    if not file:
+        return name.startswith(names.GENERATION_PREFIX)
+    if inner == names.CHECKPOINTS:
+        return bool(re.fullmatch(f"{_CHECKPOINT}/{re.escape(_META)}", file))
+    return any(inner == folder and file.endswith(suffix) for folder, suffix in _GROWING)
+
+
 def _kept(folder: Path, *, alive: bool, whole: bool) -> Iterator[str]:
     """Yield the names of the files that are kept elsewhere of a run folder, in their order."""
     if whole and not alive:

@@ -43,6 +43,18 @@ EVERY_S = 0.2
 AFTER_FAILURE_S = 1.0
 # For so long an answer is waited for, before what was said last has to do.
 PATIENCE_S = 3.0
+# What a submission writes here.
+_SUBMITTED = frozenset(
+    {
+        names.JOB_FILE,
+        names.PATCH_FILE,
+        folders.CODE_LIST,
+        folders.ENVIRONMENT_LOCK,
+        folders.IMAGE_LOCK,
+        folders.WITNESS_FILE,
+        names.LOCK_FILE,
+    }
+)
 _ENDED = frozenset(state.value for state in ENDED)
 
 
@@ -70,6 +82,20 @@ def trouble(folder: Path) -> str:
     witness = read_witness(folder)
     found = None if witness is None else _askers.get(_key(folder, witness))
     return "" if found is None else found.problem
+
+
+def is_mirror(folder: Path) -> bool:
+    """Return whether a run folder holds no more than is brought here to tell how its job stands.
+
+    Not one whose results were pulled. Reads the disk.
+    """
+    for path, _, files in os.walk(folder):
+        inner = os.path.relpath(path, folder)
+        for name in files:
+            kept = looking.is_kept(os.path.normpath(f"{inner}/{name}"))
+            if not (kept or (inner == "." and name in _SUBMITTED)):
+                return False
+    return folders.is_elsewhere(folder)
 
 
 @contextlib.contextmanager

@@ -23,15 +23,21 @@ def find_station(name: str, local: Path, wanted: TargetSettings, host: Host) -> 
     Raises:
         HostUnreachable: it does not answer.
     """
-    file = station_file(local, name)
-    asked = {"format": _FORMAT, "host": wanted.host, "in": wanted.root, "wanted": wanted.engine}
-    known = _read(file)
-    if asked.items() <= known.items():
-        return Station(wanted.host, known["root"], known["engine"])
+    known = known_station(name, local, wanted)
+    if known is not None:
+        return known
     folder = folder_name(local, wanted.host)
     found = host.call(far.settle, wanted.root, folder, wanted.engine)
-    _write(file, {**asked, **found})
+    _write(station_file(local, name), {**_asked(wanted), **found})
     return Station(wanted.host, found["root"], found["engine"])
+
+
+def known_station(name: str, local: Path, wanted: TargetSettings) -> Station | None:
+    """Return where the project is remembered to lie on a host, None where it was never asked."""
+    known = _read(station_file(local, name))
+    if _asked(wanted).items() <= known.items():
+        return Station(wanted.host, known["root"], known["engine"])
+    return None
 
 
 def forget_station(local: Path, name: str) -> None:
@@ -42,6 +48,10 @@ def forget_station(local: Path, name: str) -> None:
 def station_file(local: Path, name: str) -> Path:
     """Return where it is remembered, in the project's own state."""
     return local / ".perdure" / "targets" / f"{name}.json"
+
+
+def _asked(wanted: TargetSettings) -> dict[str, Any]:
+    return {"format": _FORMAT, "host": wanted.host, "in": wanted.root, "wanted": wanted.engine}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def clean_results(workspace: Workspace, arguments: argparse.Namespace, console: 
     chosen = [each for each in deletable(workspace, named) if ended_at(each) <= before]
     rest = ([], []) if chosen else unneeded(workspace)
     asked = question(chosen) if chosen else question_of_rest(*rest)
+    for line in elsewhere(chosen):
+        console.say(line)
     if arguments.dry_run:
         console.say(asked or "nothing to delete")
     if arguments.dry_run or not may_delete(asked, named, arguments, console):
@@ -144,6 +146,19 @@ def question(chosen: Sequence[Deletable]) -> str:
     total = size(sum(each.bytes for each in chosen))
     jobs = ", ".join([*names, *more])
     return f"delete {counted(len(chosen), 'job')} with their checkpoints ({total}): {jobs}?"
+
+
+def elsewhere(chosen: Sequence[Deletable]) -> list[str]:
+    """Return what is said of jobs that ran on other hosts: only what is here of them goes."""
+    away: dict[str, list[str]] = {}
+    for each in chosen:
+        if each.status.asked_at is not None:
+            away.setdefault(each.status.target, []).append(each.status.record.job)
+    return [
+        f"what `{target}` has of {counted(len(jobs), 'job')} stays there; there and here: "
+        f"perdure clean results {' '.join(jobs[:MOST_NAMED])} --on {target}"
+        for target, jobs in away.items()
+    ]
 
 
 def question_of_rest(snapshots: Sequence[Path], environments: Sequence[Path]) -> str:
