@@ -160,6 +160,17 @@ def test_a_run_folder_from_a_newer_perdure(done: Path) -> None:
     assert files_of(done / "results") == before
 
 
+@pytest.mark.usefixtures("kill_all")
+def test_a_job_whose_record_is_damaged_can_be_killed(project: Path) -> None:
+    assert perdure("run", "-d", "--name", "busy", *LONG, cwd=project).code == 0
+    (project / "results" / "busy" / "job.json").write_text("{")
+    assert is_one_error(perdure("show", "busy", cwd=project), 1, "perdure kill busy")
+    assert "killed `busy`" in perdure("kill", "busy", cwd=project).err
+    (project / "results" / "busy" / "job.json").unlink()
+    ended = perdure("show", "busy", cwd=project)
+    assert is_one_error(ended, 2, "there is no job `busy`", "perdure ps -a")
+
+
 def test_a_run_folder_that_is_torn(done: Path) -> None:
     (done / "results" / "done-one" / "job.json").write_text("{")
     assert perdure("show", "done-one", cwd=done).code == 1

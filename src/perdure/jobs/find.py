@@ -22,22 +22,32 @@ def find_job(workspace: Workspace, text: str) -> JobRecord:
     Raises:
         UsageError: no job is meant by it, or several are; they are listed.
         NewerFormatError: its run folder was written by a newer perdure.
+        PerdureError: its record is damaged.
+    """
+    return folders.read_record(find_folder(workspace, text))
+
+
+def find_folder(workspace: Workspace, text: str) -> Path:
+    """Return the run folder of the job that `text` names, whatever its record says.
+
+    Raises:
+        UsageError: no job is meant by it, or several are; they are listed.
     """
     results = workspace.project.results
     if text == LAST:
-        return folders.read_record(results / _last(workspace))
+        return results / _last(workspace)
     found = [job for job in _jobs(results) if text and job.startswith(text)]
     if text in found:
         found = [text]
     found = [job for job in found if folders.is_job(results / job)]
     if len(found) == 1:
-        return folders.read_record(results / found[0])
+        return results / found[0]
     if found:
         listed = ", ".join(found[:_MOST_LISTED]) + (", ..." if len(found) > _MOST_LISTED else "")
         raise UsageError(
             f"`{text}` means {len(found)} jobs: {listed}", hint="type more of its name"
         )
-    near = difflib.get_close_matches(text, _jobs(results), 1)
+    near = difflib.get_close_matches(text, set(_jobs(results)) - {text}, 1)
     hint = f"did you mean `{near[0]}`?" if near else "perdure ps -a"
     raise UsageError(f"there is no job `{text}`", hint=hint)
 

@@ -188,4 +188,7 @@ def _decode(raw: bytes, folder: Path) -> JobRecord:
         content |= {"results": folder.parent, "job": folder.name}
         return msgspec.convert(content, JobRecord)
     except msgspec.MsgspecError as error:
-        raise PerdureError(f"`{folder / names.JOB_FILE}` cannot be read: {error}") from error
+        raise PerdureError(
+            f"`{folder / names.JOB_FILE}` cannot be read: {error}",
+            hint=f"`perdure kill {folder.name}` ends it, if it still runs",
+        ) from error

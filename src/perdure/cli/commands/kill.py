@@ -13,7 +13,6 @@ from perdure.errors import PerdureError, TimeoutExpired, UsageError
 
 if TYPE_CHECKING:
     from perdure.jobs.workspace import Workspace
-    from perdure.model.job import JobHeading
 
 TIMEOUT_S = 30.0
 
@@ -33,14 +32,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """
     from perdure.jobs.workspace import locate_workspace
 
-    jobs = chosen(locate_workspace(Path.cwd()), arguments)
-    if arguments.all and not arguments.yes and jobs:
+    folders = chosen(locate_workspace(Path.cwd()), arguments)
+    if arguments.all and not arguments.yes and folders:
         unasked = "perdure kill --all --yes"
-        if not console.confirm(f"kill {counted(len(jobs), 'job')}?", unasked=unasked):
+        if not console.confirm(f"kill {counted(len(folders), 'job')}?", unasked=unasked):
             return 0
-    if not jobs:
+    if not folders:
         console.say("no job runs")
-    problems = [found for each in jobs if (found := ended(each, console)) is not None]
+    problems = [found for each in folders if (found := ended(each, console)) is not None]
     for problem in problems[1:]:
         console.say(f"not killed: {problem.message}")
     if problems:
@@ -48,35 +47,35 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def ended(heading: JobHeading, console: Console) -> PerdureError | None:
+def ended(folder: Path, console: Console) -> PerdureError | None:
     """Return why a job was not seen to end, None where it was: one does not keep the others."""
     from perdure.jobs.control import kill
 
-    console(f"killing `{heading.job}`")
+    console(f"killing `{folder.name}`")
     try:
-        if kill(heading.folder, timeout_s=TIMEOUT_S) == "confirmed":
-            console.say(f"killed `{heading.job}`")
+        if kill(folder, timeout_s=TIMEOUT_S) == "confirmed":
+            console.say(f"killed `{folder.name}`")
             return None
     except PerdureError as error:
         return error
     return TimeoutExpired(
-        f"`{heading.job}` was not seen to end within {TIMEOUT_S:g} s",
-        hint=f"perdure kill {heading.job}",
+        f"`{folder.name}` was not seen to end within {TIMEOUT_S:g} s",
+        hint=f"perdure kill {folder.name}",
     )
 
 
-def chosen(workspace: Workspace, arguments: argparse.Namespace) -> list[JobHeading]:
-    """Return the jobs to kill: all are found before the first one is touched.
+def chosen(workspace: Workspace, arguments: argparse.Namespace) -> list[Path]:
+    """Return the run folders of the jobs to kill: all are found before the first one is touched.
 
     Raises:
         UsageError: neither jobs nor `--all`, or both.
     """
-    from perdure.jobs.find import find_job
+    from perdure.jobs.find import find_folder
     from perdure.jobs.ledger import statuses
     from perdure.model.job import ALIVE
 
     if arguments.all == bool(arguments.jobs):
         raise UsageError("name the jobs to kill, or say `--all`", hint="perdure ps")
     if arguments.all:
-        return [each.record for each in statuses(workspace, all=True) if each.state in ALIVE]
-    return [find_job(workspace, job) for job in arguments.jobs]
+        return [each.record.folder for each in statuses(workspace, all=True) if each.state in ALIVE]
+    return [find_folder(workspace, job) for job in arguments.jobs]

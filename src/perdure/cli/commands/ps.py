@@ -55,7 +55,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.say(f"`{target}`: its jobs are as they were last seen: {problem}")
     lost = listing.lost(found)
     if lost:
-        console.say(f"{counted(len(lost), 'job')} lost; go on with them: perdure recover")
+        them = "it" if len(lost) == 1 else "them"
+        console.say(f"{counted(len(lost), 'job')} lost; go on with {them}: perdure recover")
     return 0
 
 
