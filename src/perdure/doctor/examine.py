@@ -10,9 +10,9 @@ from pathlib import Path
 
 from perdure.doctor import container, disk, gpu, owner, programs
 from perdure.doctor.finding import Finding, problem, warning
-from perdure.doctor.limited import Limited
 from perdure.doctor.surroundings import Surroundings, look_around
 from perdure.errors import MissingProgram, PerdureError
+from perdure.hosts.limited import Limited
 from perdure.model.report import Report, silent
 
 

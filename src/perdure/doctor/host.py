@@ -8,11 +8,11 @@ from functools import partial
 
 from perdure.doctor.disk import GIB, judge_room, judge_watches
 from perdure.doctor.finding import Finding, fine, problem, warning
-from perdure.doctor.limited import Limited
 from perdure.errors import EngineUnreachable, MissingProgram, NoPython, PerdureError
 from perdure.hosts import local
 from perdure.hosts.engine_there import engine_there
 from perdure.hosts.host import HostFacts
+from perdure.hosts.limited import Limited
 from perdure.hosts.side.sockets import find_socket
 from perdure.hosts.ssh import PROGRAM, Ssh
 from perdure.hosts.within import is_lent, python_there

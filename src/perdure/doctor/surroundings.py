@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from perdure.doctor.limited import Limited
 from perdure.errors import PerdureError, TimeoutExpired
 from perdure.hosts.engine import Engine, EngineVersion, find_engine
+from perdure.hosts.limited import Limited
 from perdure.model.project import Project
 from perdure.model.settings import Settings
 

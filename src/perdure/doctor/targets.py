@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from perdure.doctor.limited import Limited
 from perdure.errors import NoPython, PerdureError, UsageError
 from perdure.hosts.here import HERE
 from perdure.hosts.host import Host
+from perdure.hosts.limited import Limited
 from perdure.hosts.ssh import Ssh
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings

@@ -25,7 +25,7 @@ RECENT = 10
 
 _VERSION = 2
 # For so long hosts are waited for that jobs run on; what they said last has to do then.
-HOSTS_S = 4.0
+HOSTS_S = 3.0
 _BUSY_S = 1.0
 _STATES = {state.value: state for state in State}
 _COLUMNS = (

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from perdure.errors import PerdureError
+from perdure.errors import HostUnreachable, PerdureError
 from perdure.hosts.here import HERE
+from perdure.hosts.limited import Limited
 from perdure.hosts.ssh import Ssh
 from perdure.jobs.workspace import Workspace
 from perdure.services import forwards
 from perdure.services.side import desk
 from perdure.targets.registry import LOCAL
+
+# For so long hosts are waited for by whoever only wants to see what there is.
+LIMIT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +45,27 @@ class Service:
         return max(0.0, min(self.limit_s - self.idle_s, self.lifetime_s - self.age_s))
 
 
-def services_of(workspace: Workspace) -> list[Service]:
-    """Return all of them; hosts are asked side by side, and none of them for long."""
+def services_of(workspace: Workspace, limit_s: float = LIMIT_S) -> list[Service]:
+    """Return all of them; hosts are asked side by side, and all of them together for so long."""
     project = workspace.project
+    until = time.monotonic() + limit_s
     kept = forwards.known(project)
     places = {each["target"]: (each["destination"], each["root"]) for each in kept}
-    with ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
-        asked = {name: pool.submit(_ask, name, *place) for name, place in places.items()}
-        found = [_service(LOCAL, each, {}) for each in HERE.call(desk.look, str(project.root))]
-        for target, answer in asked.items():
-            mine = {each["name"]: each for each in kept if each["target"] == target}
-            try:
-                living = answer.result()
-            except PerdureError as error:
-                found += [_lost(target, name, error) for name in mine]
-                continue
-            found += [_service(target, each, mine.get(each["name"], {})) for each in living]
-            for name in mine.keys() - {each["name"] for each in living}:
-                forwards.stop(project, target, name)
-                forwards.forget(project, target, name)
+    asked = {name: Limited(partial(_ask, name, *place), name) for name, place in places.items()}
+    found = [_service(LOCAL, each, {}) for each in HERE.call(desk.look, str(project.root))]
+    for target, answer in asked.items():
+        mine = {each["name"]: each for each in kept if each["target"] == target}
+        try:
+            living = answer.answer(max(0.01, until - time.monotonic()))
+            if living is None:
+                raise HostUnreachable(f"`{target}` does not answer")
+        except PerdureError as error:
+            found += [_lost(each, error) for each in mine.values()]
+            continue
+        found += [_service(target, each, mine.get(each["name"], {})) for each in living]
+        for name in mine.keys() - {each["name"] for each in living}:
+            forwards.stop(project, target, name)
+            forwards.forget(project, target, name)
     return found
 
 
@@ -81,5 +88,11 @@ def _service(target: str, stands: Mapping[str, Any], forward: Mapping[str, Any])
     )
 
 
-def _lost(target: str, name: str, error: PerdureError) -> Service:
-    return Service(name=name, target=target, state="not reached", problem=error.message)
+def _lost(forward: Mapping[str, Any], error: PerdureError) -> Service:
+    return Service(
+        name=forward["name"],
+        target=forward["target"],
+        state="not reached",
+        port=forward["port"] if forward["alive"] else 0,
+        problem=error.message,
+    )
