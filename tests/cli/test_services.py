@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ def test_a_table_says_where_and_until_when() -> None:
     assert first.endswith("1 h 59 min")
     assert "running" in second
     assert third.split() == ["files", "lab", "not", "reached", "-", "-", "-", "-"]
+    led = replace(LOST, port=20124)
+    last = plain_lines(services.service_table([RUNNING, led]))[-1].split()
+    assert last[4:] == ["http://127.0.0.1:20124/", "-", "-", "-"]
 
 
 def test_what_nothing_leads_to_says_how_to_get_there() -> None:

@@ -18,6 +18,7 @@ from perdure.errors import HostUnreachable, StorageError
 from perdure.hosts.side.frames import pack, read_frame, unpack
 from perdure.jobs import folder as folders
 from perdure.jobs import looking, mirror
+from perdure.jobs.find import job_names
 from perdure.jobs.follow import follow
 from perdure.jobs.ledger import statuses
 from perdure.jobs.lifecycle import read_status
@@ -126,6 +127,13 @@ def witness(record: JobRecord) -> Witness:
     found = read_witness(record.folder)
     assert found is not None
     return found
+
+
+def test_who_completes_a_name_asks_no_host(
+    workspace: Workspace, record: JobRecord, there: Elsewhere
+) -> None:
+    assert job_names(workspace) == [record.job]
+    assert there.asked == 0
 
 
 def test_what_is_written_there_is_read_here(record: JobRecord, there: Elsewhere) -> None:

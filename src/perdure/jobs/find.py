@@ -52,6 +52,12 @@ def find_folder(workspace: Workspace, text: str) -> Path:
     raise UsageError(f"there is no job `{text}`", hint=hint)
 
 
+def job_names(workspace: Workspace) -> list[str]:
+    """Return the names of all jobs, in their order; asks no host."""
+    results = workspace.project.results
+    return [job for job in _jobs(results) if folders.is_job(results / job)]
+
+
 def _last(workspace: Workspace) -> str:
     readable = [status for status in statuses(workspace, all=True) if status.record.submitted]
     if not readable:

@@ -72,7 +72,7 @@ def current(workspace: Workspace, *, every: bool) -> Table:
 
 def write_names(kind: str, console: Console) -> int:
     """Return 0 after writing names for a shell's completion, none where there is no project."""
-    from perdure.jobs.ledger import statuses
+    from perdure.jobs.find import job_names
     from perdure.jobs.workspace import open_workspace
 
     try:
@@ -80,7 +80,7 @@ def write_names(kind: str, console: Console) -> int:
         if kind == "tasks":
             console.lines(sorted(workspace.project.tasks))
         else:
-            console.lines([each.record.job for each in statuses(workspace, all=True)])
+            console.lines(job_names(workspace))
     except PerdureError:
         pass  # an error in the middle of a command line would help nobody
     return 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from perdure.services.listing import Service
 
 NOTHING = "-"
+# For so long hosts are waited for whose services are to be stopped.
+STOP_S = 20.0
 ALL = "all"
 
 
@@ -39,10 +41,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     workspace = open_workspace(Path.cwd())
     if arguments.stop is not None:
         require_name(arguments.stop)
-    found = services_of(workspace)
-    if arguments.stop is not None:
+        found = services_of(workspace, STOP_S)
         chosen = [each for each in found if arguments.stop in (ALL, each.name)]
         return stop(workspace, chosen, console, as_json=arguments.json)
+    found = services_of(workspace)
     if arguments.json:
         console.json([as_json(each) for each in found])
     else:
@@ -129,6 +131,6 @@ def address(service: Service) -> str | None:
 
 def _row(each: Service) -> tuple[str, ...]:
     if each.problem is not None:
-        return (each.name, each.target, each.state, *[NOTHING] * 4)
+        return (each.name, each.target, each.state, address(each) or NOTHING, *[NOTHING] * 3)
     times = (duration(each.age_s), duration(each.idle_s), duration(each.ends_in_s))
     return (each.name, each.target, each.state, address(each) or NOTHING, *times)
