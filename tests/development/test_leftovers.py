@@ -40,6 +40,15 @@ def test_what_was_added_is_named_and_nothing_else() -> None:
     assert "apt: cowsay, libgl1; conda: zlib-ng 1.3.1" in found.told()
 
 
+def test_what_is_declared_by_now_is_not_lost() -> None:
+    found = leftovers_in(CHANGES)
+    frozen = {"pip six": "1.17.0", "pip Huggingface_Hub": "1", "apt cowsay": "3", "python": "3.11"}
+    left = found.beside({**frozen, "conda zlib-ng": "1.3.1 h4ab18f5_1"})
+    assert left == Leftovers(("old 1.0", "torch 2.13.0+cpu"), ("libgl1",), ())
+    assert found.beside({}) == found
+    assert not Leftovers(("six 1.17.0",)).beside(frozen)
+
+
 def test_the_project_itself_is_nobodys_by_hand() -> None:
     line = f"A {SITE}/my_cats-4.2.dist-info\n"
     assert leftovers_in(line).python == ("my-cats 4.2",)

@@ -12,7 +12,7 @@ from perdure.cli.render import Console
 from perdure.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
-    from perdure.development.change import Change
+    from perdure.development.change import Change, Wanted
     from perdure.development.standing import Session, Standing
     from perdure.development.wishes import Wishes
 
@@ -60,8 +60,11 @@ def bring_up(session: Session, wishes: Wishes | None, console: Console, *, yes: 
     if standing.state is State.ABSENT:
         make(session, chosen, standing, report=console)
         return True
-    change = change_between(standing, wanted_now(session, chosen, report=console))
-    if change is not None and is_to_be_replaced(session, standing, change, console, yes=yes):
+    wanted = wanted_now(session, chosen, report=console)
+    change = change_between(standing, wanted)
+    if change is not None and is_to_be_replaced(
+        session, standing, wanted, change, console, yes=yes
+    ):
         make(session, chosen, standing, report=console)
         return True
     start(session, standing, report=console)
@@ -85,7 +88,13 @@ def keep_up(session: Session, console: Console, *, yes: bool) -> None:
 
 
 def is_to_be_replaced(
-    session: Session, standing: Standing, change: Change, console: Console, *, yes: bool
+    session: Session,
+    standing: Standing,
+    wanted: Wanted,
+    change: Change,
+    console: Console,
+    *,
+    yes: bool,
 ) -> bool:
     """Return whether the user wants the container replaced, after telling why it should be."""
     from perdure.development.change import question
@@ -97,7 +106,9 @@ def is_to_be_replaced(
     if not console.can_ask:
         console.say("warning: going on with the container as it is; `perdure up --yes` replaces it")
         return False
-    leftovers = installed_by_hand(session)
+    # The engine compares the container with its image: seconds.
+    console("looking at what is in the container")
+    leftovers = installed_by_hand(session).beside(wanted.contents)
     if leftovers:
         console.say("`perdure freeze` writes what was installed by hand into the declarations")
     asked = question(standing, running_inside(session), leftovers)

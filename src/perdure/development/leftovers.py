@@ -7,6 +7,7 @@ without a program in it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from perdure.environments.manifest import normalised
@@ -32,6 +33,18 @@ class Leftovers:
     def __bool__(self) -> bool:
         """Return whether there are any."""
         return bool(self.python or self.debian or self.conda)
+
+    def beside(self, contents: Mapping[str, str]) -> Leftovers:
+        """Return those that are not in `contents`, which another image would have; see `contents`.
+
+        What `perdure freeze` has written down is not lost with the container.
+        """
+        kept = {normalised(name.removeprefix("pip ")) for name in contents if name[:4] == "pip "}
+        return Leftovers(
+            tuple(each for each in self.python if normalised(each.partition(" ")[0]) not in kept),
+            tuple(each for each in self.debian if f"apt {each}" not in contents),
+            tuple(each for each in self.conda if f"conda {each.partition(' ')[0]}" not in contents),
+        )
 
     def told(self) -> str:
         """Return them in a line: `pip: six 1.17.0; apt: cowsay`."""

@@ -27,6 +27,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if standing.state is State.ABSENT:
         console.say("there is no development container")
         return 0
+    console("looking at what is in the container")
     leftovers = installed_by_hand(session)
     if leftovers and not arguments.yes:
         console.say("`perdure freeze` writes what was installed by hand into the declarations")
