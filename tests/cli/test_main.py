@@ -234,6 +234,16 @@ def test_output_that_cannot_be_written_is_one_error() -> None:
     assert len(done.stderr.splitlines()) == 2, done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_work_goes_on_where_what_is_said_cannot_be_kept(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [*MAIN, "new", "cats", "--yes"]
+        done = subprocess.run(words, cwd=tmp_path, stderr=full, timeout=60)
+        wrong = subprocess.run([*MAIN, "new", "code"], cwd=tmp_path, stderr=full, timeout=60)
+    assert (done.returncode, wrong.returncode) == (0, 2)
+    assert (tmp_path / "cats" / "pyproject.toml").is_file()
+
+
 def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()

@@ -49,12 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_BROKEN_PIPE
         if debug:
             write_traceback(error)
-        code = report_error(error)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            silence(sys.stdout)
-        return code
+        return report_error(error)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                silence(stream)
 
 
 def open_closed_streams() -> None:

@@ -62,7 +62,7 @@ class Console:
         with self._line.lock:
             self._line.clear()
             # What a job prints and what perdure says share a terminal, but never a line of it.
-            self._put(self._err, ("\n" if self._mid_line else "") + message + "\n")
+            self._tell(("\n" if self._mid_line else "") + message + "\n")
             self._mid_line = False
 
     def detail(self, message: str) -> None:
@@ -74,7 +74,7 @@ class Console:
         """Write data to stdout as it is."""
         with self._line.lock:
             self._line.clear()
-            self._put(self._out, text)
+            self._out.write(text)
             self._out.flush()
             if self.out_is_terminal and self.err_is_terminal and text:
                 self._mid_line = not text.endswith("\n")
@@ -128,7 +128,7 @@ class Console:
         if not self.can_ask:
             raise UsageError(f"nobody is here to answer: {question}", hint=unasked)
         self._line.clear()
-        self._put(self._err, f"{question}{choices} ")
+        self._tell(f"{question}{choices} ")
         self._err.flush()
         return sys.stdin.readline().strip()
 
@@ -165,8 +165,13 @@ class Console:
             file=self._out, width=width, no_color=not self.colour, highlight=False, markup=False
         )
 
-    def _put(self, stream: TextIO, text: str) -> None:
-        stream.write(text)
+    def _tell(self, text: str) -> None:
+        try:
+            self._err.write(text)
+        except BrokenPipeError:
+            raise
+        except (OSError, ValueError):
+            pass  # a log on a disk that is full ends no work
 
 
 def open_console(*, verbose: bool = False) -> Console:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.render import Console
+
+if TYPE_CHECKING:
+    from perdure.images.eject_sources import Source
 
 KINDS = ("dockerfile", "compose", "devcontainer")
 FEW = 8
@@ -36,9 +41,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         workspace.project.results.mkdir(exist_ok=True)
     ejection = eject(workspace.project, recipe, arguments.kind, output)
     changed = write(ejection.files, output, force=arguments.force)
-    for source in ejection.sources:
-        place = f"`{source.index}`" if source.index else "the default index"
-        console.say(f"`{source.package}` lies in a folder here; the files take it from {place}")
+    for line in moved(ejection.sources):
+        console.say(line)
     shown = [path for path in changed if path.count("/") < 2][:FEW]
     console.lines([str(output / path) for path in shown])
     if len(changed) > len(shown):
@@ -46,3 +50,18 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if not changed:
         console.say("nothing to write: they are there as they should be")
     return 0
+
+
+def moved(sources: Sequence[Source]) -> list[str]:
+    """Return a line for each index that packages are taken from, which lie in a folder here."""
+    by_index: dict[str | None, list[str]] = {}
+    for source in sources:
+        by_index.setdefault(source.index, []).append(source.package)
+    lines = []
+    for index, packages in by_index.items():
+        place = f"`{index}`" if index else "the default index"
+        more = f" and {len(packages) - FEW} more" if len(packages) > FEW else ""
+        lie, them = ("lies", "it") if len(packages) == 1 else ("lie", "them")
+        listed = ", ".join(packages[:FEW]) + more
+        lines.append(f"{listed} {lie} in a folder here; the files take {them} from {place}")
+    return lines
