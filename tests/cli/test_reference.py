@@ -25,6 +25,15 @@ def test_every_verb_and_option_is_on_the_page() -> None:
     assert "--names" not in page
 
 
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_no_row_of_a_table_is_cut_by_what_it_says(name: str) -> None:
+    rows = [line for line in pages()[name].splitlines() if line.startswith("|")]
+    cells = {line.replace(r"\|", "").count("|") for line in rows}
+    assert rows
+    assert cells <= {3, 4}
+    assert name != "commands.md" or cells == {3}
+
+
 def test_every_error_is_on_the_page() -> None:
     page = pages()["exit-codes.md"]
     for kind in PerdureError.__subclasses__():

@@ -176,6 +176,36 @@ def test_an_engine_that_is_not_there(engine: RealEngine, builder: Builder, to: s
     assert is_one_error(perdure("ship", tag, "--to", to), 4, to, f"docker -H {to} version")
 
 
+@pytest.mark.parametrize("to", ["nowhere.invalid", "ssh://nowhere.invalid"])
+def test_a_host_that_is_not_there_is_told_as_ssh_tells_it(
+    engine: RealEngine, builder: Builder, to: str
+) -> None:
+    tag = builder.build(engine, "1", "code")
+    ended = perdure("ship", tag, "--to", to)
+    assert is_one_error(ended, 4, "there is no host of that name", "ssh nowhere.invalid")
+    assert "stderr=" not in ended.err
+
+
+def test_a_target_is_found_by_its_name(
+    engine: RealEngine, builder: Builder, tmp_path: Path
+) -> None:
+    tag = builder.build(engine, "1", "code")
+    config = tmp_path / "perdure" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('[targets.lab]\nhost = "me@nowhere.invalid"\n')
+    ended = perdure("ship", tag, "--to", "lab", env={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert is_one_error(ended, 4, "me@nowhere.invalid")
+
+
+def test_a_file_that_cannot_be_is_told_before_anything_is_looked_for(tmp_path: Path) -> None:
+    for to in ("nowhere/x.tar", "nowhere/x.sqfs", str(tmp_path)):
+        ended = perdure(
+            "ship", "x", "--to", to, cwd=tmp_path, env={"DOCKER_HOST": "unix:///nowhere.sock"}
+        )
+        assert "container engine" not in ended.err, ended.err
+        assert is_one_error(ended, ended.code, to.partition("/x.")[0])
+
+
 @pytest.mark.parametrize("lost", ["source", "target"])
 def test_an_engine_that_is_lost_in_the_middle(
     pair: tuple[RealEngine, RealEngine],

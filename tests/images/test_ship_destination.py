@@ -50,6 +50,19 @@ def test_what_is_none_is_refused_with_examples(text: str) -> None:
     assert "cats.sqfs" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("text", ["cats.tar.gz", "cats.SQFS", "lab/cats.sif", "cats.TAR", "a.zip"])
+def test_a_file_of_another_kind_is_not_taken_for_a_host(text: str) -> None:
+    with pytest.raises(UsageError, match="is no destination") as caught:
+        parse_destination(text)
+    assert "NAME.tar" in (caught.value.hint or "")
+
+
+def test_a_file_on_another_host_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no destination") as caught:
+        parse_destination("me@gpubox:/srv/cats.tar")
+    assert "`--to me@gpubox`" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

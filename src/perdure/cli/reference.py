@@ -69,9 +69,9 @@ def invocation(action: argparse.Action) -> str:
     choices = "|".join(map(str, action.choices)) if action.choices else ""
     name = choices or str(action.metavar or action.dest.upper())
     if not action.option_strings:
-        return name
+        return cell(name)
     value = "" if action.nargs == 0 else f" {name}"
-    return ", ".join(action.option_strings).replace("|", r"\|") + value.replace("|", r"\|")
+    return cell(", ".join(action.option_strings) + value)
 
 
 def cell(text: str) -> str:

@@ -191,7 +191,7 @@ VERBS = (
     Verb(
         "logs",
         LOOK,
-        "print what a job printed, or the development container",
+        "print what a job, or the development container, has printed",
         "[JOB]",
         ("perdure logs @last", "perdure logs -f brave", "perdure logs -f"),
     ),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from perdure.hosts.engine_facts import Document
 
 TIMEOUT_S = 20.0
-LOCAL = "go without containers: `--on local`"
+# A whole command: the verb that failed may have no `--on`.
+LOCAL = "go without containers: `perdure run --on local`"
 _OK = 200
 _NOT_FOUND = 404
 _BLOCK = 1 << 16

@@ -13,6 +13,7 @@ from perdure.images.shipment import Shipment
 from perdure.model.report import Report
 from perdure.model.settings import Settings
 
+_SSH = "ssh://"
 _CONTEXTS = ("DOCKER_CONTEXT", "DOCKER_HOST", "CONTAINER_HOST")
 
 
@@ -50,6 +51,22 @@ def ship(
     return Shipment(tag, str(path), str(path), write(engine, tag, image, path, report))
 
 
+def refuse_destination(destination: Destination) -> None:
+    """Return if there may be a file there; to be called before an image is built for it.
+
+    Raises:
+        UsageError, StorageError, MissingProgram: there can be none.
+    """
+    if destination.kind in (Kind.SQUASHFS, Kind.ARCHIVE):
+        from perdure.images.ship_file import refuse_place
+
+        refuse_place(destination.path)
+    if destination.kind is Kind.SQUASHFS:
+        from perdure.images.squashfs import find_program
+
+        find_program()
+
+
 def tag_of(image: ImageRecord, reference: str) -> str:
     """Return the tag that an image is shipped by: the one it was asked for by, else its first.
 
@@ -74,25 +91,39 @@ def other_engine(
 
     Raises:
         EngineUnreachable: it does not answer.
+        HostUnreachable: ssh does not get to its host.
         MissingProgram: there is no client.
     """
     try:
         return _find_other(destination, settings, environ)
     except EngineUnreachable as error:
-        hint = f"`docker -H {_host_of(destination)} version` shows more"
+        address = _address_of(destination, settings)
+        # What docker says of an ssh that failed has ssh's own words at its end.
+        _, found, said = error.message.partition("stderr=")
+        if address.startswith(_SSH) and found and error.message.find("status 255") > 0:
+            from perdure.hosts.ssh_failure import failure
+
+            host = address.removeprefix(_SSH)
+            raise failure(host, host, said) from error
+        hint = f"`docker -H {address} version` shows more"
         raise EngineUnreachable(error.message, hint=hint) from error
 
 
-def _host_of(destination: Destination) -> str:
+def _address_of(destination: Destination, settings: Settings) -> str:
     address = destination.address
-    return address if destination.kind is Kind.ENGINE else f"ssh://{address}"
+    if destination.kind is Kind.ENGINE:
+        return address
+    target = settings.targets.get(address)
+    return _SSH + (address if target is None else target.host)
 
 
 def _find_other(destination: Destination, settings: Settings, environ: Mapping[str, str]) -> Engine:
     plain = {name: value for name, value in environ.items() if name not in _CONTEXTS}
-    if destination.kind is Kind.HOST and _is_context(destination.address, settings, plain):
-        return find_engine(settings, plain | {"DOCKER_CONTEXT": destination.address})
-    return find_engine(settings, plain | {"DOCKER_HOST": _host_of(destination)})
+    name = destination.address
+    is_host = destination.kind is Kind.HOST and name not in settings.targets
+    if is_host and _is_context(name, settings, plain):
+        return find_engine(settings, plain | {"DOCKER_CONTEXT": name})
+    return find_engine(settings, plain | {"DOCKER_HOST": _address_of(destination, settings)})
 
 
 def _is_context(name: str, settings: Settings, environ: Mapping[str, str]) -> bool:

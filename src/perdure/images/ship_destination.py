@@ -3,6 +3,7 @@
 In this order, the first that fits:
 
     ends with `.sqfs` or `.squashfs`                  a squashfs file
+    ends as other files do (`.tar.gz`, `.sif`, ...)   nothing: no such file is written
     ends with `.tar`, or begins with / ./ ../ ~       an archive that `docker load` reads
     unix://... tcp://... ssh://...                    another engine
     has a slash, or ends with a colon and a port      a registry: HOST[:PORT]/NAME[:TAG]
@@ -19,6 +20,9 @@ from pathlib import Path
 from perdure.errors import UsageError
 
 _SQUASHFS = (".sqfs", ".squashfs")
+# Nobody's host or registry is called so.
+_OTHER_FILES = (".gz", ".tgz", ".xz", ".zst", ".bz2", ".zip", ".sif", ".img", ".oci")
+_ON_HOST = re.compile(r"[A-Za-z0-9@._-]+:[/~.]")
 _SCHEMES = ("unix", "tcp", "ssh")
 _HOST = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*")
 _REGISTRY = re.compile(
@@ -76,18 +80,35 @@ def parse_destination(text: str) -> Destination:
     """
     kind = _kind_of(text)
     if kind is None or any(letter in text for letter in "\0\n\r"):
-        raise UsageError(f"`{text}` is no destination", hint=HINT)
+        raise UsageError(f"`{text}` is no destination", hint=_hint(text))
     return Destination(kind, text)
 
 
+def _hint(text: str) -> str:
+    if _ON_HOST.match(text) and not _is_url(text):
+        return f"files are written on this machine; `--to {text.partition(':')[0]}` is an engine"
+    if text.lower().endswith((*_OTHER_FILES, *_SQUASHFS, ".tar")):
+        return "files are called NAME.tar, which `docker load` reads, or NAME.sqfs"
+    return HINT
+
+
+def _is_url(text: str) -> bool:
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and "/" not in scheme
+
+
 def _kind_of(text: str) -> Kind | None:
-    scheme, separator, rest = text.partition("://")
-    if separator and "/" not in scheme:
+    if _is_url(text):
+        scheme, _, rest = text.partition("://")
         return Kind.ENGINE if scheme in _SCHEMES and rest.strip("/") else None
+    if _ON_HOST.match(text):
+        return None
     if text.endswith(_SQUASHFS):
         return Kind.SQUASHFS
     if text.endswith(".tar") or text.startswith(("/", "./", "../", "~")):
         return Kind.ARCHIVE if not text.endswith(("/", "/.", "/..")) else None
+    if text.lower().endswith((*_OTHER_FILES, *_SQUASHFS, ".tar")):
+        return None
     if "/" in text or re.search(r":[0-9]{1,5}$", text):
         return Kind.REGISTRY if _REGISTRY.fullmatch(text) else None
     return Kind.HOST if _HOST.fullmatch(text) else None

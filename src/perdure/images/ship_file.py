@@ -30,10 +30,7 @@ def whole_or_not(path: Path) -> Iterator[Path]:
         UsageError: there is no such folder, or `path` is one.
         StorageError: the folder cannot be written, or the disk is full.
     """
-    if path.is_dir():
-        raise UsageError(f"`{path}` is a folder", hint=f"name a file in it: `{path / 'image.tar'}`")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder `{path.parent}`", hint=f"mkdir -p {path.parent}")
+    refuse_place(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
@@ -46,6 +43,25 @@ def whole_or_not(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def refuse_place(path: Path) -> None:
+    """Return if a file may be made there, as far as that shows without making it.
+
+    Raises:
+        UsageError: there is no such folder, or `path` is one.
+        StorageError: the folder cannot be written.
+    """
+    try:
+        if path.is_dir():
+            hint = f"name a file in it: `{path / 'image.tar'}`"
+            raise UsageError(f"`{path}` is a folder", hint=hint)
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder `{path.parent}`", hint=f"mkdir -p {path.parent}")
+    except OSError as error:
+        raise storage_error(path, error) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise storage_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

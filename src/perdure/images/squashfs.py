@@ -49,13 +49,7 @@ def write_squashfs(
         EnvironmentFailed: the engine did not give all of it, or `mksquashfs` failed.
         StorageError: the file cannot be written, or the disk is full.
     """
-    program = shutil.which(_PROGRAM)
-    if program is None:
-        raise MissingProgram(
-            f"a squashfs needs `{_PROGRAM}`, which is not here",
-            program=_PROGRAM,
-            hint=_INSTALL,
-        )
+    program = find_program()
     with whole_or_not(path) as partial, container_of(engine, tag) as container:
         # It would add to a file that is there.
         partial.unlink()
@@ -63,6 +57,22 @@ def write_squashfs(
         _check(partial, path)
         written = partial.stat().st_size
     return Moved(len(image.layers), written)
+
+
+def find_program() -> str:
+    """Return the path of `mksquashfs`.
+
+    Raises:
+        MissingProgram: it is not here.
+    """
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        raise MissingProgram(
+            f"a squashfs needs `{_PROGRAM}`, which is not here",
+            program=_PROGRAM,
+            hint=_INSTALL,
+        )
+    return program
 
 
 @contextlib.contextmanager

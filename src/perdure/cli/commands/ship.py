@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         metavar="WHERE",
         required=True,
-        help="HOST, a docker context, unix:// tcp:// ssh://, REGISTRY/NAME, FILE.tar or FILE.sqfs",
+        help="a target, HOST, a docker context, unix:// tcp:// ssh://, REGISTRY/NAME, FILE.tar "
+        "or FILE.sqfs",
     )
     parser.add_argument("--variant", metavar="NAME", help="the project's variant: cpu or cuda")
     add_json(parser)
@@ -40,10 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the image is there, and was verified there."""
     from perdure.hosts.engine import find_engine
-    from perdure.images.ship import ship
+    from perdure.images.ship import refuse_destination, ship
     from perdure.images.ship_destination import parse_destination
 
     destination = parse_destination(arguments.to)
+    refuse_destination(destination)
     settings, reference = image_to_ship(arguments, console)
     engine = find_engine(settings)
     shipped = ship(engine, reference, destination, settings=settings, report=console)
