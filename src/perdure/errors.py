@@ -61,6 +61,7 @@ class MissingProgram(EnvironmentFailed):
     def __init__(self, message: str, *, program: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.program = program
+        self.usual_hint = f"install `{program}`, or put it on PATH"
 
 
 class EngineUnreachable(EnvironmentFailed):

@@ -12,7 +12,13 @@ import pytest
 from perdure import __version__
 from perdure.cli import main as entry
 from perdure.cli.verbs import VERBS
-from perdure.errors import NewerFormatError
+from perdure.errors import (
+    MissingProgram,
+    NewerFormatError,
+    PerdureError,
+    StorageError,
+    UsageError,
+)
 from tests.cli.command import MAIN, Ended, is_one_error, perdure, python
 
 STANDARD = set(sys.stdlib_module_names) | {"perdure"}
@@ -173,6 +179,21 @@ def test_an_error_has_the_code_of_its_kind(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == (
         "error: `x` is newer\nhint: pip install --upgrade 'perdure[cli]'\n"
     )
+
+
+def test_an_error_without_a_hint_of_its_own_has_that_of_its_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for error, hint in (
+        (MissingProgram("no program `ssh`", program="ssh"), "install `ssh`"),
+        (StorageError("no space"), "perdure doctor"),
+        (UsageError("no key"), "mend it"),
+        (PerdureError("no luck", hint="try again"), "try again"),
+    ):
+        entry.report_error(error)
+        assert f"hint: {hint}" in capsys.readouterr().err.replace(
+            "`perdure doctor`", "perdure doctor"
+        )
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -28,13 +28,29 @@ def events(folder: Path) -> list[list[dict[str, object]]]:
     return [[json.loads(line) for line in path.read_text().splitlines()] for path in paths]
 
 
+def verdict(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr + done.stdout).splitlines()
+    return next(line for line in lines if line.startswith("identical:"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demonstrated") / "my demo"
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Return how the demonstration ended that made the folder."""
+    return demo(folder)
+
+
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
-def test_the_demo_interrupts_kills_resumes_and_compares(tmp_path: Path) -> None:
-    folder = tmp_path / "my demo"
-    done = demo(folder)
-    said = done.stderr + done.stdout
-    assert done.returncode == 0, said
+def test_the_demo_interrupts_kills_resumes_and_compares(
+    folder: Path, first: subprocess.CompletedProcess[str]
+) -> None:
+    said = first.stderr + first.stdout
+    assert first.returncode == 0, said
     assert re.search(r"^identical: weights [0-9a-f]{16}, 230 metric rows$", said, re.MULTILINE)
     for words in ("touched PREEMPT", "is durable", "exit code 75", "SIGKILL"):
         assert words in said
@@ -49,15 +65,10 @@ def test_the_demo_interrupts_kills_resumes_and_compares(tmp_path: Path) -> None:
 
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
-def test_it_works_twice_in_a_row(tmp_path: Path) -> None:
-    first, second = demo(tmp_path / "demo"), demo(tmp_path / "demo")
-    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+def test_it_works_twice_in_a_row(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
+    second = demo(folder)
+    assert second.returncode == 0, second.stderr
     assert "is there already" in second.stderr + second.stdout
-
-    def verdict(done: subprocess.CompletedProcess[str]) -> str:
-        lines = (done.stderr + done.stdout).splitlines()
-        return next(line for line in lines if line.startswith("identical:"))
-
     assert verdict(first) == verdict(second)
 
 

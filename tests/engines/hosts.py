@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -80,6 +81,14 @@ class Hosts:
         out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
         return Ended(done.returncode, out, err)
 
+    def processes(self, host: str, *words: str) -> list[int]:
+        """Return the processes of a host whose command lines have all the words.
+
+        The numbers are those of this machine, where they can be killed.
+        """
+        space = _pid_space(int((self.state / host / "init").read_text()))
+        return [pid for pid in processes(*words) if _pid_space(pid) == space]
+
     def variables(self, host: str, user: str) -> dict[str, str]:
         """Return the variables of a session of a user; the home comes first."""
         found = {"HOME": "/root" if user == "root" else f"/home/{user}", "USER": user}
@@ -134,14 +143,18 @@ class Hosts:
         """
         _script("clock", host, str(ahead_s))
 
-    def engine(self, host: str, which: str = "old") -> dict[str, str]:
+    def engine(self, host: str, which: str = "old", *, live: bool = False) -> dict[str, str]:
         """Start a Docker engine on a host if none is there; return variables for use there.
 
-        `which` is `old`, `modern`, or `none` to end it. It stays when the test ends: whoever needs
-        a host without one asks for `none`, or takes the laptop.
+        `which` is `old`, `modern`, or `none` to end it; `live`: containers outlive it. It stays
+        when the test ends: whoever needs a host without one asks for `none`, or takes the laptop.
         """
-        _script("docker", host, which)
+        _script("docker", host, which, *(("live",) if live else ()))
         return {"DOCKER_BUILDKIT": "1"}
+
+    def crash(self, host: str) -> None:
+        """Kill -9 a host's engine; `engine` starts it again."""
+        _script("crash", host)
 
     def ssh(self) -> Path:
         """Return the folder of the `ssh` with which this process reaches the hosts."""
@@ -246,6 +259,24 @@ def start() -> bool:
 def stop() -> None:
     """Stop the hosts that `start` started."""
     _script("down")
+
+
+def processes(*words: str) -> list[int]:
+    """Return the processes, those of all hosts too, whose command lines have all the words."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if int(entry.name) != os.getpid() and all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
+
+
+def _pid_space(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _script(*words: str) -> str:

@@ -7,14 +7,15 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.fixtures import SubRequest
 
-from perdure.errors import HostUnreachable, StorageError
+from perdure.errors import HostUnreachable, StorageError, TimeoutExpired
 from perdure.hosts.side.frames import pack, read_frame, unpack
 from perdure.jobs import folder as folders
 from perdure.jobs import looking, mirror
@@ -48,6 +49,7 @@ class Elsewhere:
     boot: str = "first"
     away: Exception | None = None
     asked: int = 0
+    is_warm: bool = True
     answers: threading.Event = field(default_factory=threading.Event)
     said: Callable[[dict[str, Any]], dict[str, Any]] = as_it_is
 
@@ -94,15 +96,34 @@ class FakeSsh:
         said |= {"boot": self.host.boot, "time": said["time"] + self.host.ahead_s}
         return self.host.said(dict(said))
 
+    def question(self, function: Callable[..., Any], *arguments: object) -> FakeQuestion | None:
+        return FakeQuestion(self, function, arguments) if self.host.is_warm else None
+
+
+@dataclass(frozen=True)
+class FakeQuestion:
+    """A question over a connection that is there."""
+
+    ssh: FakeSsh
+    function: Callable[..., Any]
+    arguments: Sequence[object]
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        if not self.ssh.host.answers.wait(timeout_s):
+            raise TimeoutExpired("no answer")
+        return self.ssh.call(self.function, *self.arguments)
+
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return training(tmp_path / "here")
 
 
-@pytest.fixture
-def there(tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
-    found = Elsewhere(tmp_path / "there")
+@pytest.fixture(params=["warm", "cold"])
+def there(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, request: SubRequest
+) -> Elsewhere:
+    found = Elsewhere(tmp_path / "there", is_warm=request.param == "warm")
     found.answers.set()
     monkeypatch.setattr(
         mirror, "Line", lambda name, destination, asks: FakeSsh(found, name, destination, asks)

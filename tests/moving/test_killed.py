@@ -159,7 +159,12 @@ def test_a_pull_goes_on_where_it_was_killed(
 
 
 def test_a_network_that_is_cut_is_one_clear_error_and_it_goes_on_later(
-    project: Project, far: Far, folder: Path, slow: Hosts, large: Path
+    project: Project,
+    far: Far,
+    folder: Path,
+    slow: Hosts,
+    large: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     staged = folder / ".perdure" / "moving" / "data" / large.name
     moving = start("push", project, far.root)
@@ -169,8 +174,10 @@ def test_a_network_that_is_cut_is_one_clear_error_and_it_goes_on_later(
     assert moving.stderr is not None
     assert b"HostUnreachable" in moving.stderr.read()
     moving.stderr.close()
-    with pytest.raises(EnvironmentFailed, match="gpu1"):
-        push(project, far)
+    with monkeypatch.context() as patched:
+        patched.setattr("perdure.hosts.ssh.PATIENCE_S", 3)
+        with pytest.raises(EnvironmentFailed, match="gpu1"):
+            push(project, far)
     slow.mend("gpu1")
     slow.limit("gpu1", "none")
     pushed = push(project, far)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,10 +14,11 @@ import pytest
 
 from perdure.errors import StorageError
 from perdure.hosts.ssh import Ssh
+from perdure.hosts.ssh_folder import control_folder
 from perdure.sync import session
 from perdure.sync.channel import boot_words
 from perdure.sync.once import Destination, synchronise
-from tests.engines.hosts import Hosts
+from tests.engines.hosts import Hosts, processes
 from tests.sync.people import contents
 from tests.sync.test_live import WAIT_S, text, until
 
@@ -34,6 +37,15 @@ class Over:
         self.host.connect()
         self.destination = Destination(self.host.command(boot_words()), str(there))
 
+    def masters(self) -> list[int]:
+        """Return the ssh that holds the connection all others share."""
+        return processes("[mux]", str(control_folder()))
+
+    def told(self) -> list[str]:
+        found = session.status(self.here, "gpu1")
+        assert found is not None
+        return list(found["told"])
+
 
 @pytest.fixture
 def over(hosts_here: Hosts, tmp_path: Path) -> Iterator[Over]:
@@ -51,17 +63,51 @@ def test_a_tree_comes_to_a_host(over: Over) -> None:
     assert contents(over.there, aside=False) == contents(over.here, aside=False)
 
 
-def test_a_network_that_was_away_is_caught_up_with(over: Over, hosts_here: Hosts) -> None:
+#: How long: shorter than a connection lives, and long enough for each to be given up.
+AWAY_S = [2, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(300)])]
+
+
+@pytest.mark.parametrize("away_s", AWAY_S)
+def test_a_network_that_was_away_is_caught_up_with(
+    over: Over, hosts_here: Hosts, away_s: int
+) -> None:
+    (over.here / "gone.py").write_text("soon gone")
     session.start(over.here, "gpu1", over.destination, timeout_s=WAIT_S)
     assert session.barrier(over.here, "gpu1", WAIT_S) is True
     hosts_here.cut("gpu1")
-    (over.here / "a.py").write_text("while it was away")
-    (over.there / "n.ipynb").write_text("there meanwhile")
+    (over.here / "gone.py").unlink()
+    # More than a connection takes that nobody reads from.
+    (over.here / "large").write_bytes(os.urandom(8 << 20))
+    for number in range(away_s * 10):
+        (over.here / "a.py").write_text(f"while it was away {number}")
+        (over.here / f"new{number % 40}.py").write_text(f"new {number}")
+        (over.there / "n.ipynb").write_text(f"there meanwhile {number}")
+        time.sleep(0.1)
     assert session.barrier(over.here, "gpu1", 1.0) is False
+    assert session.status(over.here, "gpu1") is not None, "it is there for whoever asks"
     hosts_here.mend("gpu1")
     assert session.barrier(over.here, "gpu1", BACK_S) is True
-    assert text(over.there / "a.py") == "while it was away"
-    until(lambda: text(over.here / "n.ipynb") == "there meanwhile")
+    until(lambda: text(over.here / "n.ipynb") == text(over.there / "n.ipynb"))
+    assert text(over.here / "n.ipynb") == f"there meanwhile {away_s * 10 - 1}"
+    assert contents(over.there, aside=False) == contents(over.here, aside=False)
+    assert contents(over.there, aside=True) == contents(over.here, aside=True) == {}
+
+
+def test_a_connection_that_stands_still_is_not_waited_for(over: Over, hosts_here: Hosts) -> None:
+    """As after a change of networks: what is shared takes everything, and nothing arrives."""
+    session.start(over.here, "gpu1", over.destination, timeout_s=WAIT_S)
+    assert session.barrier(over.here, "gpu1", WAIT_S) is True
+    [master] = over.masters()
+    os.kill(master, signal.SIGSTOP)
+    try:
+        (over.here / "a.py").write_text("while it stood still")
+        assert session.barrier(over.here, "gpu1", BACK_S) is True
+        assert text(over.there / "a.py") == "while it stood still"
+        assert any("another one is used" in line for line in over.told())
+    finally:
+        os.kill(master, signal.SIGCONT)
+    (over.here / "a.py").write_text("after it")
+    assert session.barrier(over.here, "gpu1", BACK_S) is True
     assert not (over.there / ".perdure/conflicts").exists()
 
 

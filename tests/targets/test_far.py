@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from perdure.errors import PerdureError
 from perdure.hosts.side.channel import Channel, boot_words
-from perdure.hosts.side.frames import LENGTHS, pack, unpack
+from perdure.hosts.side.frames import pack, read_frame, unpack
 from perdure.jobs import looking, there
 from perdure.jobs.snapshot import Entry, Tree
 from perdure.model.job import (
@@ -112,9 +113,9 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def _split(frame: bytes) -> tuple[bytes, bytes]:
-    header, _ = LENGTHS.unpack(frame[: LENGTHS.size])
-    body = frame[LENGTHS.size :]
-    return body[:header], body[header:]
+    found = read_frame(io.BytesIO(frame))
+    assert found is not None
+    return found
 
 
 def test_an_event_comes_back_as_it_was() -> None:

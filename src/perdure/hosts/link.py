@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # Longer than the channel takes to give up, so that it can say why.
 _START_S = 75.0
 _POLL_S = 0.01
+# A question is small: a link that does not take it at once is no link.
+_SEND_S = 1.0
 _BLOCK = 1 << 20
 _TRIES = 3
 # For how long another process may be connecting: a person may be typing a password there.
@@ -53,31 +55,72 @@ def ask(
         TimeoutExpired: there is no answer in time.
         Others: as the function.
     """
-    asked = {
-        "number": 1,
-        "function": f"{function.__module__}:{function.__qualname__}",
-        "arguments": list(arguments),
-        "named": dict(named),
-        "tells": on_line is not None,
-    }
+    asked = _asked(function, arguments, named, tells=on_line is not None)
     for _ in range(_TRIES):
         with _connected(host, timeout_s) as stream, contextlib.suppress(_Unsent):
-            return _exchange(stream, asked, host, timeout_s, on_line)
+            _hand_over(stream, asked, host)
+            return _heard(stream, host, timeout_s, on_line)
     raise _lost(host)
+
+
+class Question:
+    """A call on its way over a link that was there: nobody waits before `answer` is called."""
+
+    def __init__(self, stream: _Stream, host: Ssh) -> None:
+        self._stream = stream
+        self._host = host
+
+    def answer(self, timeout_s: float) -> Any:  # noqa: ANN401 - whatever the function returns
+        """Return what the function returns there; once. Raises as `ask`."""
+        stream = cast(BinaryIO, self._stream)
+        with contextlib.closing(self._stream):
+            self._stream.wait_at_most(timeout_s)
+            try:
+                _confirm(stream, self._host)
+                return _heard(stream, self._host, timeout_s, None)
+            except _Unsent as error:
+                raise _lost(self._host) from error
+
+
+def question(
+    host: Ssh, function: Callable[..., Any], arguments: Sequence[object]
+) -> Question | None:
+    """Return a call that was sent over a link that is there, None where there is none."""
+    stream = _open(socket_path(host))
+    if stream is None:
+        return None
+    try:
+        stream.wait_at_most(_SEND_S)
+        stream.write(pack(_asked(function, arguments, {}, tells=False)))
+    except OSError:
+        stream.close()
+        return None
+    return Question(stream, host)
 
 
 class _Unsent(Exception):
     """The call has not gone out, and may be made over another link."""
 
 
-def _exchange(
-    stream: BinaryIO,
-    asked: Mapping[str, object],
-    host: Ssh,
-    timeout_s: float,
-    on_line: local.LineCallback | None,
+def _asked(
+    function: Callable[..., Any],
+    arguments: Sequence[object],
+    named: Mapping[str, object],
+    *,
+    tells: bool,
+) -> dict[str, object]:
+    return {
+        "number": 1,
+        "function": f"{function.__module__}:{function.__qualname__}",
+        "arguments": list(arguments),
+        "named": dict(named),
+        "tells": tells,
+    }
+
+
+def _heard(
+    stream: BinaryIO, host: Ssh, timeout_s: float, on_line: local.LineCallback | None
 ) -> Any:  # noqa: ANN401 - whatever the function returns
-    _hand_over(stream, asked, host)
     whole = Assembly()
     while True:
         with _losing(host, timeout_s):
@@ -102,6 +145,16 @@ def _hand_over(stream: BinaryIO, asked: Mapping[str, object], host: Ssh) -> None
     try:
         stream.write(pack(asked))
         stream.flush()
+    except TimeoutError as error:
+        raise TimeoutExpired(f"the link to `{host.name}` does not answer") from error
+    except OSError as error:
+        raise _Unsent from error
+    _confirm(stream, host)
+
+
+def _confirm(stream: BinaryIO, host: Ssh) -> None:
+    """Return once the link says that it has taken the call."""
+    try:
         frame = read_frame(stream)
     except TimeoutError as error:
         raise TimeoutExpired(f"the link to `{host.name}` does not answer") from error

@@ -22,7 +22,7 @@ from perdure.errors import NoPython, PerdureError
 from perdure.hosts import within
 from perdure.hosts.link_caller import Caller
 from perdure.hosts.side.channel import Channel, boot_words, search_words
-from perdure.hosts.side.frames import LENGTHS, pack, read_frame
+from perdure.hosts.side.frames import joined, pack, read_frame
 from perdure.hosts.ssh import Ssh
 from perdure.hosts.ssh_failure import failure
 
@@ -139,7 +139,7 @@ class Keeper:
 def _joined(header: dict[str, Any], blob: bytes) -> bytes:
     """Return a frame whose blob stays as it came."""
     packed = json.dumps(header, separators=(",", ":")).encode()
-    return LENGTHS.pack(len(packed), len(blob)) + packed + blob
+    return joined(packed, blob)
 
 
 def open_channel(host: Ssh) -> Channel:

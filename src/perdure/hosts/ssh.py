@@ -253,6 +253,17 @@ class Ssh:
         return facts_of(found, took, ahead_s=float(found["time"]) - clock - took / 2)
 
 
+def apart(argv: Sequence[str]) -> tuple[str, ...] | None:
+    """Return a call of ssh over a connection of its own, which asks nobody; None if it is no such.
+
+    Pure. What the connection that is shared waits for does not hold it up.
+    """
+    if not argv or argv[0] != PROGRAM:
+        return None
+    own = {"ControlPath": "none", "BatchMode": "yes"}
+    return (PROGRAM, *(word for k, v in own.items() for word in ("-o", f"{k}={v}")), *argv[1:])
+
+
 def may_ask() -> bool:
     """Return whether a person sits before this process, whom ssh may ask for a password."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

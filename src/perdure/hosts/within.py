@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import NoPython
+from perdure.hosts.side.outliving import LENT
 from perdure.hosts.ssh_folder import control_folder
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def container_words(found: Found) -> tuple[str, ...]:
     variables = {"HOME": home, "USER": values.get("name", ""), "LOGNAME": values.get("name", "")}
     variables |= {"PATH": path, "DOCKER_HOST": f"unix://{_SOCKET}"}
     groups = values.get("groups", "").split()
-    return (
+    words = (
         *(client, "run", "--rm", "--interactive", "--pull=never", "--label=perdure.role=side"),
         # Ports of the loopback, process ids, /dev/shm and the host's name are the host's.
         *("--network=host", "--pid=host", "--ipc=host", "--uts=host", "--workdir=/"),
@@ -128,6 +129,8 @@ def container_words(found: Found) -> tuple[str, ...]:
         f"--volume={values['program']}:{client}:ro",
         *("--entrypoint=python3", values["image"]),
     )
+    # What is to outlive the connection needs a container like this one.
+    return (*words[:-2], f"--env={LENT}={json.dumps(words)}", *words[-2:])
 
 
 def remember(host: Ssh, words: Sequence[str]) -> None:

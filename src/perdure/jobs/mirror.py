@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
 from perdure.jobs import folder as folders
@@ -33,6 +33,7 @@ from perdure.model.station import Station, inside
 from perdure.runtime import names
 
 if TYPE_CHECKING:
+    from perdure.hosts.link import Question
     from perdure.hosts.ssh import Ssh
 
 # So long one answer may take to come.
@@ -109,7 +110,8 @@ def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
             wanted.setdefault(_asker(folder, witness), []).append(folder)
     until = time.monotonic() + timeout_s
     for asker, each in wanted.items():
-        asker.refresh(each, 0.0, whole=False)
+        if len(wanted) > 1 or not asker.hear(each, timeout_s):
+            asker.refresh(each, 0.0, whole=False)
     for asker in wanted:
         asker.wait(max(0.0, until - time.monotonic()))
     before, _held = _held, True
@@ -119,12 +121,13 @@ def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
         _held = before
 
 
-class Line(NamedTuple):
+class Line:
     """A host by all that a warm connection needs of it: `perdure ps` loads no more of ssh."""
 
-    name: str
-    destination: str
-    asks: bool
+    def __init__(self, name: str, destination: str, asks: bool) -> None:
+        self.name = name
+        self.destination = destination
+        self.asks = asks
 
     def connect(self) -> None:
         """Return once a connection is there; raises as `Ssh.connect`."""
@@ -138,6 +141,12 @@ class Line(NamedTuple):
 
         said: dict[str, Any] = ask(cast("Ssh", self), function, given, {}, ANSWER_S)
         return said
+
+    def question(self, function: Callable[..., Any], *given: object) -> Question | None:
+        """Return a call that was sent over a connection that is there, None if none is."""
+        from perdure.hosts.link import question
+
+        return question(cast("Ssh", self), function, given)
 
 
 class _Asker:
@@ -154,19 +163,54 @@ class _Asker:
 
     def refresh(self, wanted: Sequence[Path], patience_s: float, *, whole: bool) -> None:
         """Ask after those jobs that were not just asked after, and wait so long for an answer."""
-        now = time.monotonic()
-        stale = [each for each in wanted if now - self._fresh.get(each, -EVERY_S) >= EVERY_S]
-        waiting = self._thread is not None and self._thread.is_alive()
-        if not stale or (not waiting and self.problem and now - self._tried < AFTER_FAILURE_S):
+        stale = self._stale(wanted)
+        if not stale:
             return
-        if not waiting:
-            # In the background: whoever follows a job must not hang with its host's connection.
-            self._thread = threading.Thread(
-                target=self._try, args=(stale,), kwargs={"whole": whole}, daemon=True
-            )
-            self._thread.start()
+        self._ask_aside(stale, whole=whole)
         # Who has been told that it does not answer does not wait again.
         self.wait(EVERY_S / 2 if self.problem else patience_s)
+
+    def hear(self, wanted: Sequence[Path], timeout_s: float) -> bool:
+        """Ask after jobs, not after all of them, and return whether nothing is left to be asked.
+
+        Only over a connection that is there, and without a thread: those cost more than an answer.
+        """
+        stale = self._stale(wanted)
+        if not stale or self._is_asking():
+            return not stale
+        host = Line(self._target, self._station.destination, asks=False)
+        known = {self._name(each): _sizes(each, whole=False) for each in stale}
+        began = time.time()
+        question = host.question(looking.look, self._station.root, known, False)
+        if question is None:
+            return False
+        try:
+            said = question.answer(timeout_s)
+        except TimeoutExpired:
+            self._fail(f"`{self._target}` does not answer")
+            return True
+        except PerdureError:
+            return False  # the connection is gone: another one may be had
+        self._heard(said, (began + time.time()) / 2)
+        return not [each for each in stale if self._keep(each, said, whole=False)]
+
+    def _stale(self, wanted: Sequence[Path]) -> list[Path]:
+        """Return what has to be asked after; nothing of a host that just now did not answer."""
+        now = time.monotonic()
+        stale = [each for each in wanted if now - self._fresh.get(each, -EVERY_S) >= EVERY_S]
+        failed = self.problem and now - self._tried < AFTER_FAILURE_S
+        return [] if failed and not self._is_asking() else stale
+
+    def _is_asking(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _ask_aside(self, wanted: Sequence[Path], *, whole: bool) -> None:
+        """Ask in the background: who follows a job must not hang with its host's connection."""
+        if not self._is_asking():
+            self._thread = threading.Thread(
+                target=self._try, args=(wanted,), kwargs={"whole": whole}, daemon=True
+            )
+            self._thread.start()
 
     def wait(self, patience_s: float) -> None:
         """Wait for the answer to what was asked last."""

@@ -125,7 +125,7 @@ def _prepare(folder: Path) -> bool:
             if not folder.is_dir() or any(folder.iterdir()):
                 raise ConflictError(
                     f"`{folder}` is there already and not an empty folder",
-                    hint="perdure new ANOTHER-NAME",
+                    hint="name another folder, one that is not there yet",
                 )
             return True
         folder.mkdir(parents=True)

@@ -74,7 +74,8 @@ class Lost(HostUnreachable):
 class Channel:
     """Frames to and from an agent, in one thread; every wait has a limit.
 
-    While it writes it reads as well, so that two full pipes never wait for each other.
+    Nothing waits to write: what the other end does not take yet goes out while frames are received,
+    so that two full pipes never wait for each other, and nobody for a network that is away.
     """
 
     def __init__(self, argv: Sequence[str], *, connect_s: float = CONNECT_S) -> None:
@@ -83,14 +84,20 @@ class Channel:
         self._assembler = Assembler(awaits_magic=True)
         self._frames: deque[Frame] = deque()
         self._said = bytearray()
+        self._unsent: deque[memoryview] = deque()
+        self._moved_at = time.monotonic()
         self._ended = False
         self._selector = selectors.DefaultSelector()
         self._prepare()
         self._connect_until = time.monotonic() + connect_s
         self._connected = False
         self.heard_at = time.monotonic()
+        #: Since when the other end owes a word; None: it does not.
+        self.asked_at: float | None = None
+        #: What it took longest to say one.
+        self.longest_s = 0.0
         try:
-            self._write(_payload(), limit_s=connect_s)
+            self._write(_payload())
         except BaseException:
             self.close()
             raise
@@ -100,18 +107,28 @@ class Channel:
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
+    def writing(self) -> list[int]:
+        """Return the descriptor that `receive` is to be called for once it can be written to."""
+        assert self._process.stdin is not None
+        return [self._process.stdin.fileno()] if self._unsent else []
+
     @property
     def pid(self) -> int:
         """Return the process that carries the bytes."""
         return self._process.pid
 
+    @property
+    def is_reached(self) -> bool:
+        """Return whether the other end has begun to speak."""
+        return self._assembler.is_greeted
+
     def send(self, header: Header, blob: bytes = b"") -> None:
-        """Write a frame.
+        """Write a frame; what there is no room for is written while frames are received.
 
         Raises:
             Lost: the other end is gone, or takes nothing any more.
         """
-        self._write(pack(header, blob), limit_s=STALL_S)
+        self._write(pack(header, blob))
 
     def receive(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None if none has come in time.
@@ -123,7 +140,7 @@ class Channel:
         deadline = time.monotonic() + timeout_s
         while not self._frames:
             left = deadline - time.monotonic()
-            self._serve(max(0.0, left), writing=False)
+            self._serve(max(0.0, left))
             if not self._frames and time.monotonic() >= deadline:
                 self._check_connected()
                 return None
@@ -158,38 +175,51 @@ class Channel:
         assert self._process.stderr is not None
         self._selector.register(self._process.stderr.fileno(), selectors.EVENT_READ)
 
-    def _write(self, data: bytes, *, limit_s: float) -> None:
+    def _write(self, data: bytes) -> None:
+        now = time.monotonic()
+        if not self._unsent:
+            self._moved_at = now
+        if self.asked_at is None:
+            self.asked_at = now
+        self._unsent.append(memoryview(data))
+        self._write_on()
+
+    def _write_on(self) -> None:
+        """Write what there is room for."""
         assert self._process.stdin is not None
-        fd, left = self._process.stdin.fileno(), memoryview(data)
-        moved_at = time.monotonic()
-        while left:
+        fd = self._process.stdin.fileno()
+        while self._unsent:
             try:
-                left = left[os.write(fd, left) :]
-                moved_at = time.monotonic()
-                continue
+                left = self._unsent[0][os.write(fd, self._unsent[0]) :]
             except BlockingIOError:
-                pass
+                break
             except OSError:
                 raise self._failure() from None
-            if time.monotonic() - moved_at > limit_s:
-                raise Lost(f"the other end took nothing for {limit_s:g} s")
-            self._serve(limit_s, writing=True)
+            self._moved_at = time.monotonic()
+            if left:
+                self._unsent[0] = left
+            else:
+                self._unsent.popleft()
+        if self._unsent and time.monotonic() - self._moved_at > STALL_S:
+            raise Lost(f"the other end took nothing for {STALL_S:g} s")
 
-    def _serve(self, timeout_s: float, *, writing: bool) -> None:
-        """Read what there is; return when there was something, or when there is room to write."""
+    def _serve(self, timeout_s: float) -> None:
+        """Read what there is, and write what there is room for, once there is either."""
         if self._ended:
             raise self._failure()
-        assert self._process.stdin is not None
-        if writing:
-            self._selector.register(self._process.stdin.fileno(), selectors.EVENT_WRITE)
+        writing = self.writing()
+        for fd in writing:
+            self._selector.register(fd, selectors.EVENT_WRITE)
         try:
             ready = self._selector.select(timeout_s)
         finally:
-            if writing:
-                self._selector.unregister(self._process.stdin.fileno())
+            for fd in writing:
+                self._selector.unregister(fd)
         for key, events in ready:
             if events & selectors.EVENT_READ:
                 self._read(key.fd)
+        if writing:
+            self._write_on()
 
     def _read(self, fd: int) -> None:
         try:
@@ -206,6 +236,9 @@ class Channel:
             self._ended = True
             return
         self.heard_at = time.monotonic()
+        if self.asked_at is not None:
+            self.longest_s = max(self.longest_s, self.heard_at - self.asked_at)
+            self.asked_at = None
         try:
             frames = self._assembler.feed(data)
         except Garbled as error:

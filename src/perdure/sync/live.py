@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perdure.errors import HostUnreachable, NoPython, PerdureError
+from perdure.hosts.ssh import apart
 from perdure.sync.channel import Channel, Lost
 from perdure.sync.exchange import Exchange, new_mark
 from perdure.sync.hints import Hints
 from perdure.sync.once import Destination
+from perdure.sync.spare import Spare
 from perdure.sync.trees import Trees
 
 # A file that was not there may be gone again at once: an editor's own.
@@ -22,9 +24,13 @@ _DELETION_S, _DELETION_MOST_S = 0.1, 1.0
 # Looking at all of the tree may take this share of a core.
 _SHARE, _LOOK_S = 0.004, 2.0
 _PING_S, _SILENT_S = 5.0, 15.0
-# After a connection was lost: how long until the next try, and how long each may take.
-_DELAYS_S = (0.2, 0.5, 1.0, 2.0)
-_LIMITS_S = (5.0, 10.0, 30.0)
+# After a connection was lost: how long until the next try, and how long each may take. They are
+# short: what waits for a network asks it ever less often, and what begins anew asks at once.
+_DELAYS_S = (0.2, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 2.0)
+_SHORT_S, _FEW = 3.0, 6
+# Where that does not do; and a host that took long to answer may do so again.
+_LIMITS_S = (10.0, 10.0, 30.0)
+_SLOWER = 4.0
 _FLUSH_S = 1.0
 # What failed is tried again this often, and whenever somebody waits.
 _AGAIN_S = 30.0
@@ -52,8 +58,11 @@ class Live:
         self._destination = destination
         self._hints = hints
         self._channel: Channel | None = None
+        self._spare = Spare(apart(destination.argv))
         self._tries = 0
         self._connect_at = 0.0
+        self._begun_at: float | None = None
+        self._took_s: float | None = None
         self._waiting: list[Waiting] = []
         self._new: set[str] = set()
         self._new_at = self._new_since = float("inf")
@@ -65,11 +74,13 @@ class Live:
         Raises:
             PerdureError: there is no use in going on.
         """
-        watched: list[int] = [self._hints.fileno(), *others]
+        watched: list[int] = [self._hints.fileno(), *self._spare.filenos(), *others]
+        writing: list[int] = []
         if self._channel is not None:
             watched.append(self._channel.fileno())
+            writing = self._channel.writing()
         left = min(limit_s, max(0.0, self._due_at() - time.monotonic()))
-        ready, _, _ = select.select(watched, [], [], left)
+        ready, _, _ = select.select(watched, writing, [], left)
         if self._hints.fileno() in ready:
             self._take_hints()
         try:
@@ -106,8 +117,15 @@ class Live:
         if self.exchange.is_ready and any(each.number is None for each in self._waiting):
             return 0.0
         times = [self._new_at, self._look_at, *(each.until for each in self._waiting)]
-        times.append(self._connect_at if self._channel is None else self._ping_at)
-        return min(times)
+        if self._channel is None:
+            return min(*times, self._connect_at)
+        if self._may_be_replaced(self._channel):
+            times.append(self._spare.due_at(self._channel))
+        return min(*times, self._ping_at)
+
+    def _may_be_replaced(self, channel: Channel) -> bool:
+        """Return whether silence is a sign: to compare for the first time may take its time."""
+        return self.exchange.is_ready or not channel.is_reached
 
     def _serve(self) -> None:
         now = time.monotonic()
@@ -116,6 +134,8 @@ class Live:
                 self._connect()
             return
         self._receive(self._channel)
+        if self._is_replaced(self._channel):
+            return
         if now >= self._new_at:
             self._take_new()
         if now >= self._look_at:
@@ -127,9 +147,20 @@ class Live:
             self._trees.state.flush()
             self._flush_at = now + _FLUSH_S
 
+    def _is_replaced(self, channel: Channel) -> bool:
+        """Return whether another way was found there, and is used from now on."""
+        if not self._may_be_replaced(channel) or (other := self._spare.look(channel)) is None:
+            return False
+        self._trees.tell("the connection stands still: another one is used")
+        self._drop()
+        self._begin(other)
+        return True
+
     def _receive(self, channel: Channel) -> None:
         was_ready = self.exchange.is_ready
         frame = channel.receive(0)
+        if frame is not None and self._begun_at is not None:
+            self._took_s, self._begun_at = time.monotonic() - self._begun_at, None
         while frame is not None:
             self.exchange.handle(*frame)
             frame = channel.receive(0)
@@ -140,16 +171,26 @@ class Live:
             self._trees.tell(f"connected: `{self._destination.root}` is kept as it is here")
 
     def _connect(self) -> None:
-        limit_s = _LIMITS_S[self._tries % len(_LIMITS_S)]
-        if self._tries == 0:
-            limit_s = _LIMITS_S[-1]
+        limit_s = self._limit_s()
         self._tries += 1
-        mark = new_mark()
-        self._channel = Channel(self._destination.argv, connect_s=limit_s)
-        self.exchange.begin(self._channel, self._destination.root, mark)
+        self._begun_at = time.monotonic()
+        self._begin(Channel(self._destination.argv, connect_s=limit_s))
+
+    def _begin(self, channel: Channel) -> None:
+        self._channel = channel
+        self.exchange.begin(channel, self._destination.root, new_mark())
         self._hints.watch(self._trees.local.folders)
         self._ping_at = time.monotonic() + _PING_S
         self._look_at = float("inf")
+
+    def _limit_s(self) -> float:
+        """Return how long the next try to connect may take."""
+        limit_s = _LIMITS_S[self._tries % len(_LIMITS_S)]
+        if self._took_s is None:
+            return limit_s
+        if self._tries < _FEW:
+            limit_s = _SHORT_S
+        return max(limit_s, _SLOWER * self._took_s)
 
     def _lose(self, error: PerdureError) -> None:
         """Take note that the connection is gone, and when to try again."""
@@ -160,12 +201,13 @@ class Live:
         self.problem = error.message
         delay = _DELAYS_S[min(self._tries, len(_DELAYS_S) - 1)]
         self._connect_at = time.monotonic() + delay
-        for waiting in self._waiting:
-            waiting.number = None
 
     def _drop(self) -> None:
+        for waiting in self._waiting:
+            waiting.number = None
         self.connected_at = None
         self.exchange.end()
+        self._spare.drop()
         if self._channel is not None:
             self._channel.kill()
             self._channel.close()

@@ -22,6 +22,7 @@ from typing import Any
 from perdure.errors import MissingProgram, PerdureError, TimeoutExpired
 from perdure.hosts import local, processes
 from perdure.hosts.side import errand as runner
+from perdure.hosts.side.outliving import Running, spawn_outliving
 from perdure.targets.protocol import Errand
 
 Values = dict[str, Any]
@@ -50,18 +51,18 @@ def begin(folder: Path, errand: Errand, stdin: bytes, timeout_s: float) -> None:
     (folder / runner.SPEC).write_text(json.dumps({**given, "timeout_s": timeout_s}))
     words = (sys.executable, "-I", "-S", "-c", _source(), os.fspath(folder))
     log = folder / "runner.log"
-    _await_begin(folder, local.spawn_detached(words, env=errand.environment, log=log), log)
+    running = spawn_outliving(words, env=errand.environment, cwd=folder, log=log)
+    _await_begin(folder, running, log)
 
 
-def _await_begin(folder: Path, pid: int, log: Path) -> None:
+def _await_begin(folder: Path, running: Running, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while not _is_begun(folder):
-        code = local.exit_code_of(pid)
-        if code is not None and not _is_begun(folder):
+        if running.is_over() and not _is_begun(folder):
             said = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise PerdureError(f"a command cannot be run there (exit code {code})", hint=said)
+            raise PerdureError("a command cannot be run there", hint=said)
         if time.monotonic() > deadline:
-            local.kill_group(pid)
+            running.kill()
             raise TimeoutExpired(f"a command did not start within {_START_S:g} s")
         time.sleep(_LOOK_S)
 

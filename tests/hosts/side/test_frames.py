@@ -6,7 +6,7 @@ import pytest
 
 from perdure.hosts.side.frames import (
     LARGEST_PIECE,
-    LENGTHS,
+    LENGTHS_BYTES,
     PIECE,
     Assembly,
     in_pieces,
@@ -52,14 +52,14 @@ def test_a_torn_frame_is_no_frame(cut: int) -> None:
 def test_a_greeting_of_the_login_shell_is_no_frame() -> None:
     with pytest.raises(ValueError, match="no frame begins with"):
         read_frame(io.BytesIO(b"Welcome to gpubox, today's message is long enough"))
-    assert LENGTHS.size == 8
+    assert LENGTHS_BYTES == 8
 
 
 def test_pieces_add_up_to_the_frame_they_were() -> None:
     value = {"number": 3, "value": [b"x" * (3 * PIECE + 5), "y" * PIECE]}
     pieces = list(in_pieces(pack(value), 3))
     assert len(pieces) == 5
-    assert all(len(each) < LARGEST_PIECE + LENGTHS.size for each in pieces)
+    assert all(len(each) < LARGEST_PIECE + LENGTHS_BYTES for each in pieces)
     whole = Assembly()
     found = [whole.add(value_of(each)) for each in pieces]
     assert found == [None, None, None, None, value]

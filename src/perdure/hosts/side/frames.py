@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-LENGTHS = struct.Struct(">II")
+LENGTHS_BYTES = 8
 LARGEST = 1 << 30
 PIECE = 1 << 18
 # What a frame of pieces can be at most: nothing larger is kept for the sake of another host.
@@ -37,7 +36,13 @@ def pack(value: object) -> bytes:
     # Names of files may hold anything: what is no UTF-8 travels as lone surrogates, escaped.
     header = json.dumps(value, default=keep, separators=(",", ":")).encode("ascii")
     blob = b"".join(blobs)
-    return LENGTHS.pack(len(header), len(blob)) + header + blob
+    return joined(header, blob)
+
+
+def joined(header: bytes, blob: bytes) -> bytes:
+    """Return a frame of what is packed already."""
+    # Not by `struct`, which takes longer to be imported than a host to answer.
+    return len(header).to_bytes(4, "big") + len(blob).to_bytes(4, "big") + header + blob
 
 
 def unpack(header: bytes, blob: bytes) -> Any:  # noqa: ANN401 - any value of JSON
@@ -71,12 +76,12 @@ def read_frame(stream: BinaryIO, largest: int = LARGEST) -> tuple[bytes, bytes] 
         ValueError: what comes is no frame: some program there prints where it should not.
         EOFError: the stream ended inside a frame.
     """
-    lengths = stream.read(LENGTHS.size)
+    lengths = stream.read(LENGTHS_BYTES)
     if not lengths:
         return None
-    if len(lengths) < LENGTHS.size:
+    if len(lengths) < LENGTHS_BYTES:
         raise EOFError("the stream ended inside a frame")
-    header, blob = LENGTHS.unpack(lengths)
+    header, blob = int.from_bytes(lengths[:4], "big"), int.from_bytes(lengths[4:], "big")
     if header > largest or blob > largest:
         raise ValueError(f"no frame begins with {lengths!r}")
     found = stream.read(header), stream.read(blob)

@@ -17,7 +17,8 @@ from typing import Any
 
 from perdure.environments.exclusive import alone
 from perdure.errors import ConflictError, EnvironmentFailed, TimeoutExpired
-from perdure.hosts import local, processes
+from perdure.hosts import processes
+from perdure.hosts.side.outliving import Running, spawn_outliving
 from perdure.services.side import record
 
 _START_S = 150.0
@@ -131,8 +132,8 @@ def start(root: str, name: str, spec: Values, digest: str) -> Values:
         _write(folder, {**spec, "port": port})
         around = {k: v for k, v in os.environ.items() if k != record.VARIABLE}
         words = words_of(program_path(root, digest), "perdure.services.side.keeper", str(folder))
-        pid = local.spawn_detached(words, env=around, cwd=folder, log=folder / record.LOG)
-        return {**_await_running(folder, pid), "found": False}
+        running = spawn_outliving(words, env=around, cwd=folder, log=folder / record.LOG)
+        return {**_await_running(folder, running), "found": False}
 
 
 def _say_nothing(message: str, *, done: int | None = None, total: int | None = None) -> None:
@@ -207,14 +208,14 @@ def _write(folder: Path, spec: Values) -> None:
     record.write(folder / record.SPEC, json.dumps(spec) + "\n")
 
 
-def _await_running(folder: Path, pid: int | None) -> Values:
+def _await_running(folder: Path, running: Running | None) -> Values:
     deadline = time.monotonic() + _START_S
     while True:
         state = record.read(folder / record.STATE).get("state")
         if state == record.RUNNING:
             return describe(folder)
-        over = state == record.ENDED or (pid is not None and local.exit_code_of(pid) is not None)
-        if over or (pid is None and not record.is_alive(folder)):
+        over = state == record.ENDED or (running is not None and running.is_over())
+        if over or (running is None and not record.is_alive(folder)):
             why = record.read(folder / record.STATE).get("why") or "it ended"
             said = record.last_words(folder)
             raise EnvironmentFailed(

@@ -55,6 +55,11 @@ class Assembler:
             frames.append(frame)
 
     @property
+    def is_greeted(self) -> bool:
+        """Return whether the other end has begun to speak."""
+        return not self._awaits_magic
+
+    @property
     def noise(self) -> bytes:
         """Return what came that is no frame, as long as there is no magic."""
         return bytes(self._bytes) if self._awaits_magic else b""
