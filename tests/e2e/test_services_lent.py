@@ -1,4 +1,4 @@
-"""Services on a host that has no Python: its engine lends them one, which outlives the connection."""
+"""Services on a host without a Python: its engine lends them one, which outlives the link."""
 
 from __future__ import annotations
 

@@ -44,6 +44,13 @@ def test_it_is_its_user_with_all_groups_and_folders() -> None:
     assert words[-2:] == ("--entrypoint=python3", "perdure/cats:runtime-0123")
 
 
+def test_it_fetches_packages_as_its_host_does() -> None:
+    found = Found(VALUES, (), ("/etc/ssl/certs",), ("PIP_INDEX_URL", "https_proxy"))
+    words = words_of(found, "gpubox")
+    assert "--volume=/etc/ssl/certs:/etc/ssl/certs:ro" in words
+    assert {"--env=PIP_INDEX_URL", "--env=https_proxy"} <= {*words}
+
+
 def test_a_home_that_no_folder_shows_is_shown_itself() -> None:
     found = Found({**VALUES, "home": "/var/lib/ada"}, ("/home",))
     assert "--volume=/var/lib/ada:/var/lib/ada" in words_of(found, "gpubox")

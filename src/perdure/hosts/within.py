@@ -31,6 +31,12 @@ _SYSTEM = frozenset(
         *("proc", "run", "sbin", "snap", "sys", "usr", "var"),
     }
 )
+# What of a system's own the host's packages are fetched by: certificates, settings of pip and uv.
+_SETTINGS = (
+    *("/etc/ssl/certs", "/etc/pki", "/etc/ca-certificates"),
+    *("/usr/share/ca-certificates", "/usr/local/share/ca-certificates"),
+    *("/etc/pip.conf", "/etc/xdg/pip", "/etc/uv"),
+)
 # What a POSIX shell can tell of a host: a line each.
 _SURVEY = """\
 echo "user=$(id -u)"; echo "group=$(id -g)"; echo "groups=$(id -G)"
@@ -47,6 +53,13 @@ _MORE = """\
 client=$(command -v docker) || exit 0
 echo "client=$client"; echo "program=$(readlink -f "$client")"
 for each in /*; do [ -d "$each" ] && [ ! -L "$each" ] && echo "top=$each"; done
+for each in {settings}; do [ -e "$each" ] && echo "setting=$each"; done
+env | cut -d= -f1 | while read -r each; do
+  case $each in
+  *[!A-Za-z0-9_]*) ;;
+  SSL_CERT_*|PIP_*|UV_*|*_proxy|*_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE) echo "variable=$each" ;;
+  esac
+done
 new='import sys; sys.exit(sys.version_info < (3, 9))'
 all=$(docker images --format '{{.Repository}}:{{.Tag}}' | grep -v '<none>')
 own=$(echo "$all" | grep '^perdure/' | head -n 3)
@@ -61,10 +74,16 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a host without Python told: one value by its name, the folders at its top."""
+    """What a host without Python told: one value by its name, the folders at its top.
+
+    `settings` are files and folders of the system, `variables` names of the user's: what packages
+    are fetched by.
+    """
 
     values: Mapping[str, str]
     tops: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
 
 def find_socket_plainly(host: Ssh) -> dict[str, Any]:
@@ -87,7 +106,8 @@ def find_words(host: Ssh) -> tuple[str, ...]:
         NoPython: there is no engine for this user, or no image of its has a Python.
         HostUnreachable: the host does not answer.
     """
-    return words_of(_ask(host, _SURVEY + _MORE), host.name)
+    more = _MORE.replace("{settings}", " ".join(_SETTINGS))
+    return words_of(_ask(host, _SURVEY + more), host.name)
 
 
 def words_of(found: Found, name: str) -> tuple[str, ...]:
@@ -124,7 +144,10 @@ def container_words(found: Found) -> tuple[str, ...]:
         f"--user={values['user']}:{values['group']}",
         *(f"--group-add={group}" for group in groups if group != values["group"]),
         *(f"--env={name}={value}" for name, value in variables.items()),
+        # By their names only: an index may have a password.
+        *(f"--env={name}" for name in found.variables),
         *(f"--volume={folder}:{folder}" for folder in shown),
+        *(f"--volume={path}:{path}:ro" for path in found.settings),
         f"--volume={values['socket']}:{_SOCKET}",
         f"--volume={values['program']}:{client}:ro",
         *("--entrypoint=python3", values["image"]),
@@ -165,8 +188,9 @@ def _file(host: Ssh) -> Path:
 def _ask(host: Ssh, script: str) -> Found:
     done = host.run_plainly(["sh", "-c", script], _ASK_S, {}, None, None)
     pairs = [line.partition("=")[::2] for line in done.text.splitlines() if "=" in line]
-    tops = tuple(value for name, value in pairs if name == "top")
-    return Found({name: value for name, value in pairs if name != "top"}, tops)
+    lists = ("top", "setting", "variable")
+    several = {name: tuple(value for each, value in pairs if each == name) for name in lists}
+    return Found({name: value for name, value in pairs if name not in lists}, *several.values())
 
 
 def _is_shown(top: str) -> bool:
