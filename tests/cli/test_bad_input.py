@@ -100,6 +100,8 @@ def test_a_task_that_does_not_exist(project: Path) -> None:
         (("--name", "A b"), 2, ("cannot name a job",)),
         (("--env", "NOT_SET_ANYWHERE"), 2, ("NOT_SET_ANYWHERE", "export")),
         (("--env", "=x"), 2, ("names no variable",)),
+        (("--env", "A B=x"), 2, ("`--env A B=x` names no variable",)),
+        (("--env", "1A"), 2, ("names no variable",)),
         (("--on", "loca"), 2, ("no target `loca`", "did you mean `local`?")),
         (("--variant", "cuda"), 4, ("no variant `cuda`",)),
         (("--watch", "ibm"), 2, ("`--watch ibm` is not one of",)),

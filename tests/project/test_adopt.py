@@ -93,6 +93,11 @@ CATS = {
 }
 
 
+def test_a_file_is_no_folder(root: Path) -> None:
+    with pytest.raises(UsageError, match="is no folder"):
+        plan_adoption(root / "README.md")
+
+
 def test_a_package_in_src(root: Path) -> None:
     fill(root, **CATS)
     plan = adopted(root)

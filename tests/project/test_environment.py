@@ -131,9 +131,18 @@ def test_all_that_cannot_be_is_told_at_once(root: Path) -> None:
         assert f"\n  {line}" in message
 
 
-@pytest.mark.parametrize("base", [" ", "a b", "-v", "debian\n", "débian", "debian@sha256:12"])
+@pytest.mark.parametrize(
+    "base", [" ", "a b", "-v", "debian\n", "débian", "debian@sha256:12", "UPPER:x", "lab/Cats"]
+)
 def test_a_base_that_is_no_image_is_refused(root: Path, base: str) -> None:
     assert "tool.perdure.environment.base" in complaint(root, {"base": base})
+
+
+@pytest.mark.parametrize(
+    "base", ["Lab.example:5000/cats:V1", "a/b/c", "ubuntu:24.04", "debian:Latest"]
+)
+def test_a_registry_and_a_tag_may_have_capitals(root: Path, base: str) -> None:
+    assert decode(root, {"base": base}).base == base
 
 
 def test_a_file_that_cannot_be_read_is_told(root: Path) -> None:

@@ -65,7 +65,7 @@ def test_an_image_that_is_gone_is_told(harness: Harness) -> None:
     plan = harness.target.plan(replace(job, environment=gone))
     with pytest.raises(EnvironmentFailed, match="refused to start") as caught:
         harness.target.submit(plan, job.job)
-    assert "No such image" in str(caught.value.hint)
+    assert "No such image" in caught.value.message
 
 
 def test_an_image_without_a_supervisor_says_its_last_words(

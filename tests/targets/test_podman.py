@@ -57,4 +57,4 @@ def test_an_image_that_is_gone_is_told(harness: Harness) -> None:
     plan = harness.target.plan(replace(job, environment=gone))
     with pytest.raises(EnvironmentFailed, match="refused to start") as caught:
         harness.target.submit(plan, job.job)
-    assert "perdure-tests/none:1" in str(caught.value.hint)
+    assert "perdure-tests/none:1" in caught.value.message

@@ -23,5 +23,15 @@ def test_what_was_said_decides(code: int, said: str, kind: type[PerdureError], w
     assert found.hint
 
 
+def test_the_engines_own_words_are_one_line_of_the_message() -> None:
+    said = (
+        "docker: Error response from daemon: Range of CPUs is from 0.01 to 2.00.\n\n"
+        "Run 'docker run --help' for more information\n"
+    )
+    found = refusal("calm-fox", 125, said)
+    assert found.message.endswith("`calm-fox`: Range of CPUs is from 0.01 to 2.00.")
+    assert refusal("calm-fox", 125, "").message.endswith("it does not say why")
+
+
 def test_nothing_said_is_no_hint() -> None:
     assert refusal("calm-fox", 1, "").hint is None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from perdure.errors import UsageError
 from perdure.images.mounts import Mount
+from perdure.model.variable import is_variable
 
 #: Where the container sees what is passed on. Not below its home: that is a folder of the
 #: project's, in which an engine would make the empty files to mount over.
@@ -147,7 +148,7 @@ def _variables(wanted: Sequence[str], environ: Mapping[str, str]) -> Mapping[str
     values: dict[str, str] = {}
     for item in wanted:
         key, given, _ = item.partition("=")
-        if not key:
+        if not is_variable(key):
             raise UsageError(f"`--env {item}` names no variable", hint="--env KEY or KEY=VALUE")
         if given:
             continue

@@ -62,6 +62,8 @@ def plan_adoption(root: Path, package: str | None = None) -> Adoption:
         ConflictError: a file to be changed has uncommitted changes.
     """
     root = root.absolute()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"`{root}` is no folder", hint="perdure adopt DIR")
     if not root.is_dir():
         raise UsageError(f"there is no folder `{root}`", hint="perdure new NAME")
     file = root / PROJECT_FILE

@@ -17,7 +17,11 @@ from perdure.project.validate import Problem, did_you_mean
 
 # A name as the engines take it (distribution/reference): a registry's host in front may have a
 # port, a tag or a digest may follow. Never a word that a client would read as an option.
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(?:@sha256:[0-9a-f]{64})?")
+# Only a registry's host and a tag may have capitals.
+_REFERENCE = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?[a-z0-9][a-z0-9._/-]*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?(?:@sha256:[0-9a-f]{64})?"
+)
 
 
 def environment_problems(

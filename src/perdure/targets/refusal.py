@@ -19,6 +19,11 @@ def refusal(key: str, code: int, said: str) -> PerdureError:
     if "no space left on device" in said:
         return StorageError(f"no space to start `{key}`: {said}", hint="perdure clean results")
     if code == _REFUSED:
-        return EnvironmentFailed(f"the container engine refused to start `{key}`", hint=said)
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        why = next((line for line in lines if "--help" not in line), "it does not say why")
+        why = why.removeprefix("docker: ").removeprefix("Error response from daemon: ")
+        return EnvironmentFailed(
+            f"the container engine refused to start `{key}`: {why}", hint="perdure doctor"
+        )
     kind = StorageError if code == StorageError.exit_code else PerdureError
     return kind(f"the supervisor of `{key}` did not start (exit code {code})", hint=said or None)

@@ -14,6 +14,7 @@ from perdure.cli.resources import HERE, add_target
 
 if TYPE_CHECKING:
     from perdure.hosts.host import Host
+    from perdure.images.ship_destination import Destination
     from perdure.jobs.workspace import Workspace
     from perdure.model.image import Image
 
@@ -46,6 +47,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once the engine has the image, and the registry where one is named."""
     from perdure.images.inputs import recall
 
+    if arguments.push is not None:
+        registry_of(arguments.push)
     began_ns = time.time_ns()
     elsewhere = arguments.target not in HERE
     plain = not (arguments.explain or arguments.pegged or arguments.push or elsewhere)
@@ -123,13 +126,31 @@ def push(workspace: Workspace, image: Image, registry: str, console: Console) ->
     """Return the name by which anybody gets exactly this image, once the registry has it."""
     from perdure.hosts.engine import find_engine
     from perdure.images.ship import ship
-    from perdure.images.ship_destination import parse_destination
 
-    # A slash at the end: the image keeps its own name behind the registry's.
-    destination = parse_destination(registry.rstrip("/") + "/")
+    destination = registry_of(registry)
     engine = find_engine(workspace.settings)
     shipped = ship(engine, image.tag, destination, settings=workspace.settings, report=console)
     return f"{shipped.called.rpartition(':')[0]}@{shipped.digest}"
+
+
+def registry_of(text: str) -> Destination:
+    """Return the registry that `--push` names. Looks nothing up.
+
+    Raises:
+        UsageError: it names none.
+    """
+    from perdure.errors import UsageError
+    from perdure.images.ship_destination import Kind, parse_destination
+
+    hint = "a host, with its port or a folder: `--push registry.lab:5000`"
+    try:
+        # A slash at the end: the image keeps its own name behind the registry's.
+        found = parse_destination(text.rstrip("/") + "/")
+    except UsageError:
+        raise UsageError(f"`--push {text}` names no registry", hint=hint) from None
+    if found.kind is not Kind.REGISTRY:
+        raise UsageError(f"`--push {text}` names no registry", hint=hint)
+    return found
 
 
 def explain(

@@ -13,6 +13,7 @@ from perdure.cli.arguments import add_detach, seconds, whole_number
 from perdure.cli.render import Console
 from perdure.cli.resources import add_resources, add_target, chosen_resources
 from perdure.errors import UsageError
+from perdure.model.variable import is_variable
 
 if TYPE_CHECKING:
     from perdure.jobs.launch import JobRequest
@@ -135,7 +136,7 @@ def chosen_variables(wanted: Sequence[str], environ: Mapping[str, str]) -> Varia
     recorded, passed_on = {}, {}
     for item in wanted:
         key, given, value = item.partition("=")
-        if not key:
+        if not is_variable(key):
             raise UsageError(f"`--env {item}` names no variable", hint="--env KEY or KEY=VALUE")
         if given:
             recorded[key] = value
