@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from perdure.errors import ConflictError, PerdureError
@@ -147,7 +148,9 @@ def _delete_job(folder: Path) -> None:
 def _clear_debris(workspace: Workspace) -> None:
     """Delete what was being made or deleted when a process was killed; nobody submits just now."""
     project = workspace.project
-    for left in (*project.state.glob(".patch-*"), *project.state.glob("restore-*")):
+    state = project.state
+    left_over = (state.glob(pattern) for pattern in (".patch-*", "restore-*", "sweeps/.tmp-*"))
+    for left in chain.from_iterable(left_over):
         remove_tree(left)
     for folder in _folders(project.results):
         inside = {path.name for path in folder.iterdir()}
@@ -181,11 +184,9 @@ def unneeded(workspace: Workspace) -> tuple[list[Path], list[Path]]:
         PerdureError: a job's record cannot be read.
     """
     project = workspace.project
-    records = [
-        folders.read_record(folder)
-        for folder in _folders(project.results)
-        if folders.is_job(folder)
-    ]
+    # The folder of a sweep has a record too, from which jobs are still to be made.
+    kept = (*_folders(project.results), *_folders(project.state / "sweeps"))
+    records = [folders.read_record(folder) for folder in kept if folders.is_job(folder)]
     needed = {record.code.snapshot for record in records}
     prefixes = {Path(r.environment.prefix).name for r in records if r.environment.prefix}
     current = _current_environments(workspace)
