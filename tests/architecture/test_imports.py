@@ -19,7 +19,7 @@ SHARED = {
     "perdure.runtime.result",
 }
 #: The driver of a sweep is a supervisor itself; what else imports one would start slower for it.
-SUPERVISING = {f"perdure.sweeps.{name}" for name in ("driver", "inside", "outside")}
+SUPERVISING = {f"perdure.sweeps.{name}" for name in ("inside", "outside", "program")}
 #: What a training imports: doors to the runtime.
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {"perdure.runtime.names", "perdure.runtime.generation"}

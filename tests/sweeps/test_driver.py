@@ -51,7 +51,18 @@ def test_no_more_run_than_was_said(workspace: Workspace) -> None:
     driven(workspace, "x=0..5", arguments=(FOREVER,), max_running=2)
     for number in (1, 2):
         until(lambda: read_status(job(workspace, number)).state is State.RUNNING)  # noqa: B023
-    assert not job(workspace, 3).exists()
+    assert folders.attempts(job(workspace, 3)) == []
+
+
+def test_a_trial_is_killed_before_it_begins(workspace: Workspace) -> None:
+    folder = driven(workspace, "x=0..2", arguments=(FOREVER,), max_running=1)
+    until(lambda: folders.is_job(job(workspace, 2)) and folders.attempts(job(workspace, 1)) != [])
+    assert kill(job(workspace, 2), timeout_s=30.0) == "confirmed"
+    assert kill(job(workspace, 1), timeout_s=30.0) == "confirmed"
+    until(lambda: folders.attempts(job(workspace, 3)) != [])
+    assert kill(job(workspace, 3), timeout_s=30.0) == "confirmed"
+    assert over(workspace, folder).states == {State.CANCELLED: 3}
+    assert [event.name for event in folders.read_history(job(workspace, 2))] == ["ended"]
 
 
 def test_failures_are_shown_and_retried(workspace: Workspace) -> None:
@@ -147,7 +158,7 @@ def test_a_driver_that_is_asked_to_end_has_its_jobs_save(workspace: Workspace) -
     for number in (1, 2):
         status = read_status(job(workspace, number))
         assert (status.state, status.reason) == (State.INTERRUPTED, "interrupted")
-    assert not job(workspace, 3).exists()
+    assert folders.attempts(job(workspace, 3)) == []
     # Nobody wanted it to end: the next one who looks begins another.
     assert is_orphaned(folder)
 
@@ -158,7 +169,7 @@ def test_a_stopped_sweep_stays_stopped_until_it_is_resumed(workspace: Workspace)
     assert stop(folder, 60.0)
     assert read_status(job(workspace, 1)).state is State.INTERRUPTED
     assert not is_orphaned(folder)
-    assert not job(workspace, 2).exists()
+    assert folders.attempts(job(workspace, 2)) == []
     go_on(folder)
     drive(workspace.project, folder)
     assert over(workspace, folder).states == {State.SUCCEEDED: 2}

@@ -52,7 +52,7 @@ def drive(
     log = folder / DRIVER_LOG
     began = log.stat().st_size if log.exists() else 0
     # -P: what lies in the folder it is started from is not what it imports.
-    words = (sys.executable, "-P", "-m", "perdure.sweeps.driver")
+    words = (sys.executable, "-P", "-m", "perdure.sweeps.program")
     pid = local.spawn_detached(
         (*words, os.fspath(project.root), folder.name),
         env={**os.environ, **(passed or {})},

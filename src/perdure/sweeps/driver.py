@@ -1,48 +1,48 @@
-"""The process that drives one sweep: starts trials while there is room, and sees them end.
+"""What drives one sweep: starts trials while there is room, and sees them end.
 
 It holds nothing that is not on the disk: what was asked stands in the sweep's folder, what became
 of it in run folders. One that is killed is followed by another, which goes on from there.
-
-    python -P -m perdure.sweeps.driver PROJECT SWEEP
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from perdure.errors import ConflictError, NewerFormatError, PerdureError, UsageError
+from perdure.errors import ConflictError, NewerFormatError, PerdureError
 from perdure.jobs import folder as folders
 from perdure.jobs.ledger import statuses
 from perdure.jobs.lifecycle import read_status
-from perdure.jobs.workspace import Workspace, locate_workspace, open_workspace
+from perdure.jobs.workspace import Workspace
 from perdure.model.job import ALIVE, ENDED, JobRecord, State
 from perdure.model.sweep import job_name, trial_number
 from perdure.runtime import names
-from perdure.runtime.supervisor.complaint import tell
-from perdure.sweeps import ended, holding
+from perdure.sweeps import ended
 from perdure.sweeps.backoff import Backoff
 from perdure.sweeps.holding import Holding, Word
 from perdure.sweeps.pool import Pool, Rest
-from perdure.sweeps.pools import open_pool
 from perdure.sweeps.proposals import Proposals, proposals_of
-from perdure.sweeps.record import edit, editing, folder_of, read_sweep, version, wanting
+from perdure.sweeps.record import edit, editing, read_sweep, version, wanting
 from perdure.sweeps.room import Room
 from perdure.sweeps.trials import Maker
 from perdure.targets.protocol import Notice
 
 LOOK_S = 0.2
+# No more often than this, however many trials end meanwhile.
+_LOOK_AGAIN_S = 0.05
 # How often what others supervise, or Optuna wants pruned, is looked at.
 _SELDOM_S = 1.0
 # The ledger is brought up to date so often, so that listing ten thousand jobs does not do it.
 _LEDGER_S = 10.0
 _BY_SYSTEM = "SIGTERM"
 _STOPPED = "the sweep was stopped"
+# Run folders that are made before there is room for their jobs.
+_AHEAD = 8
 # No trial's number: what waits is the pool, where a job could not be begun.
 _POOL = 0
 
@@ -63,12 +63,15 @@ class Driver:
         self._index = ended.Index(folder)
         self._waiting: deque[int] = deque()
         self._running: dict[int, JobRecord] = {}
+        self._making: dict[int, Future[JobRecord]] = {}
+        self._ahead: set[int] = set()
+        self._maker_thread = ThreadPoolExecutor(1, "making")
         # Trials that somebody resumed by hand: another supervisor has them.
         self._others: dict[int, Path] = {}
         self._known: set[int] = set()
         self._stopping = ""
         self._waits = ""
-        self._seldom = self._ledger = 0.0
+        self._seldom = self._ledger = self._look_again = 0.0
         self._began = time.time()
         self._usage_errors = 0
         self._seen = ""
@@ -90,6 +93,11 @@ class Driver:
                 self._note(rest)
             self._now_and_then()
 
+    def close(self) -> None:
+        """Close what is open. Run folders that are made by now are found by the next driver."""
+        self._maker_thread.shutdown(cancel_futures=True)
+        self._index.close()
+
     def _busy(self) -> bool:
         if self._stopping:
             return bool(self._running)
@@ -99,6 +107,7 @@ class Driver:
         """Return whether nobody wants more; from then on nobody takes this driver for alive."""
         with editing(self._folder):
             if self._changed() and self._stopping != _BY_SYSTEM:
+                self._look_again = 0.0
                 return False
             over = "" if self._stopping else self._seen
             self._said.say(Word(os.getpid(), self._began, self._stopping, over))
@@ -122,9 +131,12 @@ class Driver:
     def _heed(self) -> None:
         """Take in what was asked of this process since the last look."""
         signalled = self._pool.wake()
-        if self._changed():
-            self._read()
-            self._find()
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + _LOOK_AGAIN_S
+            if self._changed():
+                self._read()
+                self._find()
         if signalled is not None:
             self._stop(_BY_SYSTEM)
         elif self.sweep.stopped:
@@ -202,7 +214,18 @@ class Driver:
             if not self._begin(trial):
                 self._waiting.appendleft(trial)
                 return None
+            self._prepare()
         return None
+
+    def _prepare(self) -> None:
+        """Have run folders made for those that come next, while others begin."""
+        if not self._proposals.ahead:
+            return
+        while len(self._making) < _AHEAD and self._left():
+            trial = self._waiting[-1]
+            values = self._proposals.values(trial)
+            if values is not None:
+                self._making[trial] = self._maker_thread.submit(self._maker.make, trial, values)
 
     def _next(self) -> int | None:
         for _ in range(len(self._waiting)):
@@ -218,6 +241,8 @@ class Driver:
             record = self._record(trial)
             if record is None:
                 return False
+            if trial in self._ahead and self._killed(record):
+                return True
             self._pool.begin([record])
         except ConflictError:
             # Somebody was quicker: `perdure resume`, or a job of that name that is none of ours.
@@ -231,12 +256,23 @@ class Driver:
             self._backoff.failed(_POOL, time.monotonic())
             return False
         else:
+            self._ahead.discard(trial)
             self._running[trial] = record
             self._backoff.succeeded(_POOL)
         return True
 
+    def _killed(self, record: JobRecord) -> bool:
+        """Return whether somebody ended a job that was made ahead, and never ran."""
+        return bool(folders.claimed(record.folder)) and not _goes_on(
+            read_status(record.folder).state
+        )
+
     def _record(self, trial: int) -> JobRecord | None:
         """Return the record of a trial whose run folder is there, made if it was not."""
+        made = self._making.pop(trial, None)
+        if made is not None:
+            self._ahead.add(trial)
+            return made.result()
         folder = self._workspace.project.results / job_name(self.sweep.name, trial)
         if folders.is_job(folder):
             try:
@@ -255,7 +291,7 @@ class Driver:
         record = self._running.pop(trial, None) if trial is not None else None
         if trial is None or record is None:
             return
-        row = ended.look(record, trial)
+        row = ended.looked(record, trial, rest)
         if row.state == State.FAILED.value and not self._room.there():
             # Whatever it says, there was no space: it is not the trial's fault.
             self._waiting.append(trial)
@@ -275,6 +311,7 @@ class Driver:
         self._usage_errors += 1
         if self._usage_errors >= ended.MOST_USAGE_ERRORS:
             why = f"its first {self._usage_errors} trials ended with a usage error (exit code 2)"
+            self._look_again = 0.0
             # A disk that is full now: the next failure says it again.
             with contextlib.suppress(PerdureError):
                 edit(self._folder, lambda sweep: wanting(sweep, stopped=True, why=why))
@@ -310,49 +347,3 @@ class Driver:
 def _goes_on(state: State) -> bool:
     """Return whether a trial in that state is to be gone on with."""
     return state in (State.LOST, State.INTERRUPTED, State.QUEUED, State.UNKNOWN)
-
-
-def drive(root: Path, name: str) -> None:
-    """Drive a sweep to its end.
-
-    Raises:
-        ConflictError: another driver lives.
-        PerdureError: the sweep cannot be read, or what its jobs need is gone.
-    """
-    workspace = _workspace(root)
-    folder = folder_of(workspace.project, name)
-    with holding.held(folder) as said:
-        said.say(Word(os.getpid(), time.time(), ""))
-        sweep = read_sweep(folder)
-        base = folders.read_record(folder)
-        passed = {key: os.environ[key] for key in sweep.passes if key in os.environ}
-        pool, mark = open_pool(workspace, base, passed)
-        try:
-            maker = Maker(folder, sweep, workspace.project.results, mark=mark)
-            Driver(workspace, folder, pool, maker, said).run()
-        finally:
-            pool.close()
-    statuses(workspace, all=True)
-
-
-def _workspace(root: Path) -> Workspace:
-    try:
-        return open_workspace(root)
-    except UsageError:
-        # Somebody edits pyproject.toml: the sweep was submitted with another one anyway.
-        return locate_workspace(root)
-
-
-def main(argv: list[str]) -> int:
-    """Drive the sweep that `argv` names; what goes wrong goes to standard error, its log."""
-    root, name = argv
-    try:
-        drive(Path(root), name)
-    except PerdureError as error:
-        tell(f"error: {error.message}" + (f"; {error.hint}" if error.hint else ""))
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

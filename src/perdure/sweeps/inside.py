@@ -13,11 +13,18 @@ from perdure.runtime import names
 from perdure.runtime.supervisor.lock import AlreadyRunning
 from perdure.runtime.supervisor.notice import Notice as Word
 from perdure.runtime.supervisor.options import Options
-from perdure.runtime.supervisor.several import Several
+from perdure.runtime.supervisor.several import Ended, Several
 from perdure.runtime.supervisor.signals import Signals
 from perdure.sweeps.pool import Rest
 from perdure.targets.protocol import Notice, Plan
 from perdure.targets.supervision import without_job
+
+
+def _rest(ended: Ended) -> Rest:
+    job, verdict = os.path.basename(ended.run_dir), ended.verdict  # noqa: PTH119 - of thousands
+    if verdict is None:
+        return Rest(job)
+    return Rest(job, ended.attempt, verdict.state or "", verdict.why, verdict.code)
 
 
 class Inside:
@@ -56,8 +63,7 @@ class Inside:
 
     def turn(self, timeout_s: float) -> list[Rest]:
         """Return the jobs that came to rest."""
-        ended = self._jobs.turn(timeout_s)
-        return [Rest(os.path.basename(folder), code) for folder, code in ended]  # noqa: PTH119
+        return [_rest(ended) for ended in self._jobs.turn(timeout_s)]
 
     def notify(self, notice: Notice) -> None:
         """Pass a notice on to all."""

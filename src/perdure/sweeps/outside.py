@@ -90,7 +90,7 @@ class Outside:
             ended = [job for job, folder in self._jobs.items() if not folders.is_alive(folder)]
         for job in ended:
             del self._jobs[job]
-        return [Rest(job, None) for job in ended]
+        return [Rest(job) for job in ended]
 
     def _asked(self, away: list[Path]) -> contextlib.AbstractContextManager[None]:
         if not away:

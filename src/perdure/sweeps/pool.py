@@ -16,10 +16,16 @@ from perdure.targets.protocol import Notice
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A job that runs no more: its name, and its supervisor's exit code where that is known."""
+    """A job that runs no more.
+
+    Where its end is known to be written down: its attempt, its state, why, and its exit code.
+    """
 
     job: str
-    code: int | None
+    attempt: int = 0
+    state: str = ""
+    reason: str = ""
+    code: int | None = None
 
 
 class Pool(Protocol):

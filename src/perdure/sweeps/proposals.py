@@ -13,6 +13,10 @@ from perdure.sweeps.record import Sweep
 class Proposals(Protocol):
     """Answers what the next trials are."""
 
+    @property
+    def ahead(self) -> bool:
+        """Return whether values may be asked for before there is room for their trial."""
+
     def values(self, trial: int) -> Mapping[str, str] | None:
         """Return the values of a trial, counted from 1; None where that cannot be said yet."""
 
@@ -29,6 +33,11 @@ class Computed:
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         self._grid = sweep.grid
+
+    @property
+    def ahead(self) -> bool:
+        """Return that nothing that happens changes them."""
+        return True
 
     def values(self, trial: int) -> Mapping[str, str] | None:
         """Return the values of a trial."""

@@ -84,7 +84,8 @@ class Maker:
             raise ConflictError(
                 f"there is a job `{record.job}` already", hint=f"perdure show {record.job}"
             )
-        _make_folder(os.path.join(folder, names.OUTPUTS))  # noqa: PTH118
+        for name in (names.OUTPUTS, names.ATTEMPTS, names.LOGS):
+            _make_folder(os.path.join(folder, name))  # noqa: PTH118
         for path, name in self._shared:
             _share(path, os.path.join(folder, name))  # noqa: PTH118
         if self._mark is not None:
@@ -108,8 +109,16 @@ class _Text:
 
     def of(self, record: JobRecord) -> str:
         """Return what `folders.write_record` would write."""
-        lines = [text or _indented(key, getattr(record, key)) for key, text in self._lines]
+        lines = [text or _line(key, getattr(record, key)) for key, text in self._lines]
         return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _line(key: str, value: object) -> str:
+    """Return the same as `_indented` for a list of texts or a plain value, much faster."""
+    if isinstance(value, tuple):
+        listed = ",\n".join(f"  {json.dumps(word)}" for word in value)
+        return f' "{key}": [\n{listed}\n ]' if value else f' "{key}": []'
+    return f' "{key}": {json.dumps(value)}'
 
 
 def _indented(key: str, value: object) -> str:

@@ -44,6 +44,11 @@ class Tuner:
         # Those that nobody has told the study of.
         self._open = {t.number + 1 for t in self._study.trials if not t.state.is_finished()}
 
+    @property
+    def ahead(self) -> bool:
+        """Return that the next values depend on how those before end."""
+        return False
+
     def values(self, trial: int) -> Mapping[str, str] | None:
         """Return the values of a trial, asked for if nobody has; None until those before are.
 

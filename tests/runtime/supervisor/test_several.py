@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.runtime.supervisor.settling import Settling, claim
+from perdure.runtime.supervisor.settling import Claims, Settling
 from tests.runtime.supervisor.harness import AWARE, alive, ended, kinds, only, training, until
 
 PROGRAM = """
@@ -26,11 +26,11 @@ for job in json.loads(sys.argv[1]):
     several.begin(Options(backoff_s=0.01, grace_s=10.0, **job))
 codes = {}
 while len(several):
-    codes.update(several.turn(1.0))
+    codes.update({e.run_dir: e.code for e in several.turn(1.0)})
     name = signals.take()
     if name:
         several.notify(Notice(name))
-codes.update(several.turn(0.0))
+codes.update({e.run_dir: e.code for e in several.turn(0.0)})
 several.close()
 print(json.dumps(codes))
 """
@@ -116,13 +116,22 @@ def test_what_a_lost_claim_left_counts_as_one(tmp_path: Path, leaving: str) -> N
     path = tmp_path / leaving
     path.parent.mkdir()
     path.touch()
-    assert claim(str(tmp_path)) == 4
-    assert claim(str(tmp_path)) == 5
+    claims = Claims()
+    assert claims.claim(str(tmp_path)) == 4
+    assert claims.claim(str(tmp_path)) == 5
 
 
 def test_a_claim_names_who_made_it(tmp_path: Path) -> None:
-    assert claim(str(tmp_path)) == 1
-    assert json.loads((tmp_path / "gen-000001").read_text())["pid"] == os.getpid()
+    claims = Claims()
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        assert claims.claim(str(tmp_path / name)) == 1
+        found = tmp_path / name / "gen-000001"
+        assert json.loads(found.read_text())["pid"] == os.getpid()
+        # The file that the others are links to may go.
+        if name == "b":
+            assert found.stat().st_nlink == 2
+            (tmp_path / "a" / "gen-000001").unlink()
 
 
 def test_folders_settle_one_by_one_and_all_at_once(tmp_path: Path) -> None:

@@ -126,8 +126,7 @@ def open_log(run_dir: str, generation: int) -> tuple[int, str | None]:
     """Return the descriptor of the attempt's log, and why it leads nowhere if it does."""
     path = os.path.join(run_dir, names.LOGS, names.numbered(generation, ".log"))
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), None
+        return names.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), None
     except OSError as error:
         return os.open(os.devnull, os.O_WRONLY), f"cannot write the log: {error}"
 

@@ -144,7 +144,7 @@ class Loop:
 
     def _finish(self, verdict: Verdict, events: Events) -> int:
         events.write("ended", {"state": verdict.state, "reason": verdict.why, "code": verdict.code})
-        self._ways.sync(events)
+        self._ways.settle(events, verdict)
         events.close()
         if verdict.state == decision.INTERRUPTED:
             self._watch.approve()

@@ -17,26 +17,55 @@ from perdure.runtime import generation, names
 EVERY_S = 2.0
 # More folders than this are not synced one by one, but with all that their disk has.
 _FEW = 8
+# A word of this process's command line.
+_OWN = "perdure.sweeps.program"
 _LEAVINGS = (names.ATTEMPTS, names.LOGS, names.METRICS)
 
 
-def claim(run_dir: str) -> int:
-    """Claim the next generation and return its number; it is not durable yet. Touches the disk."""
-    held = os.listdir(run_dir)
-    number = max(generation.newest_of(held), _left_behind(run_dir, held)) + 1
-    note = json.dumps({"pid": os.getpid(), "host": os.uname().nodename}).encode()
-    while True:
-        path = os.path.join(run_dir, f"{names.GENERATION_PREFIX}{number:06d}")
+class Claims:
+    """Claims generations for one process. All of them say the same, and are links to one file.
+
+    To make a link is as exclusive as to make a file, and takes a fifth of the time.
+    """
+
+    def __init__(self) -> None:
+        # What is looked for in the command of a process with this id: see `targets.presence`.
+        known = {"pid": os.getpid(), "host": os.uname().nodename, "command": _OWN}
+        self._note = json.dumps(known).encode()
+        self._first = ""
+
+    def claim(self, run_dir: str) -> int:
+        """Claim the next generation and return its number; it is not durable yet.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        held = os.listdir(run_dir)
+        number = max(generation.newest_of(held), _left_behind(run_dir, held)) + 1
+        while True:
+            path = os.path.join(run_dir, f"{names.GENERATION_PREFIX}{number:06d}")
+            try:
+                self._make(path)
+            except FileExistsError:
+                number += 1
+            else:
+                return number
+
+    def _make(self, path: str) -> None:
+        if self._first:
+            try:
+                os.link(self._first, path)
+                return
+            except FileExistsError:
+                raise
+            except OSError:
+                pass  # it is gone, has too many links, or is on another disk
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            number += 1
-            continue
-        try:
-            os.write(fd, note)
+            os.write(fd, self._note)
         finally:
             os.close(fd)
-        return number
+        self._first = path
 
 
 def _left_behind(run_dir: str, held: List[str]) -> int:

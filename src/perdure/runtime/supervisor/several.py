@@ -13,19 +13,20 @@ import os
 import shutil
 import signal
 import time
-from typing import TYPE_CHECKING, Dict, List, Optional
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional
 
 from perdure.runtime.supervisor import child as children
 from perdure.runtime.supervisor import lock, processes
 from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
-from perdure.runtime.supervisor.settling import Settling, claim
+from perdure.runtime.supervisor.settling import Claims, Settling
 from perdure.runtime.supervisor.watch import TICK_S, Watch
 from perdure.runtime.supervisor.ways import Ways
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+    from perdure.runtime.supervisor.decision import Verdict
     from perdure.runtime.supervisor.events import Events
     from perdure.runtime.supervisor.notice import Notice
     from perdure.runtime.supervisor.options import Options
@@ -38,19 +39,35 @@ _TICK_S_A_JOB = 0.001
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
+class Ended(NamedTuple):
+    """A job that came to its end: the supervisor's exit code, its last attempt, what was decided.
+
+    No verdict: it could not be written down, whatever it was.
+    """
+
+    run_dir: str
+    code: int
+    attempt: int = 0
+    verdict: Optional[Verdict] = None
+
+
 class Several:
     """The jobs that this process looks after. Every child of the process is taken for theirs."""
 
     def __init__(self, signals: Signals) -> None:
         self.settling = Settling()
+        self._claims = Claims()
         self._signals = signals
         self._complaint = Complaint()
         self._jobs: Dict[str, _Job] = {}
         self._wards: Dict[int, Ward] = {}
         self._by_fd: Dict[int, _Job] = {}
-        self._ended: List[tuple[str, int]] = []
-        self._census = _children if _become_reaper() else None
-        self._ways = Ways(self._start, self._claim, self._sync)
+        self._ended: List[Ended] = []
+        # The last words on jobs, which their events have by now.
+        self._told: Dict[str, tuple[int, Verdict]] = {}
+        self._census = _Census() if _become_reaper() else None
+        self._programs: Dict[tuple[str, str], str] = {}
+        self._ways = Ways(self._start, self._claim, self._settle)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -69,8 +86,8 @@ class Several:
         self._jobs[job.run_dir] = job
         self._advance(job)
 
-    def turn(self, timeout_s: float) -> List[tuple[str, int]]:
-        """Look after all; return the run folders of those that came to an end, with their codes.
+    def turn(self, timeout_s: float) -> List[Ended]:
+        """Look after all; return those that came to an end.
 
         Returns when one ends, a signal comes, or the time is over.
         """
@@ -97,6 +114,8 @@ class Several:
             job.held.release()
         self._jobs.clear()
         self.settling.close()
+        if self._census is not None:
+            self._census.close()
 
     def _needing(self, ready: Sequence[int]) -> List[_Job]:
         """Return whom there is something to do for; children that ended are reaped."""
@@ -145,20 +164,26 @@ class Several:
         self._listen(job, ())
         del self._jobs[job.run_dir]
         job.held.release()
-        self._ended.append((job.run_dir, code))
+        attempt, verdict = self._told.pop(job.run_dir, (0, None))
+        self._ended.append(Ended(job.run_dir, code, attempt, verdict))
 
     def _claim(self, run_dir: str) -> int:
-        generation = claim(run_dir)
+        generation = self._claims.claim(run_dir)
         self.settling.add(run_dir)
         return generation
 
-    def _sync(self, events: Events) -> None:
-        self.settling.add(os.path.dirname(os.path.dirname(events.path)))
+    def _settle(self, events: Events, verdict: Verdict) -> None:
+        folder, name = os.path.split(events.path)
+        run_dir = os.path.dirname(folder)
+        self.settling.add(run_dir)
+        if events.whole:
+            self._told[run_dir] = (int(name.partition(".")[0]), verdict)
 
     def _start(
         self, options: Options, environ: Mapping[str, str], channel: int, log: int
     ) -> children.Child:
-        ward = Ward(_spawn(options, environ, channel, log), options.run_dir, self._left)
+        pid = _spawn(options, environ, channel, log, self._programs)
+        ward = Ward(pid, options.run_dir, self._left)
         self._wards[ward.pid] = ward
         return ward
 
@@ -166,7 +191,7 @@ class Several:
         """Return whether this process may have children that no running job leads."""
         if self._census is None:
             return True
-        found = self._census()
+        found = self._census.take()
         return found is None or any(pid not in self._wards for pid in found)
 
 
@@ -219,7 +244,13 @@ class _Unsignalled:
         raise AssertionError("`Several` waits for all")
 
 
-def _spawn(options: Options, environ: Mapping[str, str], channel: int, log: int) -> int:
+def _spawn(
+    options: Options,
+    environ: Mapping[str, str],
+    channel: int,
+    log: int,
+    programs: Dict[tuple[str, str], str],
+) -> int:
     """Return the process id of the command, started as `child.start` does, in half the time.
 
     Raises:
@@ -228,7 +259,8 @@ def _spawn(options: Options, environ: Mapping[str, str], channel: int, log: int)
     try:
         # The one who comes after has another folder; whoever has many jobs has one for them all.
         os.chdir(options.cwd)
-        program = _found(options.command[0], environ.get("PATH", os.defpath))
+        known = (options.command[0], environ.get("PATH", os.defpath))
+        program = programs.get(known) or programs.setdefault(known, _found(*known))
         os.set_inheritable(channel, True)
         return os.posix_spawn(
             program,
@@ -272,13 +304,24 @@ def _become_reaper() -> bool:
 _CHILDREN = "/proc/self/task/{}/children"
 
 
-def _children() -> Optional[List[int]]:
-    """Return the children of this process, None where the system does not say."""
-    found: List[int] = []
-    try:
-        for task in os.listdir("/proc/self/task"):
-            with open(_CHILDREN.format(task), "rb") as file:
-                found += map(int, file.read().split())
-    except OSError:
-        return None
-    return found
+class _Census:
+    """The children of this process, which are all its main thread's: no other one starts any."""
+
+    def __init__(self) -> None:
+        self._fd = os.open(_CHILDREN.format(os.getpid()), os.O_RDONLY)
+
+    def take(self) -> Optional[List[int]]:
+        """Return their process ids, None where the system does not say."""
+        found = b""
+        try:
+            while True:
+                piece = os.pread(self._fd, 65536, len(found))
+                if not piece:
+                    return [int(word) for word in found.split()]
+                found += piece
+        except (OSError, ValueError):
+            return None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)

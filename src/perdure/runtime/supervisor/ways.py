@@ -10,24 +10,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perdure.runtime import generation
 from perdure.runtime.supervisor import child
-from perdure.runtime.supervisor.events import Events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from perdure.runtime.supervisor.decision import Verdict
+    from perdure.runtime.supervisor.events import Events
     from perdure.runtime.supervisor.options import Options
 
 
 class Ways(NamedTuple):
-    """`start` raises CannotStart, `claim` OSError; `sync` never raises."""
+    """`start` raises CannotStart, `claim` OSError; `settle`, for the end of a job, never raises."""
 
     start: Callable[[Options, Mapping[str, str], int, int], child.Child]
     claim: Callable[[str], int]
-    sync: Callable[[Events], None]
+    settle: Callable[[Events, Verdict], None]
 
 
 def _claim(run_dir: str) -> int:
     return generation.claim(run_dir)
 
 
-ALONE = Ways(child.start, _claim, Events.sync)
+def _settle(events: Events, verdict: Verdict) -> None:  # noqa: ARG001 - the protocol's
+    events.sync()
+
+
+ALONE = Ways(child.start, _claim, _settle)
