@@ -36,8 +36,8 @@ class Tuner:
         self._axes = sweep.axes
         self._metric = sweep.search.metric or ""
         self._direction = direction_of(self._metric, sweep.search.direction)
-        self._known = asked.read(folder)
         self._study = _open(folder, sweep, self._direction)
+        self._known = asked.read(folder)
         # Steps that a trial has reported already.
         self._reported: dict[int, int] = {}
         self._live: dict[int, optuna.trial.Trial] = {}
@@ -138,9 +138,10 @@ def _open(folder: Path, sweep: Sweep, direction: str) -> optuna.Study:
             study_name=folder.name,
             direction=direction,
             load_if_exists=True,
-            sampler=sampler_of(sweep),
             pruner=pruner_of(sweep),
         )
+    # A seed that was used before would propose again what it proposed then.
+    study.sampler = sampler_of(sweep, search_seed=sweep.search.seed + len(study.trials))
     _repair(folder, sweep, study)
     return study
 
@@ -168,7 +169,7 @@ def _resumed(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> optuna.tr
     return optuna.trial.Trial(study, frozen._trial_id)  # noqa: SLF001 - Optuna has no other way
 
 
-def sampler_of(sweep: Sweep) -> optuna.samplers.BaseSampler:
+def sampler_of(sweep: Sweep, *, search_seed: int) -> optuna.samplers.BaseSampler:
     """Return the sampler that a sweep names.
 
     Raises:
@@ -187,7 +188,7 @@ def sampler_of(sweep: Sweep) -> optuna.samplers.BaseSampler:
     }
     try:
         made: optuna.samplers.BaseSampler = kinds[search.sampler](
-            seed=search.seed, **dict(search.options)
+            seed=search_seed, **dict(search.options)
         )
     except (TypeError, ValueError) as error:
         raise UsageError(f"the sampler `{search.sampler}`: {error}") from error
