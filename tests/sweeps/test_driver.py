@@ -257,3 +257,22 @@ def test_metrics_are_compared(workspace: Workspace) -> None:
     # Without the index the run folders say the same.
     (folder / "ended.jsonl").unlink()
     assert standing(workspace, folder).trials == found.trials
+
+
+def test_a_sweep_whose_run_folders_are_deleted_is_forgotten(workspace: Workspace) -> None:
+    from perdure.jobs.clean import deletable, delete
+
+    folder = driven(workspace, "x=a,b", arguments=("4",))
+    over(workspace, folder)
+    other = swept(workspace, "x=a", name="other")
+    snapshot = folders.read_record(folder).code.snapshot
+    assert snapshot is not None
+    first, second = deletable(workspace)
+    delete(workspace, [first])
+    found = standing(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 2}
+    delete(workspace, [second])
+    assert not folder.exists()
+    # One that has not begun is kept, and so is the code that it is to run.
+    assert other.is_dir()
+    assert (workspace.project.state / "snapshots" / snapshot).is_dir()

@@ -72,8 +72,8 @@ def test_a_lock_is_held_by_one_and_says_what_it_waits_for(tmp_path: Path) -> Non
         size = 0
         for text in ("", "x" * 5000, "no space"):
             said.say(Word(7, 1.0, text))
-            size = size or (tmp_path / "driver.lock").stat().st_size
-            assert (tmp_path / "driver.lock").stat().st_size == size
+            size = size or (tmp_path / "supervisor.lock").stat().st_size
+            assert (tmp_path / "supervisor.lock").stat().st_size == size
         assert holding.last_word(tmp_path) == Word(7, 1.0, "no space")
         said.release()
         assert not holding.is_driven(tmp_path)

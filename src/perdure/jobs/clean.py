@@ -24,6 +24,8 @@ from perdure.runtime import names
 from perdure.targets import presence
 
 _TRASH = ".trash-"
+# What a sweep has once a trial of it has ended: see `perdure.sweeps.record`.
+_SWEEPS_INDEX = "ended.jsonl"
 # What a run folder holds before its job.json.
 _MADE_FIRST = (
     names.OUTPUTS,
@@ -119,6 +121,7 @@ def delete(
             jobs.append(item.folder.name)
             freed += item.bytes
         _clear_debris(workspace)
+        _forget_sweeps(workspace)
         swept = _sweep(workspace, report)
     return Cleaned(tuple(jobs), swept.snapshots, swept.environments, freed + swept.bytes)
 
@@ -157,6 +160,17 @@ def _clear_debris(workspace: Workspace) -> None:
         unfinished = inside and all(name.startswith(_MADE_FIRST) for name in inside)
         if folder.name.startswith(_TRASH) or unfinished:
             remove_tree(folder)
+
+
+def _forget_sweeps(workspace: Workspace) -> None:
+    """Delete what is kept of sweeps of which no run folder is left, and no driver lives."""
+    project = workspace.project
+    for folder in _folders(project.state / "sweeps"):
+        begun = (folder / _SWEEPS_INDEX).exists()
+        if begun and not any(project.results.glob(f"{folder.name}-[0-9]*")):
+            # One that is driven is left: its trials are begun again.
+            with contextlib.suppress(ConflictError), presence.held(folder):
+                remove_tree(folder)
 
 
 def _sweep(workspace: Workspace, report: Report) -> Cleaned:

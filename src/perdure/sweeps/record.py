@@ -5,7 +5,7 @@
                      that a run folder has: code.json, code.patch, environment.lock
     ended.jsonl      an index of what jobs came to, so that ten thousand are listed at once
     asked.jsonl      the values of trials that were proposed one by one
-    driver.lock      locked while a driver lives, with its last words
+    supervisor.lock  locked while a driver lives, with its last words
     driver.log       what went wrong with it
 
 The folder is built aside and renamed; sweep.json is only ever replaced. Which trials there are and
@@ -26,12 +26,14 @@ from perdure.errors import NewerFormatError, PerdureError, UsageError
 from perdure.jobs.workspace import storing
 from perdure.model.project import Project
 from perdure.model.sweep import Axis, Grid, Search, Style
+from perdure.runtime import names
 from perdure.sweeps.notation import parse_axis
 
 FORMAT = 1
 SWEEP_FILE = "sweep.json"
 EDIT_LOCK = "edit.lock"
-DRIVER_LOCK = "driver.lock"
+# As a run folder's: who cleans knows it.
+DRIVER_LOCK = names.LOCK_FILE
 DRIVER_LOG = "driver.log"
 ENDED_FILE = "ended.jsonl"
 ASKED_FILE = "asked.jsonl"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure.jobs.ledger import statuses
+from perdure.jobs.ledger import statuses, uncollected
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 from perdure.model.sweep import Direction, job_name, trial_number
@@ -26,15 +26,26 @@ _MORE_IS_BETTER = re.compile(
 )
 
 
+ValuesOf = Callable[[int], Mapping[str, str] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A trial: its values, its job's state, and its metrics. `status` is None before it began."""
+    """A trial: its values, its job's state, and its metrics. `status` is None before it began.
+
+    `values_of` is asked for the values of those that are shown, which are few of many.
+    """
 
     number: int
     job: str
-    values: Mapping[str, str]
+    values_of: ValuesOf = field(compare=False, repr=False)
     status: JobStatus | None
     metrics: Mapping[str, Figures]
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Return its values by axis; none where they are not known any more."""
+        return self.values_of(self.number) or {}
 
     @property
     def state(self) -> State:
@@ -46,23 +57,17 @@ class Trial:
 class Standing:
     """A sweep with its trials that began; `count` is how many there are in all.
 
-    `driver` is what its driver said last, `driven` whether one lives, `orphaned` whether one
-    should.
+    `states` counts trials by state; those that never began are QUEUED. `driver` is what its driver
+    said last, `driven` whether one lives, `orphaned` whether one should.
     """
 
     sweep: Sweep
     count: int
     trials: tuple[Trial, ...]
+    states: Mapping[State, int]
     driven: bool
     orphaned: bool
     driver: Word | None
-
-    @property
-    def states(self) -> Mapping[State, int]:
-        """Return how many trials stand where; those that never began are QUEUED."""
-        found = Counter(trial.state for trial in self.trials)
-        found[State.QUEUED] += max(0, self.count - len(self.trials))
-        return {state: found[state] for state in State if found[state]}
 
     @property
     def over(self) -> bool:
@@ -87,29 +92,37 @@ def standing(workspace: Workspace, folder: Path) -> Standing:
     Raises:
         PerdureError: the sweep cannot be read.
     """
-    sweep = read_sweep(folder)
+    with uncollected():
+        return _standing(workspace, folder, read_sweep(folder))
+
+
+def _standing(workspace: Workspace, folder: Path, sweep: Sweep) -> Standing:
     driven = is_driven(folder)
     index = read_index(folder)
-    known = asked.read(folder) if sweep.search.kind == "optuna" else None
-    computed = Computed(sweep)
-    count = sweep.count
+    values_of = asked.read(folder).get if sweep.search.kind == "optuna" else Computed(sweep).values
+    count, prefix = sweep.count, f"{sweep.name}-"
     trials = []
     for status in statuses(workspace, all=True):
-        number = trial_number(sweep.name, status.record.job)
-        if number is None or number > count:
-            continue
-        values = computed.values(number) if known is None else known.get(number)
-        row = index.pop(number, None)
-        trials.append(_trial(number, status, values or {}, row))
-    for number, row in index.items():
-        values = computed.values(number) if known is None else known.get(number)
-        trials.append(_deleted(workspace, sweep, row, values or {}))
+        job = status.record.job
+        number = trial_number(sweep.name, job) if job.startswith(prefix) else None
+        if number is not None and number <= count:
+            trials.append(_trial(number, status, values_of, index.pop(number, None)))
+    trials += [_deleted(workspace, sweep, row, values_of) for row in index.values()]
     trials.sort(key=lambda trial: trial.number)
-    word = last_word(folder)
-    return Standing(sweep, count, tuple(trials), driven, is_orphaned(folder), word)
+    states = _counted(trials, count)
+    orphaned, word = is_orphaned(folder), last_word(folder)
+    return Standing(sweep, count, tuple(trials), states, driven, orphaned, word)
 
 
-def _trial(number: int, status: JobStatus, values: Mapping[str, str], row: Row | None) -> Trial:
+def _counted(trials: Sequence[Trial], count: int) -> Mapping[State, int]:
+    """Return how many stand where, in the order of the states."""
+    # By their words: a state's own hash is a call of Python.
+    found = Counter([t.status.state.value for t in trials if t.status is not None])
+    found[State.QUEUED.value] += max(0, count - len(trials))
+    return {state: found[state.value] for state in State if found[state.value]}
+
+
+def _trial(number: int, status: JobStatus, values_of: ValuesOf, row: Row | None) -> Trial:
     fits = row is not None and (row.attempt, row.state) == (status.attempt, status.state.value)
     if row is not None and fits:
         metrics = row.metrics
@@ -117,15 +130,15 @@ def _trial(number: int, status: JobStatus, values: Mapping[str, str], row: Row |
         metrics = figures_in(status.record.folder)
     else:
         metrics = {}
-    return Trial(number, status.record.job, values, status, metrics)
+    return Trial(number, status.record.job, values_of, status, metrics)
 
 
-def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values: Mapping[str, str]) -> Trial:
+def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values_of: ValuesOf) -> Trial:
     """Return a trial that ended, and whose run folder is there no more."""
     job = job_name(sweep.name, row.trial)
     heading = JobHeading(workspace.project.results, job, sweep.task, (), "")
     status = JobStatus(heading, State(row.state), "run folder deleted", row.attempt)
-    return Trial(row.trial, job, values, status, row.metrics)
+    return Trial(row.trial, job, values_of, status, row.metrics)
 
 
 def queued(found: Standing, most: int) -> list[Trial]:
@@ -140,7 +153,7 @@ def queued(found: Standing, most: int) -> list[Trial]:
             break
         if number not in began:
             job = job_name(found.sweep.name, number)
-            waiting.append(Trial(number, job, computed.values(number) or {}, None, {}))
+            waiting.append(Trial(number, job, computed.values, None, {}))
     return waiting
 
 
