@@ -214,8 +214,10 @@ def test_a_reader_that_is_gone_before_the_first_word_is_no_error(stream: str) ->
     os.close(read)
     # An unknown verb is told on stderr, where there is nobody left to be told either.
     words = ["--version"] if stream == "stdout" else ["resme"]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: write}
-    done = subprocess.run([*MAIN, *words], **streams, stdin=subprocess.DEVNULL, timeout=60)
+    out, err = (write, subprocess.PIPE) if stream == "stdout" else (subprocess.PIPE, write)
+    done = subprocess.run(
+        [*MAIN, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=60
+    )
     os.close(write)
     assert not done.stdout
     assert not done.stderr

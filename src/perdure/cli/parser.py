@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
 from perdure.cli.nearest import did_you_mean
-from perdure.cli.verb import COMMAND, TASK, Verb
+from perdure.cli.verb import AXES, COMMAND, TASK, Verb
 from perdure.errors import UsageError
 
 ActionT = TypeVar("ActionT", bound=argparse.Action)
@@ -91,10 +91,32 @@ def cut(parser: Parser, words: Sequence[str]) -> tuple[list[str], tuple[str, ...
     if parser.verb.rest == COMMAND:
         end = words.index("--") if "--" in words else len(words)
         return list(words[:end]), tuple(words[end + 1 :])
+    if parser.verb.rest == AXES:
+        end = words.index("--") if "--" in words else len(words)
+        return options_first(parser, words[:end]), tuple(words[end + 1 :])
     if parser.verb.rest != TASK:
         return list(words), ()
     end = first_plain_word(parser, words)
     return list(words[:end]), tuple(words[end:])
+
+
+def options_first(parser: Parser, words: Sequence[str]) -> list[str]:
+    """Return the words with those that are no options at the end, behind a `--`.
+
+    argparse takes a list of words only where they stand together.
+    """
+    options: list[str] = []
+    plain: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            plain.append(word)
+            continue
+        options.append(word)
+        if parser.takes_value.get(word.partition("=")[0]) and "=" not in word and rest:
+            options.append(rest.pop(0))
+    return [*options, "--", *plain] if plain else options
 
 
 def first_plain_word(parser: Parser, words: Sequence[str]) -> int:
@@ -129,6 +151,7 @@ def unknown_word(parser: Parser, word: str) -> UsageError:
     otherwise = {
         TASK: f"a task's own options come after its name: `perdure {name} TASK {option} ...`",
         COMMAND: f"what belongs to the task or command comes after `--`: `... -- {option}`",
+        AXES: f"what belongs to the task comes after `--`: `... -- {option}`",
     }.get(parser.verb.rest, f"see `perdure {name} --help`")
     hint = did_you_mean(option, parser.takes_value, otherwise)
     return UsageError(f"`perdure {name}` has no option `{option}`", hint=hint)

@@ -10,6 +10,7 @@ from __future__ import annotations
 NOTHING = "nothing"  # every word belongs to perdure
 TASK = "task"  # the first word is a task; all after it is the task's, untouched
 COMMAND = "command"  # all after `--` is a command's or a task's, untouched
+AXES = "axes"  # the same; before it, words and options stand in any order
 
 
 class Verb:
@@ -25,9 +26,13 @@ class Verb:
         self.summary = summary
         self.usage = usage
         self.examples = examples
-        self.rest = {"run": TASK, "attach": COMMAND, "drill": COMMAND, "shell": COMMAND}.get(
-            name, NOTHING
-        )
+        self.rest = {
+            "run": TASK,
+            "attach": COMMAND,
+            "drill": COMMAND,
+            "shell": COMMAND,
+            "sweep": AXES,
+        }.get(name, NOTHING)
 
     @property
     def module(self) -> str:

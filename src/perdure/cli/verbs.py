@@ -63,6 +63,23 @@ VERBS = (
         ),
     ),
     Verb(
+        "sweep",
+        RUN,
+        "run a task with all values of some axes, as jobs; or look after such a sweep",
+        "TASK AXIS=VALUES... [-- the task's own arguments] | status|results|retry|stop|resume|"
+        "extend [NAME]",
+        (
+            "perdure sweep train lr=1e-3,1e-4 seed=0..4 -- --epochs 3",
+            "perdure sweep train lr=1e-5..1e-1:log:5 --max-running 8 --name rates",
+            "perdure sweep --file sweep.toml",
+            "perdure sweep status rates",
+            "perdure sweep results rates --csv",
+            "perdure sweep results rates --plot rates.svg",
+            "perdure sweep retry --failed rates",
+            "perdure sweep extend rates seed=5..9",
+        ),
+    ),
+    Verb(
         "attach",
         RUN,
         "open a shell where a job runs",

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from perdure.errors import ConflictError, PerdureError
@@ -23,6 +24,8 @@ from perdure.runtime import names
 from perdure.targets import presence
 
 _TRASH = ".trash-"
+# What a sweep has once a trial of it has ended: see `perdure.sweeps.record`.
+_SWEEPS_INDEX = "ended.jsonl"
 # What a run folder holds before its job.json.
 _MADE_FIRST = (
     names.OUTPUTS,
@@ -118,6 +121,7 @@ def delete(
             jobs.append(item.folder.name)
             freed += item.bytes
         _clear_debris(workspace)
+        _forget_sweeps(workspace)
         swept = _sweep(workspace, report)
     return Cleaned(tuple(jobs), swept.snapshots, swept.environments, freed + swept.bytes)
 
@@ -147,13 +151,26 @@ def _delete_job(folder: Path) -> None:
 def _clear_debris(workspace: Workspace) -> None:
     """Delete what was being made or deleted when a process was killed; nobody submits just now."""
     project = workspace.project
-    for left in (*project.state.glob(".patch-*"), *project.state.glob("restore-*")):
+    state = project.state
+    left_over = (state.glob(pattern) for pattern in (".patch-*", "restore-*", "sweeps/.tmp-*"))
+    for left in chain.from_iterable(left_over):
         remove_tree(left)
     for folder in _folders(project.results):
         inside = {path.name for path in folder.iterdir()}
         unfinished = inside and all(name.startswith(_MADE_FIRST) for name in inside)
         if folder.name.startswith(_TRASH) or unfinished:
             remove_tree(folder)
+
+
+def _forget_sweeps(workspace: Workspace) -> None:
+    """Delete what is kept of sweeps of which no run folder is left, and no driver lives."""
+    project = workspace.project
+    for folder in _folders(project.state / "sweeps"):
+        begun = (folder / _SWEEPS_INDEX).exists()
+        if begun and not any(project.results.glob(f"{folder.name}-[0-9]*")):
+            # One that is driven is left: its trials are begun again.
+            with contextlib.suppress(ConflictError), presence.held(folder):
+                remove_tree(folder)
 
 
 def _sweep(workspace: Workspace, report: Report) -> Cleaned:
@@ -181,11 +198,9 @@ def unneeded(workspace: Workspace) -> tuple[list[Path], list[Path]]:
         PerdureError: a job's record cannot be read.
     """
     project = workspace.project
-    records = [
-        folders.read_record(folder)
-        for folder in _folders(project.results)
-        if folders.is_job(folder)
-    ]
+    # The folder of a sweep has a record too, from which jobs are still to be made.
+    kept = (*_folders(project.results), *_folders(project.state / "sweeps"))
+    records = [folders.read_record(folder) for folder in kept if folders.is_job(folder)]
     needed = {record.code.snapshot for record in records}
     prefixes = {Path(r.environment.prefix).name for r in records if r.environment.prefix}
     current = _current_environments(workspace)

@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from perdure.errors import ConflictError, PerdureError, UsageError
@@ -31,9 +31,31 @@ from perdure.runtime.generation import sync_folder
 from perdure.targets.protocol import Handle, Plan, Target
 from perdure.targets.registry import open_target
 
-__all__ = ["JobRequest", "begin", "explain", "rerun", "resume", "start", "submit"]
+__all__ = [
+    "Draft",
+    "JobRequest",
+    "begin",
+    "checked",
+    "drafted",
+    "explain",
+    "prepared",
+    "rerun",
+    "resume",
+    "start",
+    "submit",
+    "write",
+]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job as it would be recorded, and what it runs: all is there but its run folder."""
+
+    record: JobRecord
+    source: Source
+    target: Target
 
 
 def submit(workspace: Workspace, request: JobRequest, *, report: Report = silent) -> JobRecord:
@@ -46,28 +68,51 @@ def submit(workspace: Workspace, request: JobRequest, *, report: Report = silent
         StorageError: no space, or a folder that cannot be written; nothing is left behind.
     """
     project = workspace.project
-    decided = decide(project, request)
-    target = _target(workspace, request)
-    target.require(request.resources)
-    if request.name is not None and (project.results / request.name).exists():
-        raise ConflictError(
-            f"there is a job `{request.name}` already", hint=f"perdure show {request.name}"
-        )
+    known = checked(workspace, request)
     with storing("the job"), submitting(project):
-        if request.rerun_of is None:
-            used = source.present(workspace, request, target, report)
-        else:
-            used = source.recorded(workspace, request.rerun_of, target, report)
+        draft = drafted(workspace, request, known, report=report)
         job = job_names.claim(project.results, wanted=request.name)
+        record = replace(draft.record, job=job)
         try:
-            record = _record(workspace, request, decided, used, job)
-            record = _found_at(target, record)
-            target.verify(target.plan(record))
-            _write(workspace, target, record, used)
+            draft.target.verify(draft.target.plan(record))
+            write(workspace, draft.target, record, draft.source)
         except BaseException:
             shutil.rmtree(project.results / job, ignore_errors=True)
             raise
     return record
+
+
+def checked(workspace: Workspace, request: JobRequest) -> tuple[Decided, Target]:
+    """Return what is to be run and where, before anything is made for it. Raises as `submit`."""
+    decided = decide(workspace.project, request)
+    target = _target(workspace, request)
+    target.require(request.resources)
+    if request.name is not None and (workspace.project.results / request.name).exists():
+        raise ConflictError(
+            f"there is a job `{request.name}` already", hint=f"perdure show {request.name}"
+        )
+    return decided, target
+
+
+def drafted(
+    workspace: Workspace,
+    request: JobRequest,
+    known: tuple[Decided, Target],
+    *,
+    report: Report = silent,
+) -> Draft:
+    """Return a job without a run folder: its snapshot and its environment are there.
+
+    `known` is what `checked` returned. Whoever calls this holds `submitting`, or nothing keeps
+    what was made. Raises as `submit`.
+    """
+    decided, target = known
+    if request.rerun_of is None:
+        used = source.present(workspace, request, target, report)
+    else:
+        used = source.recorded(workspace, request.rerun_of, target, report)
+    record = _record(workspace, request, decided, used, request.name or "")
+    return Draft(_found_at(target, record), used, target)
 
 
 def rerun(workspace: Workspace, record: JobRecord, *, report: Report = silent) -> JobRecord:
@@ -114,7 +159,7 @@ def start(
     if folders.is_alive(record.folder):
         raise _running(record)
     target = target_of(workspace, record)
-    plan = _plan(workspace, target, record, environment, report)
+    plan = prepared(workspace, target, record, environment, report=report)
     with storing("the run folder"):
         handle = target.submit(plan, record.job)
     mirror.bring(record.folder)
@@ -242,7 +287,8 @@ def _record(
     )
 
 
-def _write(workspace: Workspace, target: Target, record: JobRecord, used: Source) -> None:
+def write(workspace: Workspace, target: Target, record: JobRecord, used: Source) -> None:
+    """Write what a run folder holds before its job runs, job.json last. Touches the disk."""
     folder = record.folder
     (folder / names.OUTPUTS).mkdir()
     if used.tree is not None:
@@ -259,13 +305,18 @@ def _write(workspace: Workspace, target: Target, record: JobRecord, used: Source
     sync_folder(folder)
 
 
-def _plan(
+def prepared(
     workspace: Workspace,
     target: Target,
     record: JobRecord,
-    environment: Mapping[str, str],
-    report: Report,
+    environment: Mapping[str, str] = _NOTHING,
+    *,
+    report: Report = silent,
 ) -> Plan:
+    """Return what starting a recorded job executes; code and environment are there by now.
+
+    Raises as `start`.
+    """
     # First: an engine that cannot run the job is to build nothing for it either.
     target.require(record.resources)
     if target.place.is_here:

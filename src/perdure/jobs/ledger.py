@@ -83,7 +83,7 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
         # Run folders that came from elsewhere: without a ledger each look would read them all.
         with contextlib.suppress(OSError):
             make_state_folder(project)
-    with _uncollected(), _opened(project.state / LEDGER) as database:
+    with uncollected(), _opened(project.state / LEDGER) as database:
         found = _read(database, project.results, _SELECT if all else _SELECT_FEW)
     found.sort(key=lambda status: (status.record.submitted, status.record.job))
     if all:
@@ -252,7 +252,7 @@ def _status(results: Path, row: Row) -> JobStatus:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Keep the collector from walking through ten thousand new values again and again."""
     enabled = gc.isenabled()
     gc.disable()

@@ -180,6 +180,9 @@ class JobRecord(JobHeading):
     rerun_of: str | None = None
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     resources: Resources = UNLIMITED
+    # Of a job of a sweep: its name, and which of its trials this is.
+    sweep: str | None = None
+    trial: int | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:

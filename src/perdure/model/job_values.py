@@ -54,6 +54,8 @@ def job_values(record: JobRecord) -> dict[str, Any]:
         "rerun_of": record.rerun_of,
         "variables": dict(record.variables),
         "resources": asdict(record.resources),
+        "sweep": record.sweep,
+        "trial": record.trial,
     }
 
 

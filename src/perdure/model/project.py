@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 GRACE_S = 30.0
 RETRIES = 2
@@ -15,12 +16,18 @@ PULL = ("**/*.ipynb",)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A named command, with how long it may take to stop and how often it is tried again."""
+    """A named command, with how long it may take to stop and how often it is tried again.
+
+    `axes` is how a sweep's axes become its arguments: `flags` (`--lr 1e-3`) or `hydra` (`lr=1e-3`);
+    with `seed_argument` the axis `seed` becomes one too.
+    """
 
     name: str
     command: tuple[str, ...]
     grace_s: float = GRACE_S
     retries: int = RETRIES
+    axes: Literal["flags", "hydra"] = "flags"
+    seed_argument: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,9 @@ def _task_problems(name: str, task: str | list[str] | tables.TaskTable) -> Itera
 
 def _task(name: str, task: str | list[str] | tables.TaskTable) -> Task:
     if isinstance(task, tables.TaskTable):
-        return Task(name, _words(task), task.grace_s, task.retries)
+        return Task(
+            name, _words(task), task.grace_s, task.retries, task.arguments, task.seed_argument
+        )
     return Task(name, _words(task), GRACE_S, RETRIES)
 
 

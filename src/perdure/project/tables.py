@@ -29,6 +29,13 @@ class TaskTable(Struct, forbid_unknown_fields=True):
     retries: Annotated[
         int, Meta(ge=0, description="how often a crash is tried again without progress")
     ] = 2
+    arguments: Annotated[
+        Literal["flags", "hydra"],
+        Meta(description="how a sweep's axes become arguments: `--lr 1e-3`, or `lr=1e-3`"),
+    ] = "flags"
+    seed_argument: Annotated[
+        bool, Meta(description="whether a sweep's axis `seed` becomes an argument, too")
+    ] = False
 
 
 class AptTable(Struct, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Iterable
 
 from perdure.runtime import names
 
@@ -35,8 +36,13 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
 
 def newest(run_dir: str | os.PathLike[str]) -> int:
     """Return the highest generation claimed in the run folder, 0 where there is none."""
+    return newest_of(os.listdir(run_dir))
+
+
+def newest_of(held: Iterable[str]) -> int:
+    """Return the highest generation among the names that a run folder holds, 0 for none."""
     prefix = names.GENERATION_PREFIX
-    claimed = (name[len(prefix) :] for name in os.listdir(run_dir) if name.startswith(prefix))
+    claimed = (name[len(prefix) :] for name in held if name.startswith(prefix))
     return max((int(number) for number in claimed if number.isdigit()), default=0)
 
 

@@ -6,6 +6,7 @@ format: see docs/run-folder.md.
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 # What the supervisor tells its child.
@@ -44,6 +45,15 @@ METRICS: Final = "metrics"
 CHECKPOINTS: Final = "checkpoints"
 OUTPUTS: Final = "outputs"
 TRACE: Final = "trace"
+
+
+def opened(path: str, flags: int) -> int:
+    """Return the descriptor of a file that is created; its folder is made where it is missing."""
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o644)
 
 
 def numbered(generation: int, suffix: str) -> str:

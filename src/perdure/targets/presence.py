@@ -74,8 +74,10 @@ def _claimant_lives(run_dir: Path) -> bool:
     try:
         claim = json.loads((run_dir / f"{names.GENERATION_PREFIX}{newest:06d}").read_bytes())
         host, pid = claim["host"], int(claim["pid"])
+        # The driver of a sweep supervises many jobs, and does not name them all.
+        command = str(claim.get("command") or os.fspath(run_dir))
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if host != socket.gethostname():
         return True
-    return os.fsencode(run_dir) in processes.command_of(pid)
+    return os.fsencode(command) in processes.command_of(pid)

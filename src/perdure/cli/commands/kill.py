@@ -32,11 +32,14 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     """
     from perdure.jobs.workspace import locate_workspace
 
-    folders = chosen(locate_workspace(Path.cwd()), arguments)
+    workspace = locate_workspace(Path.cwd())
+    folders = chosen(workspace, arguments)
     if arguments.all and not arguments.yes and folders:
         unasked = "perdure kill --all --yes"
         if not console.confirm(f"kill {counted(len(folders), 'job')}?", unasked=unasked):
             return 0
+    if arguments.all:
+        stop_sweeps(workspace)
     if not folders:
         console.say("no job runs")
     problems = [found for each in folders if (found := ended(each, console)) is not None]
@@ -62,6 +65,20 @@ def ended(folder: Path, console: Console) -> PerdureError | None:
         f"`{folder.name}` was not seen to end within {TIMEOUT_S:g} s",
         hint=f"perdure kill {folder.name}",
     )
+
+
+def stop_sweeps(workspace: Workspace) -> None:
+    """Keep sweeps from starting others in place of those that are killed."""
+    if not (workspace.project.state / "sweeps").is_dir():
+        return
+    from perdure.sweeps.control import stop
+    from perdure.sweeps.holding import is_driven
+    from perdure.sweeps.record import folder_of, names_of
+
+    project = workspace.project
+    for name in names_of(project):
+        if is_driven(folder_of(project, name)):
+            stop(folder_of(project, name), 0.0)
 
 
 def chosen(workspace: Workspace, arguments: argparse.Namespace) -> list[Path]:

@@ -57,7 +57,18 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if lost:
         them = "it" if len(lost) == 1 else "them"
         console.say(f"{counted(len(lost), 'job')} lost; go on with {them}: perdure recover")
+    tell_of_sweeps(workspace, console)
     return 0
+
+
+def tell_of_sweeps(workspace: Workspace, console: Console) -> None:
+    """Tell of sweeps that do not go on, because what drives them is gone."""
+    if not (workspace.project.state / "sweeps").is_dir():
+        return
+    from perdure.sweeps.control import orphaned
+
+    for folder in orphaned(workspace.project):
+        console.say(f"the driver of the sweep `{folder.name}` is gone; go on: perdure recover")
 
 
 def current(workspace: Workspace, *, every: bool) -> Table:

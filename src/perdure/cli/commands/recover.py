@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.cli.arguments import add_jobs
 from perdure.cli.render import Console
+
+if TYPE_CHECKING:
+    from perdure.jobs.workspace import Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
-    """Return 0 once the lost jobs (or the named ones of them) run again, detached."""
+    """Return 0 once the lost jobs (or the named ones of them) run again, detached.
+
+    Those of a sweep run again by its driver.
+    """
     from perdure.errors import UsageError
     from perdure.jobs.find import find_job
     from perdure.jobs.mirror import bring
@@ -23,8 +30,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
+    swept = () if arguments.jobs else recover_sweeps(workspace, console)
     lost = {status.record.job: status for status in recoverable(workspace)}
-    wanted = [find_job(workspace, job).job for job in arguments.jobs] or list(lost)
+    wanted = [find_job(workspace, job).job for job in arguments.jobs]
+    if not wanted:
+        wanted = [job for job in lost if not belongs(job, swept)]
     for job in wanted:
         if job not in lost:
             bring(workspace.project.results / job)
@@ -35,6 +45,28 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     away = unreachable(workspace)
     for target in sorted({status.target for status in away}):
         console.say(f"`{target}` does not answer: whether its jobs were lost, nobody can say")
-    if not wanted:
+    if not wanted and not swept:
         console.say("no job was lost")
     return 0
+
+
+def recover_sweeps(workspace: Workspace, console: Console) -> tuple[str, ...]:
+    """Return the sweeps that have a driver, those among them whose driver was gone."""
+    if not (workspace.project.state / "sweeps").is_dir():
+        return ()
+    from perdure.sweeps.control import drive, orphaned
+    from perdure.sweeps.holding import is_driven
+    from perdure.sweeps.record import folder_of, names_of
+
+    for folder in orphaned(workspace.project):
+        drive(workspace.project, folder)
+        console.say(f"the sweep `{folder.name}` goes on: perdure sweep status {folder.name}")
+    project = workspace.project
+    return tuple(name for name in names_of(project) if is_driven(folder_of(project, name)))
+
+
+def belongs(job: str, sweeps: tuple[str, ...]) -> bool:
+    """Return whether a job is one of these sweeps', by its name."""
+    from perdure.model.sweep import trial_number
+
+    return any(trial_number(name, job) is not None for name in sweeps)

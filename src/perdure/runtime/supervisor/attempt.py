@@ -18,10 +18,13 @@ from perdure.runtime.supervisor.notice import CANCEL_GRACE_S, Notice, grace_left
 from perdure.runtime.supervisor.watch import TICK_S
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from perdure.runtime.supervisor.events import Events
     from perdure.runtime.supervisor.options import Options
     from perdure.runtime.supervisor.progress import Progress
-    from perdure.runtime.supervisor.watch import Watch
+    from perdure.runtime.supervisor.watch import Wait, Watch
+    from perdure.runtime.supervisor.ways import Ways
 
 # What a training leaves behind when it ends by itself has this long to follow.
 LINGER_S = 2.0
@@ -34,7 +37,10 @@ _FINAL = (names.EXIT_DONE, names.EXIT_INTERRUPTED, names.EXIT_FENCED)
 class Attempt:
     """The child of one generation and what is known of it."""
 
-    def __init__(self, options: Options, generation: int, watch: Watch, events: Events) -> None:
+    def __init__(
+        self, options: Options, generation: int, watch: Watch, events: Events, ways: Ways
+    ) -> None:
+        self._ways = ways
         self._options = options
         self._generation = generation
         self._watch = watch
@@ -48,8 +54,11 @@ class Attempt:
         self._nonsense = 0
         self.started_at = time.monotonic()
 
-    def run(self, progress: Progress) -> Exit:
-        """Run the training to its end and return how that was. Starts a process, waits for it."""
+    def turns(self, progress: Progress) -> Generator[Wait, None, Exit]:
+        """Run the training to its end and return how that was. Starts a process.
+
+        Yields what is to be waited for before it is looked after again.
+        """
         self._progress = progress
         self._channel = Channel()
         self._tail = Tail(self._beside(names.ATTEMPTS, ".ctl"))
@@ -64,7 +73,7 @@ class Attempt:
         try:
             while not self._over():
                 left = self._kill_at - time.monotonic()
-                self._watch.wait(self._channel.fds(), left if left > 0 else TICK_S)
+                yield self._channel.fds(), left if left > 0 else TICK_S
                 self._hear()
                 self._heed()
             return self._end()
@@ -78,7 +87,7 @@ class Attempt:
         environ = children.environment(options, generation, channel)
         log, problem = children.open_log(options.run_dir, generation)
         try:
-            child = children.start(options, environ, channel, log)
+            child = self._ways.start(options, environ, channel, log)
         finally:
             os.close(log)
         self._events.write(

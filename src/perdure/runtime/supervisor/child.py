@@ -53,7 +53,7 @@ class Child:
             if pid == 0:
                 return
             if pid == self.pid:
-                self.status = _status(status)
+                self.status = status_of(status)
 
     def belonging(self) -> list[int]:
         """Return what is alive of the attempt: the group, and who carries its run folder."""
@@ -76,7 +76,7 @@ class Child:
 
 
 def environment(options: Options, generation: int, channel: int) -> dict[str, str]:
-    """Return this process's environment and what the contract adds to it."""
+    """Return this process's environment, or the one asked for, and what the contract adds."""
     told = {
         names.RUN_DIR: options.run_dir,
         names.JOB: options.job,
@@ -88,7 +88,8 @@ def environment(options: Options, generation: int, channel: int) -> dict[str, st
     }
     if options.seed is not None:
         told[names.SEED] = str(options.seed)
-    return {**os.environ, **told}
+    around = os.environ if options.around is None else options.around
+    return {**around, **told}
 
 
 def start(options: Options, environ: Mapping[str, str], channel: int, log: int) -> Child:
@@ -109,24 +110,29 @@ def start(options: Options, environ: Mapping[str, str], channel: int, log: int) 
             pass_fds=(channel,),
         )
     except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        where = error.filename or options.command[0]
-        raise CannotStart(f"cannot start `{where}`: {error.strerror}", code) from None
+        raise cannot_start(options, error) from None
     process.returncode = 0  # reaped by `Child`; without this, subprocess would try to as well
     return Child(process.pid, options.run_dir)
+
+
+def cannot_start(options: Options, error: OSError) -> CannotStart:
+    """Return what became of a command that the system refused to start."""
+    code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+    where = error.filename or options.command[0]
+    return CannotStart(f"cannot start `{where}`: {error.strerror}", code)
 
 
 def open_log(run_dir: str, generation: int) -> tuple[int, str | None]:
     """Return the descriptor of the attempt's log, and why it leads nowhere if it does."""
     path = os.path.join(run_dir, names.LOGS, names.numbered(generation, ".log"))
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), None
+        return names.opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), None
     except OSError as error:
         return os.open(os.devnull, os.O_WRONLY), f"cannot write the log: {error}"
 
 
-def _status(status: int) -> Status:
+def status_of(status: int) -> Status:
+    """Return what `waitpid` said in words."""
     if os.WIFSIGNALED(status):
         return Status(None, os.WTERMSIG(status))
     return Status(os.WEXITSTATUS(status), None)

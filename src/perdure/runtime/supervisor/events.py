@@ -37,13 +37,17 @@ class Events:
         self._now = now
         self._fd = -1
         self._torn = False
+        # Whether the last event was written.
+        self.whole = False
 
     def write(self, event: str, fields: Mapping[str, Value] | None = None) -> None:
         """Append one event. Touches the disk; a failure is complained about, never raised."""
         line = {"t": self._now(), "event": event}
         line.update({name: value for name, value in (fields or {}).items() if name not in line})
+        self.whole = False
         try:
             self._append(json.dumps(line).encode() + b"\n")
+            self.whole = True
         except OSError as error:
             self._complaint.say(f"cannot write events: {error}; the training goes on without them")
 
@@ -63,8 +67,7 @@ class Events:
 
     def _append(self, line: bytes) -> None:
         if self._fd < 0:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = names.opened(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         if self._torn:  # so that a line cut by a full disk spoils no other
             line = b"\n" + line
         written = os.write(self._fd, line)

@@ -13,11 +13,15 @@ from perdure.runtime.supervisor.attempt import Attempt
 from perdure.runtime.supervisor.decision import Budget, Limits, Verdict
 from perdure.runtime.supervisor.events import Events
 from perdure.runtime.supervisor.progress import Progress
+from perdure.runtime.supervisor.ways import ALONE
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from perdure.runtime.supervisor.complaint import Complaint
     from perdure.runtime.supervisor.options import Options
-    from perdure.runtime.supervisor.watch import Watch
+    from perdure.runtime.supervisor.watch import Wait, Watch
+    from perdure.runtime.supervisor.ways import Ways
 
 EXIT_STORAGE = 5  # as in perdure.errors, which is not in the zipapp
 _FENCED = Verdict("fenced", "fenced", decision.FAILED, names.EXIT_FENCED)
@@ -26,7 +30,10 @@ _FENCED = Verdict("fenced", "fenced", decision.FAILED, names.EXIT_FENCED)
 class Loop:
     """A supervisor's work on one run folder."""
 
-    def __init__(self, options: Options, watch: Watch, complaint: Complaint) -> None:
+    def __init__(
+        self, options: Options, watch: Watch, complaint: Complaint, ways: Ways = ALONE
+    ) -> None:
+        self._ways = ways
         self._options = options
         self._watch = watch
         self._complaint = complaint
@@ -41,17 +48,31 @@ class Loop:
         Raises:
             OSError: the run folder does not take a generation.
         """
+        turns = self.turns(warning)
+        while True:
+            try:
+                fds, seconds = next(turns)
+            except StopIteration as ended:
+                code: int = ended.value
+                return code
+            self._watch.wait(fds, seconds)
+
+    def turns(self, warning: str | None) -> Generator[Wait, None, int]:
+        """Do the same as `run`, but yield what is to be waited for instead of waiting.
+
+        So that one process can look after many jobs. Raises as `run`.
+        """
         generation = generations.newest(self._options.run_dir) + 1
         self._watch.drop_stale(generation)
         if generation > 1:
-            warning = self._clear_orphans() or warning
+            warning = (yield from self._clear_orphans()) or warning
         generation, events = self._claim()
         if warning is not None:
             events.write("warning", {"text": warning})
         while True:
-            verdict = self._one(generation, events)
+            verdict = yield from self._one(generation, events)
             if verdict.state is None:
-                verdict = self._pause(verdict, generation, events)
+                verdict = yield from self._pause(verdict, generation, events)
             if verdict.state is not None:
                 return self._finish(verdict, events)
             before = events
@@ -69,17 +90,17 @@ class Loop:
 
     def _claim(self) -> tuple[int, Events]:
         """Return the number of a new attempt, which owns the run folder, and its events."""
-        generation = generations.claim(self._options.run_dir)
+        generation = self._ways.claim(self._options.run_dir)
         return generation, Events(self._options.run_dir, generation, self._complaint)
 
-    def _one(self, generation: int, events: Events) -> Verdict:
+    def _one(self, generation: int, events: Events) -> Generator[Wait, None, Verdict]:
         """Return the verdict on one attempt; its events are written."""
         stopped = self._asked(generation, events)
         if stopped is not None:
             return stopped
-        attempt = Attempt(self._options, generation, self._watch, events)
+        attempt = Attempt(self._options, generation, self._watch, events, self._ways)
         progress = Progress(self._best)
-        end = attempt.run(progress)
+        end = yield from attempt.turns(progress)
         self._best = progress.best
         limits = Limits(self._options.retries, self._options.backoff_s)
         verdict = decision.decide(end, self._budget, limits)
@@ -96,7 +117,9 @@ class Loop:
         )
         return verdict
 
-    def _pause(self, verdict: Verdict, generation: int, events: Events) -> Verdict:
+    def _pause(
+        self, verdict: Verdict, generation: int, events: Events
+    ) -> Generator[Wait, None, Verdict]:
         """Wait for the back-off; return what came of it: the same, or a stop."""
         events.write("waiting", {"seconds": verdict.wait_s, "reason": verdict.why})
         until = time.monotonic() + verdict.wait_s
@@ -107,7 +130,7 @@ class Loop:
             left = until - time.monotonic()
             if left <= 0:
                 return verdict
-            self._watch.wait((), left)
+            yield (), left
 
     def _asked(self, generation: int, events: Events) -> Verdict | None:
         """Return the verdict if a stop was asked while no training runs."""
@@ -121,19 +144,19 @@ class Loop:
 
     def _finish(self, verdict: Verdict, events: Events) -> int:
         events.write("ended", {"state": verdict.state, "reason": verdict.why, "code": verdict.code})
-        events.sync()
+        self._ways.settle(events, verdict)
         events.close()
         if verdict.state == decision.INTERRUPTED:
             self._watch.approve()
         return verdict.code
 
-    def _clear_orphans(self) -> str | None:
+    def _clear_orphans(self) -> Generator[Wait, None, str | None]:
         """End what an attempt before this supervisor left running; return a line about it."""
         found = left = processes.belonging(None, self._options.run_dir)
         processes.send(left, signal.SIGTERM)
         until = time.monotonic() + self._options.grace_s
         while left and time.monotonic() < until:
-            self._watch.wait((), until - time.monotonic())
+            yield (), max(0.0, until - time.monotonic())
             left = processes.belonging(None, self._options.run_dir)
         processes.send(left, signal.SIGKILL)
         return f"an earlier attempt had left processes: {found}" if found else None

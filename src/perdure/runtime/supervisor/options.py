@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 USAGE = (
     "usage: supervisor --run-dir DIR [--job NAME] [--seed N] [--cwd DIR] [--grace-s 30] "
@@ -36,7 +36,10 @@ class BadOptions(ValueError):
 
 
 class Options(NamedTuple):
-    """One request: where, what, and within which limits. Times are in seconds."""
+    """One request: where, what, and within which limits. Times are in seconds.
+
+    `around` is the training's environment where it is not this process's own.
+    """
 
     run_dir: str
     command: tuple[str, ...]
@@ -49,6 +52,7 @@ class Options(NamedTuple):
     watch: tuple[str, ...] = ()
     watch_url: str | None = None
     approve: bool = False
+    around: Mapping[str, str] | None = None
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -50,6 +50,15 @@ def start_ticks(pid: int, proc: str = "/proc") -> int | None:
 
 def boot(proc: str = "/proc") -> str | None:
     """Return the id of this boot of the machine, None where the system has none."""
+    if proc not in _boots:
+        _boots[proc] = _read_boot(proc)
+    return _boots[proc]
+
+
+_boots: dict[str, str | None] = {}
+
+
+def _read_boot(proc: str) -> str | None:
     try:
         with open(os.path.join(proc, "sys/kernel/random/boot_id")) as file:
             return file.read().strip()

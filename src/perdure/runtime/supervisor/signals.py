@@ -10,6 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
+    from typing import Protocol
+
+    class Arrivals(Protocol):
+        """What a watch asks of the signals, be they this process's or handed on by another part."""
+
+        def take(self) -> str | None:
+            """Return the name of the next signal, None if none came."""
+
+        def wake(self) -> None:
+            """Wake who waits."""
+
+        def wait(self, fds: Sequence[int], timeout_s: float) -> object:
+            """Return when there is something to look at."""
+
 
 # USR1 would otherwise end the supervisor, and Slurm's --signal sends it as often as USR2.
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -47,14 +61,15 @@ class Signals:
         except OSError:  # full (it wakes anyway), or closed at the end
             pass
 
-    def wait(self, fds: Sequence[int], timeout_s: float) -> None:
-        """Return when a signal came, a descriptor is readable or the time is over."""
+    def wait(self, fds: Sequence[int], timeout_s: float) -> list[int]:
+        """Return the readable descriptors: when a signal came, one is, or the time is over."""
         poller = select.poll()  # select() refuses descriptors from 1024 on
         for fd in (self._reader, *fds):
             poller.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poller.poll(max(0.0, timeout_s) * 1000)]
         if self._reader in ready:
             os.read(self._reader, _DRAINED)
+        return ready
 
     def restore(self) -> None:
         """Put back what was there before."""

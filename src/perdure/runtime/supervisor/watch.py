@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Tuple
 
 from perdure.runtime import names
 from perdure.runtime.supervisor.notice import Notice, TouchedFile, last_words
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from perdure.runtime.supervisor.options import Options
-    from perdure.runtime.supervisor.signals import Signals
+    from perdure.runtime.supervisor.signals import Arrivals
 
+# Descriptors of which one is to become readable, and the seconds that may pass before.
+Wait = Tuple[Tuple[int, ...], float]
 TICK_S = 0.1
 
 
 class Watch:
     """What was asked and not answered yet. `post` and `warn` may be called from any thread."""
 
-    def __init__(self, options: Options, signals: Signals) -> None:
+    def __init__(self, options: Options, signals: Arrivals) -> None:
         self._options = options
         self._signals = signals
         self._preempt = TouchedFile(options.run_dir, names.PREEMPT, "file")

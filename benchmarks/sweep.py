@@ -1,0 +1,211 @@
+"""Print what a sweep costs: a thousand no-op jobs against other ways to run them, in turns.
+
+Each way is a whole process, from its start to the end of the last job; perdure's has run folders,
+events and retries, and survives its terminal. Then what looking at 10,000 jobs takes, the driver's
+memory, and Optuna's share of a trial.
+
+Peers that are not installed are left out; `--peers FOLDER` is where some are (`pip install --target
+FOLDER submitit ray`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import measure, startup, sweep_peers
+
+JOBS = 1000
+MANY = 10_000
+# A peer that takes half a second a job is asked for fewer, and its time for all is told.
+FEW = {"submitit local": 20}
+LIST_WITHIN_S = 0.3
+DRIVER_MB = 100.0
+TELL_WITHIN_S = 0.005
+LIMIT_S = 1800.0
+PERDURE = startup.PERDURE
+TABLE = """\
+[project]
+name = "noop"
+[tool.perdure]
+format = 1
+package = "noop"
+[tool.perdure.tasks]
+noop = "true"
+"""
+
+
+def environment(peers: Path | None) -> dict[str, str]:
+    """Return the variables for what is measured: perdure from here, peers from their folder."""
+    hidden = ("PERDURE", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(hidden)}
+    if peers is not None:
+        kept["PYTHONPATH"] = str(peers)
+    return kept
+
+
+def peer(way: str, count: int, peers: Path | None) -> float:
+    """Return the seconds that a way takes for `count` processes."""
+    few = min(count, FEW.get(way, count))
+    words = (sys.executable, sweep_peers.__file__, way, str(few))
+
+    def run() -> None:
+        subprocess.run(
+            words, env=environment(peers), check=True, capture_output=True, timeout=LIMIT_S
+        )
+
+    return measure.timed(run) * count / few
+
+
+class Sweeps:
+    """A project in which sweeps of a no-op are run, one after the other."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.peak_mb = 0.0
+        self._turn = 0
+        (root / "pyproject.toml").write_text(TABLE)
+
+    def run(self, count: int) -> float:
+        """Return the seconds from the command to the end of its last job."""
+        self._turn += 1
+        name = f"turn-{self._turn}"
+        words = (*PERDURE, "sweep", "--name", name, "noop", f"n=1..{count}")
+        began = time.perf_counter()
+        self.call(*words)
+        self._await(name)
+        seconds = time.perf_counter() - began
+        ended = len(list((self.root / "results").glob(f"{name}-*/attempts/000001.jsonl")))
+        if ended != count:
+            raise SystemExit(f"only {ended} of {count} jobs ran")
+        return seconds
+
+    def call(self, *words: str) -> str:
+        """Return what a command writes."""
+        done = subprocess.run(
+            words, cwd=self.root, env=environment(None), check=True, capture_output=True
+        )
+        return done.stdout.decode()
+
+    def _await(self, name: str) -> None:
+        from perdure.sweeps.holding import is_driven, last_word
+
+        folder = self.root / ".perdure" / "sweeps" / name
+        while is_driven(folder):
+            word = last_word(folder)
+            if word is not None:
+                self.peak_mb = max(self.peak_mb, peak_mb(word.pid))
+            time.sleep(0.01)
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a process ever had, 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    found = next((line for line in lines if line.startswith("VmHWM")), "VmHWM: 0 kB")
+    return int(found.split()[1]) / 1000
+
+
+def optuna_share(root: Path, trials: int) -> float | None:
+    """Return the seconds a trial that asking and telling take, None without Optuna."""
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError:
+        return None
+    from perdure.model.sweep import Search
+    from perdure.sweeps.record import Sweep
+    from perdure.sweeps.tuner import Tuner
+
+    search = Search(kind="optuna", trials=trials, metric="loss", sampler="random")
+    sweep = Sweep("tuned", "noop", ({"lr": "1e-5..1e-1:log", "b": "16,32"},), search, 1, "")
+    folder = root / "tuned"
+    metrics = root / "run" / "metrics"
+    folder.mkdir()
+    metrics.mkdir(parents=True)
+    rows = '{"perdure": 1, "chain": []}\n{"step": 1, "loss": 0.5}\n'
+    (metrics / "000001.jsonl").write_text(rows)
+    tuner = Tuner(folder, sweep)
+
+    def all_of_them() -> None:
+        for trial in range(1, trials + 1):
+            tuner.values(trial)
+            tuner.told(trial, metrics.parent, "SUCCEEDED")
+
+    return measure.timed(all_of_them) / trials
+
+
+def listed(root: Path, turns: int) -> dict[str, list[float]]:
+    """Return the seconds of `sweep status` and `ps` over as many jobs as a large sweep has."""
+    sweeps = Sweeps(root)
+    sweeps.run(MANY)
+    words = {
+        "perdure sweep status": (*PERDURE, "sweep", "status", "turn-1"),
+        "perdure ps": (*PERDURE, "ps"),
+    }
+    ways: dict[str, Callable[[], float]] = {
+        name: lambda argv=argv: startup.call(argv, root)  # type: ignore[misc]
+        for name, argv in words.items()
+    }
+    return measure.in_turns(ways, turns)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    parser.add_argument("--peers", type=Path)
+    options = parser.parse_args()
+    if options.peers is not None:
+        sys.path.append(str(options.peers))
+    peers = [way for way in sweep_peers.WAYS if sweep_peers.available(way)]
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for folder in ("runs", "many", "tuned"):
+            (root / folder).mkdir()
+        sweeps = Sweeps(root / "runs")
+        ways: dict[str, Callable[[], float]] = {
+            way: lambda way=way: peer(way, options.jobs, options.peers)  # type: ignore[misc]
+            for way in peers
+        }
+        ways["perdure"] = lambda: sweeps.run(options.jobs)
+        found = measure.in_turns(ways, options.turns)
+        many = listed(root / "many", options.turns * 2)
+        share = optuna_share(root / "tuned", 200)
+    finish(found, many, sweeps.peak_mb, share, options.jobs)
+
+
+def finish(
+    found: dict[str, list[float]],
+    many: dict[str, list[float]],
+    peak: float,
+    share: float | None,
+    jobs: int,
+) -> None:
+    """Report all of it."""
+    lines = [measure.line(f"{way}: {jobs} no-ops", found[way]) for way in found if way != "perdure"]
+    limit = found["joblib threads"]
+    name = f"perdure sweep: {jobs} no-ops"
+    lines.append(measure.against(name, found["perdure"], limit, at_most=2))
+    lines.append(measure.amount("the driver's memory", peak, "MB", peak / DRIVER_MB, at_most=1))
+    for name, seconds in many.items():
+        lines.append(measure.line(f"{name}, {MANY} jobs", seconds))
+        lines.append(startup.within(f"  {name}, to 300 ms", min(seconds), LIST_WITHIN_S))
+    if share is not None:
+        lines.append(measure.line("Optuna: ask and tell, a trial", [share]))
+        lines.append(startup.within("  to 5 ms", share, TELL_WITHIN_S))
+    notes = [f"{way}: measured with {few} jobs" for way, few in FEW.items() if way in found]
+    measure.report("sweep", lines, notes)
+
+
+if __name__ == "__main__":
+    main()

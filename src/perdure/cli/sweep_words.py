@@ -1,0 +1,270 @@
+"""What `perdure sweep` does with sweeps that are there: status, results, retry, stop and so on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdure.cli.render import Console
+from perdure.cli.words import counted
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from perdure.cli.table import Table
+    from perdure.jobs.workspace import Workspace
+    from perdure.sweeps.standing import Standing
+
+BEST = 10
+EVERY_S = 2.0
+STOP_S = 600.0
+
+
+def carry_out(
+    word: str, names: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> int:
+    """Return 0 once it is told or done.
+
+    Raises:
+        UsageError: no such sweep, or too few or too many words.
+    """
+    from perdure.jobs.workspace import locate_workspace
+
+    if arguments.rest:
+        raise UsageError(
+            f"`perdure sweep {word}` takes no arguments of a task",
+            hint=f"perdure sweep {word} NAME",
+        )
+    workspace = locate_workspace(Path.cwd())
+    return _WORDS[word](workspace, names, arguments, console)
+
+
+def tell_status(
+    workspace: Workspace, names: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> int:
+    """Return 0 after telling where sweeps stand."""
+    from perdure.cli import sweep_tables
+    from perdure.sweeps import record
+    from perdure.sweeps.standing import standing
+
+    if not names:
+        project = workspace.project
+        known = (record.folder_of(project, name) for name in record.names_of(project))
+        found = [standing(workspace, folder) for folder in known]
+        if arguments.json:
+            console.json([sweep_tables.as_json(each, ()) for each in found])
+        else:
+            console.table(sweep_tables.sweeps_table(found))
+        return 0
+    folder = one_sweep(workspace, names)
+    _drive_again(workspace, folder, console)
+    if arguments.watch:
+        console.watch(lambda: _best_table(standing(workspace, folder), arguments.metric), EVERY_S)
+        return 0
+    each = standing(workspace, folder)
+    if arguments.json:
+        console.json(sweep_tables.as_json(each, each.trials))
+        return 0
+    console.lines(sweep_tables.summary_lines(each, time.time()))
+    console.table(_best_table(each, arguments.metric))
+    _tell_failures(each, console)
+    return 0
+
+
+def tell_results(
+    workspace: Workspace, names: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> int:
+    """Return 0 after printing, or drawing, what a sweep came to."""
+    from perdure.cli import sweep_tables
+    from perdure.sweeps.standing import queued, standing
+
+    folder = one_sweep(workspace, names)
+    _drive_again(workspace, folder, console)
+    found = standing(workspace, folder)
+    metric = found.metric(arguments.metric)
+    _require_metric(found, arguments.metric)
+    if arguments.plot is not None:
+        return _draw(found, metric, arguments.plot, console)
+    trials = [*found.trials, *queued(found, found.count if found.count <= 10_000 else 0)]
+    if arguments.json:
+        console.json(sweep_tables.as_json(found, trials))
+    elif arguments.csv:
+        console.write(sweep_tables.as_csv(found, trials))
+    else:
+        console.table(sweep_tables.trials_table(found, trials, metric))
+    return 0
+
+
+def retry(
+    workspace: Workspace, names: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> int:
+    """Return 0 once what failed is to run again."""
+    from perdure.sweeps import control
+    from perdure.sweeps.standing import failed_attempts, standing
+
+    folder = one_sweep(workspace, names)
+    if not (arguments.failed or arguments.cancelled):
+        raise UsageError(
+            "say what is to be tried again", hint=f"perdure sweep retry --failed {folder.name}"
+        )
+    states = control.bad_states(failed=arguments.failed, cancelled=arguments.cancelled)
+    bad = failed_attempts(standing(workspace, folder), states)
+    control.retry(folder, bad)
+    control.drive(workspace.project, folder)
+    console.say(f"{counted(len(bad), 'job')} of `{folder.name}` to be run again")
+    return 0
+
+
+def stop(
+    workspace: Workspace,
+    names: Sequence[str],
+    arguments: argparse.Namespace,  # noqa: ARG001 - as the others
+    console: Console,
+) -> int:
+    """Return 0 once nothing of a sweep runs; what ran has saved."""
+    from perdure.sweeps import control
+
+    folder = one_sweep(workspace, names)
+    console("stopping: its jobs save first")
+    if not control.stop(folder, STOP_S):
+        console.say(f"`{folder.name}` still waits for a job: perdure sweep status {folder.name}")
+        return 1
+    console.say(f"`{folder.name}` is stopped: perdure sweep resume {folder.name}")
+    return 0
+
+
+def resume(
+    workspace: Workspace,
+    names: Sequence[str],
+    arguments: argparse.Namespace,  # noqa: ARG001 - as the others
+    console: Console,
+) -> int:
+    """Return 0 once a stopped sweep goes on."""
+    from perdure.sweeps import control
+
+    folder = one_sweep(workspace, names)
+    control.go_on(folder)
+    control.drive(workspace.project, folder)
+    console.say(f"`{folder.name}` goes on: perdure sweep status {folder.name}")
+    return 0
+
+
+def extend(
+    workspace: Workspace, names: Sequence[str], arguments: argparse.Namespace, console: Console
+) -> int:
+    """Return 0 once a sweep has more values, more trials, or more of them at once."""
+    from perdure.sweeps import control
+    from perdure.sweeps.record import read_sweep
+
+    folder = one_sweep(workspace, names[:1])
+    axes = {}
+    for word in names[1:]:
+        name, equals, text = word.partition("=")
+        if not equals or name in axes:
+            raise UsageError(f"`{word}` is no axis, or it is there twice", hint="NAME=VALUE,VALUE")
+        axes[name] = text
+    before = read_sweep(folder).count
+    sweep = control.extend(folder, axes, trials=arguments.trials, max_running=arguments.max_running)
+    control.drive(workspace.project, folder)
+    more = counted(sweep.count - before, "more job")
+    console.say(f"`{folder.name}`: {more}, {sweep.count:,} in all")
+    return 0
+
+
+def one_sweep(workspace: Workspace, names: Sequence[str]) -> Path:
+    """Return the folder of the one sweep that is named; of the only one where none is.
+
+    Raises:
+        UsageError: there is no such sweep, or nobody can say which.
+    """
+    from perdure.sweeps import record
+
+    known = record.names_of(workspace.project)
+    if not names and len(known) == 1:
+        return record.folder_of(workspace.project, known[0])
+    if len(names) != 1:
+        listed = ", ".join(known) if known else "none yet; perdure sweep TASK NAME=VALUE,VALUE"
+        raise UsageError("name one sweep", hint=f"sweeps: {listed}")
+    return record.find_sweep(workspace.project, names[0])
+
+
+def _drive_again(workspace: Workspace, folder: Path, console: Console) -> None:
+    from perdure.sweeps import control
+
+    if control.is_orphaned(folder) and control.drive(workspace.project, folder):
+        console.say(f"the driver of `{folder.name}` was gone: another one goes on")
+
+
+def _best_table(found: Standing, wanted: str | None) -> Table:
+    from perdure.cli import sweep_tables
+    from perdure.model.job import ALIVE
+    from perdure.sweeps.standing import direction_of, ranked
+
+    _require_metric(found, wanted)
+    metric = found.metric(wanted)
+    shown = [trial for trial in found.trials if trial.state in ALIVE][:BEST]
+    if metric is not None:
+        direction = direction_of(metric, found.sweep.search.direction)
+        best = ranked(found.trials, metric, direction)[:BEST]
+        shown = best + [trial for trial in shown if trial not in best]
+    return sweep_tables.trials_table(found, shown, metric)
+
+
+def _tell_failures(found: Standing, console: Console) -> None:
+    from perdure.sweeps.standing import failures
+
+    bad = failures(found.trials)
+    if bad:
+        first = bad[0]
+        reason = first.status.reason if first.status else ""
+        console.say(
+            f"{counted(len(bad), 'job')} failed, the first of them {first.job} ({reason}): "
+            f"perdure logs {first.job}; perdure sweep retry --failed {found.sweep.name}"
+        )
+
+
+def _require_metric(found: Standing, wanted: str | None) -> None:
+    known = found.metrics()
+    if wanted is not None and known and wanted not in known:
+        from perdure.cli.nearest import did_you_mean
+
+        hint = did_you_mean(wanted, known, f"metrics: {', '.join(known)}")
+        raise UsageError(f"no job of `{found.sweep.name}` logs `{wanted}`", hint=hint)
+
+
+def _draw(found: Standing, metric: str | None, path: Path, console: Console) -> int:
+    from perdure.jobs.workspace import storing
+    from perdure.sweeps.plot import Point, drawn
+    from perdure.sweeps.standing import best_of, direction_of, ranked
+
+    if path.suffix.lower() != ".svg":
+        raise UsageError(f"`{path.name}`: the picture is SVG", hint=f"--plot {path.stem}.svg")
+    if metric is None:
+        raise UsageError(
+            f"no job of `{found.sweep.name}` has logged a metric yet",
+            hint=f"perdure sweep status {found.sweep.name}",
+        )
+    direction = direction_of(metric, found.sweep.search.direction)
+    trials = ranked(found.trials, metric, direction)
+    points = [
+        Point(dict(trial.values), best_of(trial.metrics[metric], direction), trial.job)
+        for trial in trials
+    ]
+    axes = [axis.name for axis in found.sweep.axes]
+    picture = drawn(found.sweep.name, metric, axes, points, trials[0].job if trials else "")
+    with storing("the picture"):
+        path.write_text(picture, encoding="utf-8")
+    console.say(f"{counted(len(points), 'job')} drawn to {path}")
+    return 0
+
+
+_WORDS = {
+    "status": tell_status,
+    "results": tell_results,
+    "retry": retry,
+    "stop": stop,
+    "resume": resume,
+    "extend": extend,
+}

@@ -1,0 +1,1 @@
+"""Sweeps: jobs made from axes, and the process that drives them."""

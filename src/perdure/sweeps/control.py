@@ -1,0 +1,198 @@
+"""Sweeps that are there: driven again, stopped, gone on with, extended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from perdure.errors import ConflictError, PerdureError, TimeoutExpired, UsageError
+from perdure.hosts import local
+from perdure.model.job import State
+from perdure.model.project import Project
+from perdure.model.sweep import SEED, Axis
+from perdure.sweeps.holding import is_driven, last_word
+from perdure.sweeps.notation import new_values, parse_axis
+from perdure.sweeps.record import (
+    DRIVER_LOG,
+    Sweep,
+    edit,
+    folder_of,
+    names_of,
+    read_sweep,
+    version,
+    wanting,
+)
+from perdure.targets.supervision import last_words
+
+START_S = 60.0
+_POLL_S = 0.005
+
+
+def drive(
+    project: Project,
+    folder: Path,
+    *,
+    passed: Mapping[str, str] | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Return whether a driver was begun: a sweep that has one keeps it. Starts a process.
+
+    `passed` are variables for its jobs that are not recorded.
+
+    Raises:
+        PerdureError: it ended at once; its last words are the hint.
+        TimeoutExpired: it does not begin.
+    """
+    if is_driven(folder):
+        return False
+    log = folder / DRIVER_LOG
+    began = log.stat().st_size if log.exists() else 0
+    # -P: what lies in the folder it is started from is not what it imports.
+    words = (sys.executable, "-P", "-m", "perdure.sweeps.program")
+    pid = local.spawn_detached(
+        (*words, os.fspath(project.root), folder.name),
+        env={**os.environ, **(passed or {})},
+        cwd=folder,
+        log=log,
+    )
+    return _await_driver(folder, pid, began, pause)
+
+
+def _await_driver(folder: Path, pid: int, began: int, pause: Callable[[float], None]) -> bool:
+    """Return whether the process that was begun drives the sweep, and not another one."""
+    deadline = time.monotonic() + START_S
+    while True:
+        word = last_word(folder)
+        if word is not None and word.pid == pid:
+            return True
+        code = local.exit_code_of(pid)
+        if code is not None and not is_driven(folder):
+            raise PerdureError(
+                f"the driver of the sweep `{folder.name}` ended at once (exit code {code})",
+                hint=last_words(folder / DRIVER_LOG, since=began),
+            )
+        if code is not None:
+            return False
+        if time.monotonic() > deadline:
+            local.kill_group(pid)
+            raise TimeoutExpired(f"the driver of `{folder.name}` did not begin in {START_S:g} s")
+        pause(_POLL_S)
+
+
+def stop(folder: Path, timeout_s: float, *, pause: Callable[[float], None] = time.sleep) -> bool:
+    """Return whether nothing of a sweep runs any more; what ran was asked to save first.
+
+    It stays so until `go_on`. False: its driver still waits for jobs after that time.
+    """
+    edit(folder, lambda sweep: wanting(sweep, stopped=True, why="asked to"))
+    deadline = time.monotonic() + timeout_s
+    while is_driven(folder):
+        if time.monotonic() > deadline:
+            return False
+        pause(_POLL_S)
+    return True
+
+
+def go_on(folder: Path) -> Sweep:
+    """Return a sweep that may run again; `drive` has to follow."""
+    return edit(folder, lambda sweep: wanting(sweep, stopped=False, why=""))
+
+
+def retry(folder: Path, failed: Mapping[int, int]) -> Sweep:
+    """Return a sweep of which some trials run again; `failed` are they, with their attempts."""
+    again = {str(trial): attempt for trial, attempt in failed.items()}
+    return edit(
+        folder,
+        lambda sweep: wanting(sweep, stopped=False, why="", again={**sweep.again, **again}),
+    )
+
+
+def extend(
+    folder: Path,
+    axes: Mapping[str, str],
+    *,
+    trials: int | None = None,
+    max_running: int | None = None,
+) -> Sweep:
+    """Return a sweep with more values on its axes, more trials, or more of them at once.
+
+    Raises:
+        UsageError: an axis that it has not, values that are not new, nothing to change.
+    """
+    return edit(folder, lambda sweep: _extended(sweep, axes, trials, max_running))
+
+
+def orphaned(project: Project) -> list[Path]:
+    """Return the sweeps that should have a driver and have none: it was killed, or its machine.
+
+    Reads the disk.
+    """
+    folders = (folder_of(project, name) for name in names_of(project))
+    return [folder for folder in folders if is_orphaned(folder)]
+
+
+def is_orphaned(folder: Path) -> bool:
+    """Return whether a sweep should have a driver, and has none. Reads the disk."""
+    if is_driven(folder):
+        return False
+    word = last_word(folder)
+    try:
+        over = word is not None and word.over == version(folder)
+        return not over and not read_sweep(folder).stopped
+    except (OSError, PerdureError):
+        return False
+
+
+def bad_states(*, failed: bool, cancelled: bool) -> frozenset[State]:
+    """Return the states of trials that `retry` begins again."""
+    wanted = {State.FAILED: failed, State.CANCELLED: cancelled}
+    return frozenset(state for state, asked in wanted.items() if asked)
+
+
+def _extended(
+    sweep: Sweep, axes: Mapping[str, str], trials: int | None, max_running: int | None
+) -> Sweep:
+    if not axes and trials is None and max_running is None:
+        raise UsageError(
+            "say what there is to be more of",
+            hint=f"perdure sweep extend {sweep.name} seed=5..9",
+        )
+    if sweep.search.kind == "grid":
+        if trials is not None:
+            raise UsageError("a grid has as many trials as combinations", hint="NAME=VALUE,VALUE")
+    elif axes:
+        raise UsageError(
+            f"the values of `{sweep.name}` are drawn: its axes stay as they are", hint="--trials N"
+        )
+    changed = _with_axes(sweep, axes) if axes else sweep
+    if trials is not None:
+        before = sweep.search.trials or 0
+        changed = wanting(changed, search=replace(sweep.search, trials=before + trials))
+    if max_running is not None:
+        if max_running < 1:
+            raise UsageError("`--max-running` is 1 or more", hint="--max-running 2")
+        changed = wanting(changed, max_running=max_running)
+    return wanting(changed, stopped=False, why="")
+
+
+def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
+    known = {axis.name: axis for axis in sweep.axes}
+    more: dict[str, Axis] = {}
+    for name, text in axes.items():
+        if name not in known:
+            listed = ", ".join(known)
+            raise ConflictError(
+                f"the sweep `{sweep.name}` has no axis `{name}`", hint=f"its axes: {listed}"
+            )
+        more[name] = new_values(parse_axis(name, text, sweep.axes_as), known[name])
+        if name == SEED and not all(v.isdecimal() for v in more[name].listed()):
+            raise UsageError(
+                f"the axis `{SEED}` takes whole numbers from 0 on, not `{text}`", hint="seed=5..9"
+            )
+    grid = sweep.grid.extended(more)
+    boxes = tuple({axis.name: axis.text for axis in box} for box in grid.boxes)
+    return wanting(sweep, boxes=boxes)

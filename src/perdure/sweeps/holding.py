@@ -1,0 +1,96 @@
+"""The driver's lock, and its last words in the same file.
+
+The file has its full length from the beginning and is only ever written over, so that a driver can
+say that the disk is full when it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from perdure.errors import ConflictError
+from perdure.sweeps.record import DRIVER_LOCK
+
+_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a driver said last: its process id, and what it waits for ("": nothing).
+
+    `over`: it ended with nothing left to do, by the wishes that it names (`record.version`).
+    """
+
+    pid: int
+    since: float
+    waits: str = ""
+    over: str = ""
+
+
+class Holding:
+    """A lock that is held."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def say(self, word: Word) -> None:
+        """Write a word over the one before; what a disk refuses is not said."""
+        text = json.dumps(asdict(word))
+        if len(text) > _BYTES:
+            text = json.dumps(asdict(Word(word.pid, word.since, word.waits[:200])))
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, text.encode().ljust(_BYTES), 0)
+
+    def release(self) -> None:
+        """Let go of the lock: this driver begins nothing any more."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[Holding]:
+    """Hold the lock of a sweep: no other driver can begin.
+
+    Raises:
+        ConflictError: a driver lives.
+        OSError: the file cannot be written.
+    """
+    fd = os.open(folder / DRIVER_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(f"the sweep `{folder.name}` has a driver already") from None
+        yield Holding(fd)
+    finally:
+        os.close(fd)
+
+
+def is_driven(folder: Path) -> bool:
+    """Return whether a driver lives. Touches the disk."""
+    try:
+        fd = os.open(folder / DRIVER_LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def last_word(folder: Path) -> Word | None:
+    """Return what the driver said last, None if it never did. Reads the disk."""
+    try:
+        content = json.loads((folder / DRIVER_LOCK).read_bytes())
+        known = (int(content["pid"]), float(content["since"]))
+        return Word(*known, str(content["waits"]), str(content["over"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

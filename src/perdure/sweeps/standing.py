@@ -1,0 +1,190 @@
+"""Where a sweep stands: its trials by state, and what they came to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perdure.jobs.ledger import statuses, uncollected
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import ENDED, JobHeading, JobStatus, State
+from perdure.model.sweep import Direction, job_name, trial_number
+from perdure.sweeps import asked
+from perdure.sweeps.control import is_orphaned
+from perdure.sweeps.ended import Figures, Row, figures_in, read_index
+from perdure.sweeps.holding import Word, is_driven, last_word
+from perdure.sweeps.proposals import Computed
+from perdure.sweeps.record import Sweep, read_sweep
+
+#: Of these metrics more is better, where nobody says otherwise.
+_MORE_IS_BETTER = re.compile(
+    r"(^|[^a-z])(acc|accuracy|auc|auroc|bleu|dice|f1|iou|map|precision|psnr|r2|recall|return|"
+    r"reward|rouge|score|ssim|top\d?)([^a-z]|$)"
+)
+
+
+ValuesOf = Callable[[int], Mapping[str, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A trial: its values, its job's state, and its metrics. `status` is None before it began.
+
+    `values_of` is asked for the values of those that are shown, which are few of many.
+    """
+
+    number: int
+    job: str
+    values_of: ValuesOf = field(compare=False, repr=False)
+    status: JobStatus | None
+    metrics: Mapping[str, Figures]
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Return its values by axis; none where they are not known any more."""
+        return self.values_of(self.number) or {}
+
+    @property
+    def state(self) -> State:
+        """Return where it stands."""
+        return State.QUEUED if self.status is None else self.status.state
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A sweep with its trials that began; `count` is how many there are in all.
+
+    `states` counts trials by state; those that never began are QUEUED. `driver` is what its driver
+    said last, `driven` whether one lives, `orphaned` whether one should.
+    """
+
+    sweep: Sweep
+    count: int
+    trials: tuple[Trial, ...]
+    states: Mapping[State, int]
+    driven: bool
+    orphaned: bool
+    driver: Word | None
+
+    @property
+    def over(self) -> bool:
+        """Return whether all trials have ended."""
+        return sum(n for state, n in self.states.items() if state in ENDED) == self.count
+
+    def metric(self, wanted: str | None = None) -> str | None:
+        """Return the metric to look at: the wanted one, the search's, the first that was logged."""
+        if wanted or self.sweep.search.metric:
+            return wanted or self.sweep.search.metric
+        logged = (next(iter(trial.metrics), None) for trial in self.trials)
+        return next((name for name in logged if name is not None), None)
+
+    def metrics(self) -> list[str]:
+        """Return the names of all metrics, in order of appearance."""
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.metrics))
+
+
+def standing(workspace: Workspace, folder: Path) -> Standing:
+    """Return where a sweep stands. Reads the disk; asks the hosts of jobs elsewhere.
+
+    Raises:
+        PerdureError: the sweep cannot be read.
+    """
+    with uncollected():
+        return _standing(workspace, folder, read_sweep(folder))
+
+
+def _standing(workspace: Workspace, folder: Path, sweep: Sweep) -> Standing:
+    driven = is_driven(folder)
+    index = read_index(folder)
+    values_of = asked.read(folder).get if sweep.search.kind == "optuna" else Computed(sweep).values
+    count, prefix = sweep.count, f"{sweep.name}-"
+    trials = []
+    for status in statuses(workspace, all=True):
+        job = status.record.job
+        number = trial_number(sweep.name, job) if job.startswith(prefix) else None
+        if number is not None and number <= count:
+            trials.append(_trial(number, status, values_of, index.pop(number, None)))
+    trials += [_deleted(workspace, sweep, row, values_of) for row in index.values()]
+    trials.sort(key=lambda trial: trial.number)
+    states = _counted(trials, count)
+    orphaned, word = is_orphaned(folder), last_word(folder)
+    return Standing(sweep, count, tuple(trials), states, driven, orphaned, word)
+
+
+def _counted(trials: Sequence[Trial], count: int) -> Mapping[State, int]:
+    """Return how many stand where, in the order of the states."""
+    # By their words: a state's own hash is a call of Python.
+    found = Counter([t.status.state.value for t in trials if t.status is not None])
+    found[State.QUEUED.value] += max(0, count - len(trials))
+    return {state: found[state.value] for state in State if found[state.value]}
+
+
+def _trial(number: int, status: JobStatus, values_of: ValuesOf, row: Row | None) -> Trial:
+    fits = row is not None and (row.attempt, row.state) == (status.attempt, status.state.value)
+    if row is not None and fits:
+        metrics = row.metrics
+    elif status.state in ENDED or row is None:
+        metrics = figures_in(status.record.folder)
+    else:
+        metrics = {}
+    return Trial(number, status.record.job, values_of, status, metrics)
+
+
+def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values_of: ValuesOf) -> Trial:
+    """Return a trial that ended, and whose run folder is there no more."""
+    job = job_name(sweep.name, row.trial)
+    heading = JobHeading(workspace.project.results, job, sweep.task, (), "")
+    status = JobStatus(heading, State(row.state), "run folder deleted", row.attempt)
+    return Trial(row.trial, job, values_of, status, row.metrics)
+
+
+def queued(found: Standing, most: int) -> list[Trial]:
+    """Return trials that did not begin yet, `most` at most."""
+    if found.sweep.search.kind == "optuna" or most <= 0:
+        return []
+    began = {trial.number for trial in found.trials}
+    computed = Computed(found.sweep)
+    waiting: list[Trial] = []
+    for number in range(1, found.count + 1):
+        if len(waiting) == most:
+            break
+        if number not in began:
+            job = job_name(found.sweep.name, number)
+            waiting.append(Trial(number, job, computed.values, None, {}))
+    return waiting
+
+
+def direction_of(metric: str, said: Direction | None) -> Direction:
+    """Return whether less or more of a metric is better: as said, else by its name."""
+    if said is not None:
+        return said
+    return "maximize" if _MORE_IS_BETTER.search(metric.lower()) else "minimize"
+
+
+def best_of(figures: Figures, direction: Direction) -> float:
+    """Return the best value that a trial reached."""
+    return figures.high if direction == "maximize" else figures.low
+
+
+def ranked(trials: Iterable[Trial], metric: str, direction: Direction) -> list[Trial]:
+    """Return the trials that have a metric, the best first."""
+    having = [trial for trial in trials if metric in trial.metrics]
+    sign = -1.0 if direction == "maximize" else 1.0
+    return sorted(having, key=lambda trial: sign * best_of(trial.metrics[metric], direction))
+
+
+def failures(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that failed."""
+    return [trial for trial in trials if trial.state is State.FAILED]
+
+
+def failed_attempts(found: Standing, states: frozenset[State]) -> dict[int, int]:
+    """Return the trials that stand in one of the states, with their attempts."""
+    return {
+        trial.number: trial.status.attempt
+        for trial in found.trials
+        if trial.status is not None and trial.state in states
+    }

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.cli.commands.sweep import chosen
+from perdure.cli.parser import build_parser, parse
+from perdure.cli.verbs import find_verb
+from perdure.sweeps.holding import is_driven, last_word
+from perdure.sweeps.record import folder_of
+from tests.cli.command import is_one_error, perdure
+from tests.jobs.projects import until
+from tests.sweeps.conftest import end_all
+
+
+@pytest.fixture
+def swept(project: Path) -> Iterator[Path]:
+    """Return a project whose sweeps are ended afterwards."""
+    from perdure.jobs.workspace import locate_workspace
+
+    yield project
+    end_all(locate_workspace(project))
+
+
+def ended(project: Path, name: str) -> None:
+    from perdure.jobs.workspace import locate_workspace
+
+    folder = folder_of(locate_workspace(project).project, name)
+    until(lambda: not is_driven(folder))
+
+
+def test_words_and_options_stand_in_any_order() -> None:
+    verb = find_verb("sweep")
+    assert verb is not None
+    words = ["train", "--on", "x", "lr=1,2", "--name=n", "seed=0..4", "--explain", "--", "--e", "3"]
+    found = parse(build_parser(verb), words)
+    assert (found.words, found.target, found.name) == (["train", "lr=1,2", "seed=0..4"], "x", "n")
+    assert found.explain
+    assert found.rest == ("--e", "3")
+
+
+@pytest.mark.parametrize(
+    ("words", "has_file", "word", "rest"),
+    [
+        (("status",), False, "status", ()),
+        (("status", "x"), False, "status", ("x",)),
+        (("status", "lr=1,2"), False, "", ("status", "lr=1,2")),
+        (("status",), True, "", ("status",)),
+        (("extend", "x", "seed=5..9"), False, "extend", ("x", "seed=5..9")),
+        (("train", "lr=1"), False, "", ("train", "lr=1")),
+        ((), True, "", ()),
+    ],
+)
+def test_a_task_may_have_the_name_of_a_word(
+    words: tuple[str, ...], has_file: bool, word: str, rest: tuple[str, ...]
+) -> None:
+    assert chosen(words, has_file) == (word, rest)
+
+
+def test_a_sweep_from_its_beginning_to_its_picture(swept: Path) -> None:
+    begun = perdure(
+        *("sweep", "train", "steps=1..3", "seed=0..1", "--name", "first", "--max-running", "2"),
+        cwd=swept,
+    )
+    assert (begun.code, begun.out) == (0, "first\n"), begun
+    assert "6 jobs, 2 at a time" in begun.err
+    ended(swept, "first")
+    status = perdure("sweep", "status", cwd=swept)
+    assert "SUCCEEDED" in status.out
+    assert "6 succeeded" in status.out
+    one = perdure("sweep", "status", "first", cwd=swept)
+    assert "6 of 6 jobs ended" in one.out
+    assert "LOWEST loss" in one.out
+    found = json.loads(perdure("sweep", "results", "--json", cwd=swept).out)
+    assert found["states"] == {"SUCCEEDED": 6}
+    assert found["trials"][5]["values"] == {"steps": "3", "seed": "1"}
+    table = perdure("sweep", "results", "first", "--csv", cwd=swept).out.splitlines()
+    assert table[0].startswith("job,trial,steps,seed,state,reason,attempt,loss")
+    assert len(table) == 7
+    drawn = perdure("sweep", "results", "first", "--plot", "p.svg", cwd=swept)
+    assert drawn.code == 0, drawn
+    assert (swept / "p.svg").read_text().count("<circle") == 12
+
+
+def test_its_trials_are_jobs_to_every_verb(swept: Path) -> None:
+    begun = perdure("sweep", "train", "steps=1..3", "seed=0..1", "--name", "first", cwd=swept)
+    assert begun.code == 0, begun
+    ended(swept, "first")
+    listed = json.loads(perdure("ps", "-a", "--json", cwd=swept).out)
+    assert [job["job"] for job in listed] == [f"first-{n:04d}" for n in range(1, 7)]
+    shown = perdure("show", "first-0003", cwd=swept)
+    assert "first" in shown.out
+    assert perdure("why", "first-0003", "first-0004", cwd=swept).code == 0
+    assert "done" in perdure("logs", "first-0001", cwd=swept).out
+    again = perdure("rerun", "first-0002", cwd=swept)
+    assert again.code == 0, again
+
+
+def test_explain_counts_first_and_runs_nothing(swept: Path) -> None:
+    found = perdure("sweep", "train", "steps=1..1000", "seed=0..9999", "--explain", cwd=swept)
+    lines = found.out.splitlines()
+    assert lines[0].startswith("10,000,000 jobs, ")
+    assert any("steps=1 seed=3" in line for line in lines)
+    assert not (swept / "results").exists()
+    assert not (swept / ".perdure" / "sweeps").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "steps="), "has no values"),
+        (("train", "steps=1", "steps=2"), "is there twice"),
+        (("train", "lr"), "is no axis"),
+        (("trian", "steps=1,2"), "did you mean `train`?"),
+        (("train", "seed=a"), "no seed"),
+        ((), "name a task"),
+        (("train",), "an axis at least"),
+        (("train", "steps=1..1000", "seed=0..9999"), "nobody is here to answer"),
+        (("train", "steps=1,2", "--max-running", "0"), "1 or more"),
+        (("train", "steps=1,2", "--on", "nowhere"), "no target `nowhere`"),
+        (("train", "steps=1,2", "--name", "No Name"), "cannot name a job"),
+        (("status", "nothing"), "there is no sweep `nothing`"),
+        (("train", "steps=1,2", "--max-runing", "3"), "--max-running"),
+        (("--file", "nowhere.toml"), "there is no file"),
+    ],
+)
+def test_bad_input_is_one_clear_error(swept: Path, words: tuple[str, ...], said: str) -> None:
+    assert is_one_error(perdure("sweep", *words, cwd=swept), 2, said)
+    assert not (swept / "results").exists()
+
+
+def test_a_file_says_it_all(swept: Path) -> None:
+    (swept / "sweep.toml").write_text(
+        'task = "train"\nname = "drawn"\narguments = ["--pause", "0"]\nmax_running = 2\n'
+        '[axes]\nsteps = "1..9:lin"\nseed = [1, 2]\n'
+        '[search]\nkind = "random"\ntrials = 5\n'
+    )
+    assert perdure("sweep", "--file", "sweep.toml", cwd=swept).out == "drawn\n"
+    ended(swept, "drawn")
+    found = json.loads(perdure("sweep", "results", "drawn", "--json", cwd=swept).out)
+    assert found["states"] == {"SUCCEEDED": 5}
+    assert {trial["values"]["seed"] for trial in found["trials"]} <= {"1", "2"}
+    more = perdure("sweep", "extend", "drawn", "--trials", "2", cwd=swept)
+    assert "2 more jobs, 7 in all" in more.err
+    ended(swept, "drawn")
+
+
+def test_all_problems_of_a_file_are_listed_at_once(swept: Path) -> None:
+    (swept / "sweep.toml").write_text(
+        '[axis]\nx = 1\n[search]\nkind = "best"\ntrials = 0\nsampler = "tpee"\n'
+    )
+    found = perdure("sweep", "--file", "sweep.toml", "train", cwd=swept)
+    assert found.code == 2
+    for said in ("did you mean `axes`?", "search.kind", "search.trials", "did you mean `tpe`?"):
+        assert said in found.err
+    (swept / "sweep.toml").write_text('[axes]\nx = "1,2"\n[search]\nkind = "optuna"\n')
+    found = perdure("sweep", "--file", "sweep.toml", "train", cwd=swept)
+    assert "search.trials" in found.err
+    assert "search.metric" in found.err
+
+
+def test_a_driver_that_was_killed_is_told_of_and_followed(swept: Path) -> None:
+    from perdure.jobs.workspace import locate_workspace
+
+    words = ("train", "steps=100000..100002", "--name", "long", "--max-running", "1")
+    assert perdure("sweep", *words, "--", "--pause", "0.01", cwd=swept).code == 0
+    folder = folder_of(locate_workspace(swept).project, "long")
+    word = last_word(folder)
+    assert word is not None
+    os.kill(word.pid, signal.SIGKILL)
+    until(lambda: not is_driven(folder))
+    assert "the driver of the sweep `long` is gone" in perdure("ps", cwd=swept).err
+    assert "goes on" in perdure("recover", cwd=swept).err
+    assert is_driven(folder)
+    stopped = perdure("sweep", "stop", "long", cwd=swept)
+    assert stopped.code == 0, stopped
+    assert "STOPPED" in perdure("sweep", "status", "long", cwd=swept).out
+    assert not is_driven(folder)

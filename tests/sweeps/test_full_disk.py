@@ -1,0 +1,108 @@
+"""A disk that is full while a sweep runs: it waits, says so, and ends complete."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import StorageError
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import State
+from perdure.model.settings import Settings
+from perdure.sweeps.control import extend
+from perdure.sweeps.holding import is_driven, last_word
+from perdure.sweeps.record import names_of, read_sweep
+from tests.jobs.projects import make_project, until
+from tests.sweeps.conftest import end_all
+from tests.sweeps.sweeping import driven, over, swept
+
+#: Waits until somebody says that it may end, and then writes what it has.
+TRAIN = """\
+import os, sys, time
+root, number = sys.argv[1], sys.argv[-1]
+while not os.path.exists(os.path.join(root, "go-" + number)):
+    time.sleep(0.01)
+with open(os.path.join(os.environ["PERDURE_RUN_DIR"], "outputs", "x"), "wb") as file:
+    file.write(b"x" * 100_000)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("needs to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def workspace(disk: Path) -> Iterator[Workspace]:
+    project = make_project(disk / "p", {"train.py": TRAIN}, train=f"{sys.executable} train.py")
+    yield Workspace(project, Settings())
+    end_all(Workspace(project, Settings()))
+
+
+def stuff(disk: Path) -> Path:
+    """Fill the disk to the last byte."""
+    path = disk / "stuffing"
+    with path.open("wb", buffering=0) as file:
+        size = 4096
+        while size:
+            try:
+                size = size if file.write(b"x" * size) == size else 0
+            except OSError:
+                size = 0
+    return path
+
+
+def waits(folder: Path) -> str:
+    word = last_word(folder)
+    return "" if word is None else word.waits
+
+
+def test_a_full_disk_is_waited_for_and_told_of(
+    workspace: Workspace, disk: Path, tmp_path: Path
+) -> None:
+    signs = tmp_path / "signs"
+    signs.mkdir()
+    folder = driven(workspace, "x=1..4", arguments=(str(signs),), max_running=1)
+    first = workspace.project.results / "sweep-0001"
+    until((first / "attempts" / "000001.jsonl").exists)
+    stuffing = stuff(disk)
+    # The first one cannot write what it has, and fails for want of space.
+    (signs / "go-1").touch()
+    until(lambda: "no space left" in waits(folder))
+    for number in (2, 3, 4):
+        (signs / f"go-{number}").touch()
+    assert is_driven(folder)
+    assert not list((workspace.project.results).glob("sweep-000[234]/gen-*"))
+    stuffing.unlink()
+    found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 4}
+    assert (first / "outputs" / "x").stat().st_size == 100_000
+    assert waits(folder) == ""
+
+
+def test_a_sweep_is_submitted_or_extended_whole_or_not_at_all(
+    workspace: Workspace, disk: Path
+) -> None:
+    folder = swept(workspace, "x=1,2", name="one")
+    stuffing = stuff(disk)
+    with pytest.raises(StorageError):
+        swept(workspace, "x=1,2", name="two")
+    with pytest.raises(StorageError):
+        extend(folder, {"x": "3"})
+    assert names_of(workspace.project) == ["one"]
+    assert read_sweep(folder).count == 2
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    stuffing.unlink()
+    assert extend(folder, {"x": "3"}).count == 3

@@ -1,0 +1,110 @@
+"""The small parts of a driver, on values and clocks of their own."""
+
+from __future__ import annotations
+
+import errno
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from perdure.sweeps import asked, holding
+from perdure.sweeps.backoff import Backoff
+from perdure.sweeps.ended import Figures, Index, Row, read_index
+from perdure.sweeps.holding import Word
+from perdure.sweeps.plot import Point, drawn
+from perdure.sweeps.room import Room
+from perdure.sweeps.standing import direction_of
+
+
+def test_an_interruption_without_progress_waits_longer_each_time() -> None:
+    backoff = Backoff()
+    waits = []
+    for _ in range(9):
+        backoff.interrupted(1, 10, 0.0)
+        waits.append(next(t for t in range(1000) if backoff.over(1, t / 2)) / 2)
+    assert waits == [0, 0, 1, 2, 4, 8, 16, 32, 60]
+    assert backoff.over(2, 0.0)
+    backoff.interrupted(1, 11, 0.0)
+    assert backoff.over(1, 0.0)
+
+
+def test_room_is_asked_for_again_after_a_moment(tmp_path: Path) -> None:
+    now = [0.0]
+    room = Room(tmp_path, now=lambda: now[0])
+    assert room.there()
+    room.refused(OSError(errno.ENOSPC, "No space left on device"))
+    assert not room.there()
+    assert "no space left" in room.problem
+    now[0] = 2.0
+    assert room.there()
+    assert room.problem == ""
+    with pytest.raises(OSError, match="strange"):
+        room.refused(OSError(errno.EINVAL, "strange"))
+
+
+def test_the_index_forgets_torn_lines_and_keeps_the_newest(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    index.add(Row(1, 1, "FAILED", 9, "crashed"))
+    with (tmp_path / "ended.jsonl").open("ab") as file:
+        file.write(b'{"trial": 2, "att')
+    index = Index(tmp_path)
+    index.add(Row(1, 2, "SUCCEEDED", 0, "done", 7, {"loss": Figures(1.0, 0.5, 2.0)}))
+    found = read_index(tmp_path)
+    assert list(found) == [1]
+    assert found[1].metrics["loss"].low == 0.5
+    assert read_index(tmp_path / "nowhere") == {}
+
+
+def test_proposed_values_outlive_a_torn_line(tmp_path: Path) -> None:
+    asked.add(tmp_path, 1, {"lr": "1e-3"})
+    with (tmp_path / "asked.jsonl").open("ab") as file:
+        file.write(b'{"trial": 2, "val')
+    asked.add(tmp_path, 3, {"lr": "1e-4"})
+    assert asked.read(tmp_path) == {1: {"lr": "1e-3"}, 3: {"lr": "1e-4"}}
+
+
+def test_a_lock_is_held_by_one_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    assert not holding.is_driven(tmp_path)
+    assert holding.last_word(tmp_path) is None
+    with holding.held(tmp_path) as said:
+        assert holding.is_driven(tmp_path)
+        size = 0
+        for text in ("", "x" * 5000, "no space"):
+            said.say(Word(7, 1.0, text))
+            size = size or (tmp_path / "supervisor.lock").stat().st_size
+            assert (tmp_path / "supervisor.lock").stat().st_size == size
+        assert holding.last_word(tmp_path) == Word(7, 1.0, "no space")
+        said.release()
+        assert not holding.is_driven(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [
+        ("loss", "minimize"),
+        ("val/acc", "maximize"),
+        ("top1", "maximize"),
+        ("mean_reward", "maximize"),
+        ("error", "minimize"),
+        ("trace", "minimize"),
+        ("F1", "maximize"),
+    ],
+)
+def test_what_is_better_goes_by_the_name(metric: str, direction: str) -> None:
+    assert direction_of(metric, None) == direction
+    assert direction_of(metric, "minimize") == "minimize"
+
+
+def test_the_picture_is_whole_whatever_the_values(tmp_path: Path) -> None:
+    points = [
+        Point({"lr": lr, "kind": kind}, metric, f"job-{lr}<&>")
+        for lr, kind, metric in (("1e-5", "a<b", 1.0), ("1e-1", "&", 1e9), ("1e-3", '"', -0.5))
+    ]
+    picture = drawn("a <sweep> & more", "loss", ["lr", "kind"], points, points[0].name)
+    root = ET.fromstring(picture)
+    circles = root.findall(".//{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == 6
+    assert all(0 <= float(c.attrib["cx"]) <= 340 for c in circles)
+    ET.fromstring(drawn("none", "loss", ["lr"], [], ""))
+    ET.fromstring(drawn("one", "loss", ["lr"], points[:1], ""))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perdure.errors import ConflictError, NewerFormatError, PerdureError, UsageError
+from perdure.jobs import folder as folders
+from perdure.jobs.workspace import Workspace
+from perdure.runtime import names
+from perdure.sweeps.control import extend
+from perdure.sweeps.record import find_sweep, names_of, read_sweep, write_sweep
+from perdure.sweeps.trials import Maker
+from tests.sweeps.sweeping import swept
+
+
+def test_a_sweep_is_read_as_it_was_written(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b", "seed=0..4")
+    sweep = read_sweep(folder)
+    assert (sweep.name, sweep.task, sweep.count) == ("sweep", "train", 10)
+    write_sweep(folder, sweep)
+    assert read_sweep(folder) == sweep
+    assert names_of(workspace.project) == ["sweep"]
+    assert folders.read_record(folder).sweep == "sweep"
+
+
+def test_a_trials_record_is_what_write_record_would_write(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b", "seed=0..4", arguments=("é",))
+    sweep = read_sweep(folder)
+    record = Maker(folder, sweep, workspace.project.results).make(7, {"x": "b", "seed": "1"})
+    path = record.folder / names.JOB_FILE
+    made = path.read_bytes()
+    assert folders.read_record(record.folder) == record
+    folders.write_record(record)
+    assert path.read_bytes() == made
+    assert (record.folder / folders.CODE_LIST).samefile(folder / folders.CODE_LIST)
+
+
+def test_a_run_folder_that_was_half_made_is_made_whole(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b")
+    maker = Maker(folder, read_sweep(folder), workspace.project.results)
+    whole = maker.make(1, {"x": "a"})
+    (whole.folder / names.JOB_FILE).unlink()
+    again = maker.make(1, {"x": "a"})
+    assert folders.read_record(again.folder) == again
+    with pytest.raises(ConflictError):
+        maker.make(1, {"x": "a"})
+
+
+def test_a_name_is_taken_once(workspace: Workspace) -> None:
+    swept(workspace, "x=a")
+    with pytest.raises(ConflictError, match="there is a sweep `sweep` already"):
+        swept(workspace, "x=b")
+
+
+def test_nothing_is_left_of_one_that_was_refused(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="no seed"):
+        swept(workspace, "seed=a,b")
+    with pytest.raises(UsageError, match="no task"):
+        swept(workspace, "x=a", task="trian")
+    with pytest.raises(UsageError, match="an axis at least"):
+        swept(workspace)
+    assert names_of(workspace.project) == []
+
+
+def test_a_newer_or_broken_sweep_is_said_so(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a")
+    path = folder / "sweep.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "format": 99}))
+    with pytest.raises(NewerFormatError):
+        read_sweep(folder)
+    path.write_text("{")
+    with pytest.raises(PerdureError, match="cannot be read"):
+        read_sweep(folder)
+
+
+def test_a_sweep_goes_by_the_beginning_of_its_name(workspace: Workspace, tmp_path: Path) -> None:
+    folder = swept(workspace, "x=a", name="rates-one")
+    swept(workspace, "x=a", name="rates-two")
+    assert find_sweep(workspace.project, "rates-o") == folder
+    with pytest.raises(UsageError, match="means 2 sweeps"):
+        find_sweep(workspace.project, "rates")
+    with pytest.raises(UsageError, match="no sweep") as raised:
+        find_sweep(workspace.project, "rates-onne")
+    assert raised.value.hint == "did you mean `rates-one`?"
+
+
+def test_what_does_not_extend_a_sweep_is_said_so(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b", "seed=0..4")
+    for axes, trials, said in (
+        ({}, None, "say what"),
+        ({"y": "1"}, None, "no axis `y`"),
+        ({"x": "a"}, None, "already"),
+        ({"seed": "z"}, None, "whole numbers"),
+        ({}, 3, "as many trials as combinations"),
+    ):
+        with pytest.raises(PerdureError, match=said):
+            extend(folder, axes, trials=trials)
+    assert read_sweep(folder).count == 10
