@@ -196,7 +196,7 @@ def test_what_slurm_cannot_give_is_one_clear_error_and_leaves_no_job(
 def test_without_a_scheduler_nothing_is_submitted_and_nothing_is_lost(
     workspace: Workspace, slurm: Cluster
 ) -> None:
-    record = started(workspace, "400", "0.1")
+    record = started(workspace, "150", "0.1")
     until_step(record)
     slurm.stop_controller()
     with pytest.raises(SchedulerUnreachable):
@@ -209,4 +209,4 @@ def test_without_a_scheduler_nothing_is_submitted_and_nothing_is_lost(
     slurm.start_controller()
     status = until_gone(record)
     assert (status.state, status.problem) == (State.SUCCEEDED, "")
-    assert digest(record) == expected(workspace.project, "400")
+    assert digest(record) == expected(workspace.project, "150")

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 import pytest
 
 from perdure.errors import MissingProgram, PerdureError, SchedulerUnreachable
+from perdure.hosts.local import Completed
 from perdure.targets import slurm_queue
-from perdure.targets.slurm_queue import Known, Queue, Word, ask, complaint, parse, seconds_said
+from perdure.targets.slurm_queue import (
+    Known,
+    Queue,
+    Word,
+    ask,
+    complaint,
+    parse,
+    require_answer,
+    seconds_said,
+)
 from perdure.targets.slurm_ticket import Ticket, judged
 from perdure.targets.standing import Standing
 
@@ -40,11 +50,13 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def ask(self, argv: Sequence[str]) -> str:
-        assert argv[0] == "squeue"
+    def ping(self) -> None:
         self.asked += 1
         if self.fails:
             raise SchedulerUnreachable("away")
+
+    def ask(self, argv: Sequence[str]) -> str:
+        assert argv[0] == "squeue"
         return TEXT
 
 
@@ -55,7 +67,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def queue(clock: Clock) -> Queue:
-    return Queue(clock.ask, clock)
+    return Queue(clock.ask, clock.ping, clock)
 
 
 def test_slurm_is_asked_once_a_second_for_all(queue: Queue, clock: Clock) -> None:
@@ -134,6 +146,27 @@ def test_a_machine_without_slurm_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(MissingProgram, match="this machine has no Slurm") as caught:
         ask(["squeue"])
     assert "login node" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("said", "away"),
+    [
+        ("Slurmctld(primary) at vm is UP\n", False),
+        ("Slurmctld(primary) at a is DOWN\nSlurmctld(backup) at b is UP\n", False),
+        ("Slurmctld(primary) at vm is DOWN\n*** RESTORE SLURMCTLD ***\n", True),
+        ("something new\n", False),
+        ("", False),
+    ],
+)
+def test_a_scheduler_that_is_down_is_known_at_once(said: str, away: bool) -> None:
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        return Completed(tuple(argv), 0, said.encode(), b"")
+
+    if not away:
+        require_answer(run)
+        return
+    with pytest.raises(SchedulerUnreachable, match="at vm is down"):
+        require_answer(run)
 
 
 def test_complaints_are_told_apart() -> None:

@@ -15,7 +15,7 @@ from perdure.model.duration import clock_words
 from perdure.model.job import Resources
 from perdure.model.settings import SlurmSettings
 from perdure.targets import slurm_script as scripts
-from perdure.targets.slurm_queue import ask, seconds_said
+from perdure.targets.slurm_queue import ask, require_answer, seconds_said
 
 # Partition (its `*`: the default one), node, state, processors (used/idle/other/all), MiB of
 # memory, MiB free, the limit of time, GPUs and others, those in use.
@@ -56,6 +56,7 @@ def read_nodes() -> list[Node]:
         SchedulerUnreachable: it does not answer.
         MissingProgram: there is none here.
     """
+    require_answer()
     return parse(ask(("sinfo", "--noheader", "--Node", _FORMAT)))
 
 

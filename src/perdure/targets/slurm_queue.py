@@ -83,6 +83,28 @@ def ask(argv: Sequence[str], *, timeout_s: float = ASK_S) -> str:
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
+def require_answer(run: Callable[..., local.Completed] = local.run) -> None:
+    """Return if slurmctld is there. Starts a process, which takes some milliseconds.
+
+    Every other command tries for nine seconds before it says that it is not.
+
+    Raises:
+        SchedulerUnreachable: it is not.
+        MissingProgram: there is no Slurm here.
+    """
+    try:
+        done = run(("scontrol", "ping"), env=environ(), timeout_s=ASK_S)
+    except MissingProgram as error:
+        raise no_slurm("scontrol") from error
+    except TimeoutExpired:
+        return  # others may be luckier
+    lines = [line for line in done.text.splitlines() if line.startswith("Slurmctld")]
+    if lines and all(line.endswith("is DOWN") for line in lines):
+        raise SchedulerUnreachable(
+            f"Slurm does not answer: {lines[0].lower()}", hint="try again in a minute; sinfo"
+        )
+
+
 def complaint(text: str) -> PerdureError:
     """Return the error of what a command of Slurm's complained of. Pure."""
     if any(each in text.lower() for each in _SILENT):
@@ -153,9 +175,11 @@ class Queue:
     def __init__(
         self,
         asks: Callable[[Sequence[str]], str] = ask,
+        pings: Callable[[], None] = require_answer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._asks = asks
+        self._pings = pings
         self._clock = clock
         self._guard = threading.Lock()
         self._known = Known({}, 0.0, "")
@@ -183,6 +207,7 @@ class Queue:
     def _ask(self) -> None:
         words = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}"]
         try:
+            self._pings()
             text = self._asks([*words, f"--format={_FORMAT}"])
         except PerdureError as error:
             self._known = self._known._replace(problem=error.message)
