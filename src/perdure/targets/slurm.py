@@ -12,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure.errors import PerdureError, UsageError
+from perdure.errors import MissingProgram, PerdureError, UsageError
 from perdure.hosts import local
 from perdure.model.duration import clock_words
 from perdure.model.job import Event, JobRecord, Resources
+from perdure.model.report import Report, silent
 from perdure.model.settings import SlurmSettings
 from perdure.runtime import generation, names, settled
 from perdure.targets import presence, supervision, supervisor
@@ -34,12 +36,13 @@ from perdure.targets.protocol import (
     Aside,
     Capabilities,
     Confirmation,
+    Errand,
     Handle,
     Notice,
     Plan,
     Presence,
 )
-from perdure.targets.slurm_queue import Word, ask, environ
+from perdure.targets.slurm_queue import Word, ask, environ, no_slurm
 from perdure.targets.slurm_step import Step, without_srun
 from perdure.targets.slurm_submission import submit_script
 
@@ -172,19 +175,42 @@ class Slurm:
         stdin: bytes,
         timeout_s: float,
         on_line: Callable[[str], None],
+        report: Report = silent,  # noqa: ARG002 - the protocol's
     ) -> local.Completed:
-        """Return how a command ended in the job's folder and environment, on a node of its own."""
+        """Return how a command ended in the job's folder and environment, on a node of its own.
+
+        Raises:
+            TimeoutExpired: it took too long; nothing of it is left in Slurm.
+            MissingProgram: there is no Slurm here.
+        """
+        found = self.errand(job, argv, secrets.token_hex(6))
+        try:
+            return local.run(
+                found.argv,
+                env=found.environment,
+                cwd=found.cwd,
+                stdin=stdin,
+                timeout_s=timeout_s,
+                on_line=on_line,
+            )
+        except MissingProgram as error:
+            raise no_slurm("srun") from error
+        except BaseException:
+            # srun is gone, what it started is not.
+            with contextlib.suppress(PerdureError):
+                ask(found.after)
+            raise
+
+    def errand(self, job: JobRecord, argv: Sequence[str], key: str) -> Errand:
+        """Return the srun that runs a command in the job's place, with a node of its own."""
         inside = self._beneath().aside(job, argv, terminal=False)
-        step = Step(scripts.allocation(self.settings, job.resources))
+        name = f"perdure-{key}"
+        # Twice: srun tells of the command's exit code as of an error of its own.
+        words = ("srun", "--quiet", "--quiet", f"--job-name={name}")
+        where = scripts.allocation(self.settings, job.resources)
         variables = {**without_srun(inside.environment), "SLURM_EXPORT_ENV": "ALL"}
-        return step.run(
-            argv,
-            env=variables,
-            cwd=inside.cwd,
-            stdin=stdin,
-            timeout_s=timeout_s,
-            on_line=on_line,
-        )
+        after = ("scancel", f"--name={name}")
+        return Errand((*words, *where, *argv), variables, inside.cwd, after)
 
     def seen(self, job: JobRecord, path: Path) -> str:  # noqa: ARG002 - the protocol's
         """Return the path itself: the nodes share it."""

@@ -5,17 +5,10 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from perdure.errors import MissingProgram, PerdureError
-from perdure.hosts import local
-from perdure.targets.slurm_queue import Word, ask, no_slurm
-
-# What srun says itself is no output of the command's.
-_OWN = "srun: "
+from perdure.targets.slurm_queue import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +27,6 @@ class Step:
     def argv(self, *, terminal: bool) -> tuple[str, ...]:
         """Return srun and its options, to which the command is added. Pure."""
         return ("srun", "--quiet", *self.options, *(("--pty",) if terminal else ()))
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: str | None,
-        stdin: bytes,
-        timeout_s: float,
-        on_line: Callable[[str], None],
-    ) -> local.Completed:
-        """Return how a command ended that gets a node of its own. Starts a process.
-
-        Raises:
-            TimeoutExpired: it took too long; nothing of it is left in Slurm.
-            MissingProgram: there is no Slurm here.
-        """
-        name = f"perdure-{secrets.token_hex(6)}"
-        words = (*self.argv(terminal=False), f"--job-name={name}", *argv)
-
-        def heard(line: str) -> None:
-            if not line.startswith(_OWN):
-                on_line(line)
-
-        try:
-            return local.run(
-                words, env=env, cwd=cwd, stdin=stdin, timeout_s=timeout_s, on_line=heard
-            )
-        except MissingProgram as error:
-            raise no_slurm("srun") from error
-        except BaseException:
-            # srun is gone, what it started is not.
-            with contextlib.suppress(PerdureError):
-                ask(("scancel", f"--name={name}"))
-            raise
 
 
 def without_srun(variables: Mapping[str, str]) -> dict[str, str]:
