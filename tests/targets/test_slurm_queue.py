@@ -34,11 +34,20 @@ torn|
 
 
 def test_jobs_are_found_by_their_comments_the_later_one_of_two() -> None:
-    assert parse(TEXT) == {
+    found = parse(TEXT)
+    assert {name: word for name, word in found.items() if not name.isdecimal()} == {
         "perdure:ab:one": Word("12", "RUNNING", "", "node2"),
         "perdure:ab:two": Word("13", "PENDING", "Priority", ""),
         "perdure:ab:three": Word("14", "PENDING", "ReqNodeNotAvail, UnavailableNodes:node1", ""),
     }
+
+
+def test_where_a_cluster_writes_the_comments_itself_the_number_finds_a_job() -> None:
+    known = Known(parse(TEXT), 1.0, "")
+    assert known.of("perdure:ab:lost", "17") == Word("17", "RUNNING", "", "node1")
+    assert known.of("perdure:ab:two", None) == Word("13", "PENDING", "Priority", "")
+    assert known.of("perdure:ab:two", "9") == Word("9", "COMPLETED", "", "node1")
+    assert known.of("perdure:ab:lost", "99") is None
 
 
 class Clock:
@@ -72,7 +81,7 @@ def queue(clock: Clock) -> Queue:
 
 def test_slurm_is_asked_once_a_second_for_all(queue: Queue, clock: Clock) -> None:
     for clock.now in (0.0, 0.5, 0.99):
-        assert len(queue.known().words) == 3
+        assert len(queue.known().words) == 9
     assert clock.asked == 1
     clock.now = 1.0
     queue.known()
@@ -91,7 +100,7 @@ def test_one_that_does_not_answer_is_asked_less_and_less(queue: Queue, clock: Cl
         clock.now, before = tick / 10 + 1, clock.asked
         found = queue.known()
         when += [clock.now] if clock.asked > before else []
-        assert len(found.words) == 3, "what it said last stands"
+        assert len(found.words) == 9, "what it said last stands"
         assert found.problem == "away"
     pauses = [round(later - earlier, 3) for earlier, later in itertools.pairwise(when)]
     assert pauses[:6] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]

@@ -228,6 +228,11 @@ class Slurm:
     def interrupt(self, handle: Handle, notice: Notice) -> None:
         """Touch PREEMPT: it saves, and stays interrupted. One in the queue leaves that."""
         word = self._word(handle.run_dir)
+        deadline = time.monotonic() + _ASKED_S
+        while word is not None and word.state == "COMPLETING" and time.monotonic() < deadline:
+            # It ends, or is put back into the queue: that is another case.
+            self.pause(POLL_S)
+            word = self._word(handle.run_dir)
         if word is None or not word.waits:
             supervision.notify(handle.run_dir, notice)
             return

@@ -52,14 +52,20 @@ class Word(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of all jobs, by their comments; `asked_at` is when (unix seconds, 0: never).
+    """What is known of all jobs, by their numbers and their comments.
 
-    `problem` is why the scheduler has not answered since, "" where it has.
+    `asked_at` is when that was said (unix seconds, 0: never), `problem` why the
+    scheduler has not answered since, "" where it has.
     """
 
     words: Mapping[str, Word]
     asked_at: float
     problem: str
+
+    def of(self, comment: str, number: Optional[str]) -> Optional[Word]:  # noqa: UP045 - Python 3.9
+        """Return what is known of a job: some clusters write comments of their own."""
+        found = None if number is None else self.words.get(number)
+        return found or self.words.get(comment)
 
 
 def ask(argv: Sequence[str], *, timeout_s: float = ASK_S) -> str:
@@ -142,17 +148,19 @@ def environ() -> dict[str, str]:
 
 
 def parse(text: str) -> dict[str, Word]:
-    """Return perdure's jobs by their comments; of two with one comment, the later one. Pure."""
+    """Return jobs by their numbers, and perdure's by their comments, too: the later one of two."""
     found: dict[str, Word] = {}
     for line in text.splitlines():
         parts = line.split("|", 4)
-        if len(parts) != 5 or not parts[0].isdecimal() or not parts[4].startswith("perdure:"):
+        if len(parts) != 5 or not parts[0].isdecimal():
             continue
         number, state, reason, node, comment = parts
+        said = "" if reason in ("None", "(null)") else reason.strip("()")
+        word = found[number] = Word(number, state, said, "" if node == "n/a" else node)
         before = found.get(comment)
-        if before is None or int(number) > int(before.number):
-            said = "" if reason in ("None", "(null)") else reason.strip("()")
-            found[comment] = Word(number, state, said, "" if node == "n/a" else node)
+        later = before is None or int(number) > int(before.number)
+        if later and comment.startswith("perdure:"):
+            found[comment] = word
     return found
 
 

@@ -52,7 +52,7 @@ def submit_script(
     """
     with _guarded(plan.run_dir):
         before = tickets.read_ticket(plan.run_dir)
-        word = _heard().words.get(comment)
+        word = _heard().of(comment, None if before is None else before.number)
         over = before is not None and settled.is_over(plan.run_dir, before.after)
         if word is not None and word.active and not over:
             return None

@@ -66,7 +66,7 @@ def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing
 
 def judged(known: Known, ticket: Ticket) -> Standing:
     """Return how a job stands that has not come to its end, by what is known of the queue. Pure."""
-    word = known.words.get(ticket.comment)
+    word = known.of(ticket.comment, ticket.number)
     if word is None and known.problem:
         # Nobody can say that it is gone.
         return Standing(alive=True, problem=known.problem, asked_at=known.asked_at or None)
@@ -88,5 +88,5 @@ def word_of(ticket: Ticket, *, fresh: bool = False, queue: Queue = QUEUE) -> Opt
     known = queue.known(fresh=fresh)
     if known.problem:
         raise SchedulerUnreachable(known.problem, hint="try again in a minute")
-    word = known.words.get(ticket.comment)
+    word = known.of(ticket.comment, ticket.number)
     return word if word is not None and word.active else None
