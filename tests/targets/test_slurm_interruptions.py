@@ -58,9 +58,9 @@ def test_preempted_it_saves_waits_and_goes_on(workspace: Workspace, slurm: Clust
     # All nodes are wanted by who comes first.
     words = ("sbatch", "--parsable", "--partition=urgent", "--nodes=4", "--exclusive")
     urgent = slurm.ask(*words, "--output=/dev/null", "--wrap=sleep 600")
-    status = until_state(record, State.QUEUED)
-    assert status.reason
-    assert status.durable_step
+    assert until_state(record, State.QUEUED).durable_step
+    # Slurm has a reason when it has looked at the job again.
+    until(lambda: read_status(record.folder).reason in ("BeginTime", "Resources", "Priority"))
     slurm.ask("scancel", urgent)
     finished(workspace, record, "100", attempts=2)
     first = (record.folder / "attempts" / "000001.jsonl").read_text()

@@ -100,8 +100,8 @@ def test_its_reasons_are_told_here_and_it_can_be_stopped_and_resumed(
     until_state(record, State.RUNNING)
     number, *_ = slurm.jobs()[0]
     slurm.ask("scontrol", "requeuehold", number)
-    status = until_state(record, State.QUEUED)
-    assert status.reason
+    until_state(record, State.QUEUED)
+    until(lambda: read_status(record.folder).reason != "")
     slurm.ask("scontrol", "release", number)
     until_state(record, State.RUNNING)
     interrupt(record.folder, reason="perdure interrupt")
