@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,10 @@ from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by the
     laptop,
     root_laptop,
 )
+from tests.engines.slurm_fixtures import (  # noqa: F401 - fixtures, found by their names
+    _slurm_running,
+    slurm,
+)
 
 # A shared machine is slow at times; an example that takes long is no finding.
 settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -39,7 +44,7 @@ ENGINES = frozenset(
     {
         *("engine", "old_engine", "modern_engine", "_old_running", "_modern_running"),
         *("podman_engine", "rootless_podman", "_podman_there"),
-        "_hosts_running",
+        *("_hosts_running", "_slurm_running"),
     }
 )
 
@@ -58,16 +63,23 @@ GIT_CONFIG = """\
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all that need container engines to one process, and to one all that need other hosts."""
+    """Give all that need container engines to one process, and so hosts, and a scheduler."""
     for item in items:
         fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
-        name = "hosts" if "_hosts_running" in fixtures else "engines"
+        name = group_of(fixtures)
         if fixtures and item.get_closest_marker("timeout") is None:
             # The first one waits until the engine is installed.
             item.add_marker(pytest.mark.timeout(600))
         if fixtures and hasattr(item.config, "workerinput"):
             # As xdist's own marker for it would, which pytest 9.2 no longer hears.
             item._id = coerce_node_id(f"{item.nodeid}@{name}")
+
+
+def group_of(fixtures: Set[str]) -> str:
+    """Return which of the processes a test belongs to by what it needs."""
+    if "_slurm_running" in fixtures and "_hosts_running" not in fixtures:
+        return "slurm"
+    return "hosts" if "_hosts_running" in fixtures else "engines"
 
 
 class ByFile(LoadScopeScheduling):

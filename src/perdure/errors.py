@@ -7,6 +7,7 @@
     │   ├── MissingProgram      4   no uv, no git, no such command
     │   ├── EngineUnreachable   4   no container engine answers
     │   ├── HostUnreachable     4   ssh does not get through to a host
+    │   ├── SchedulerUnreachable 4  a cluster's scheduler does not answer
     │   ├── NoPython            4   a host has no Python that is new enough
     │   └── BuildFailed         4   a step of an image's build failed
     ├── StorageError            5   no space, an unwritable folder
@@ -72,6 +73,10 @@ class HostUnreachable(EnvironmentFailed):
     """A host does not answer, or does not let this user in."""
 
     usual_hint = "perdure targets --check"
+
+
+class SchedulerUnreachable(EnvironmentFailed):
+    """The scheduler of a cluster does not answer; its jobs may run all the same."""
 
 
 class NoPython(EnvironmentFailed):

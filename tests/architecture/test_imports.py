@@ -14,6 +14,7 @@ from tests.architecture.source import ROOT, SRC, imported, python_files, relativ
 #: Modules of the runtime that the rest may import: the standard library and xxhash do for them.
 SHARED = {
     "perdure.runtime.names",
+    "perdure.runtime.settled",
     "perdure.runtime.generation",
     "perdure.runtime.metrics",
     "perdure.runtime.result",
@@ -22,7 +23,11 @@ SHARED = {
 SUPERVISING = {f"perdure.sweeps.{name}" for name in ("inside", "outside", "program")}
 #: What a training imports: doors to the runtime.
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
-SUPERVISOR_MAY = {"perdure.runtime.names", "perdure.runtime.generation"}
+SUPERVISOR_MAY = {
+    "perdure.runtime.names",
+    "perdure.runtime.generation",
+    "perdure.runtime.settled",
+}
 #: Ours, and what the machine's start-up brings (an editable install's finder).
 OURS = {"perdure", "__main__"}
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from perdure.jobs.lifecycle import can_become, status_of
 from perdure.model.job import ALIVE, Event, EventValue, JobHeading, JobStatus, State
+from perdure.targets.standing import Standing
 
 HEADING = JobHeading(Path("/results"), "brave-otter", "train", (), "2026-01-01")
 
@@ -125,6 +126,45 @@ def test_an_attempt_that_found_nothing_began_again(
     told: tuple[object, ...], began_again: bool
 ) -> None:
     assert status(*told).began_again is began_again
+
+
+@pytest.mark.parametrize(
+    ("told", "standing", "state", "reason"),
+    [
+        ((), Standing(True, waits="Priority"), State.QUEUED, "Priority"),
+        ((), Standing(True), State.STARTING, ""),
+        (
+            (),
+            Standing(False, ended="Slurm: TIMEOUT"),
+            State.LOST,
+            "Slurm: TIMEOUT, before it began",
+        ),
+        ((STARTED, HELLO), Standing(True), State.RUNNING, ""),
+        ((STARTED, HELLO), Standing(True, waits="BeginTime"), State.QUEUED, "BeginTime"),
+        ((STARTED, ended("INTERRUPTED")), Standing(True, waits=""), State.QUEUED, ""),
+        ((STARTED, ended("FAILED")), Standing(True, waits="Resources"), State.QUEUED, "Resources"),
+        (
+            (STARTED, HELLO),
+            Standing(False, ended="Slurm: NODE_FAIL"),
+            State.LOST,
+            "Slurm: NODE_FAIL",
+        ),
+        ((STARTED, ended("FAILED")), Standing(False, ended="Slurm: FAILED"), State.FAILED, ""),
+    ],
+)
+def test_a_scheduler_says_that_it_waits_and_how_it_ended(
+    told: tuple[object, ...], standing: Standing, state: State, reason: str
+) -> None:
+    found = status_of(
+        HEADING,
+        events(*told),  # type: ignore[arg-type]
+        standing.alive,
+        claimed=1 if told else 0,
+        scheduler=standing,
+    )
+    assert found.state is state
+    assert found.reason.startswith(reason)
+    assert found.pid is None or standing.waits is None
 
 
 NAMES = st.sampled_from(

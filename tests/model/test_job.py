@@ -17,7 +17,7 @@ def test_every_state_has_its_row() -> None:
 def test_what_succeeded_stays_so_and_what_ended_badly_may_be_tried_again() -> None:
     assert TRANSITIONS[State.SUCCEEDED] == frozenset()
     for state in (State.FAILED, State.CANCELLED):
-        assert TRANSITIONS[state] == {State.STARTING}
+        assert TRANSITIONS[state] == {State.STARTING, State.QUEUED}
 
 
 def test_whatever_is_alive_may_end_in_any_way_or_be_lost() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import UsageError
-from perdure.model.settings import TargetSettings
+from perdure.model.settings import SlurmSettings, TargetSettings
 from perdure.project.decode import load_project
 from perdure.project.settings import load_settings
 
@@ -102,7 +102,15 @@ def test_a_target_without_a_host_is_told_where_it_stands(root: Path, user: Path)
         ('[targets.a]\nhost = "$(x)"', "targets.a.host: `$(x)` is nothing to give"),
         ("[targets.a]\nhost = 3", "targets.a.host: expected `str`"),
         ('[targets.a]\nhots = "a"', "targets.a.hots: unknown key; did you mean `host`?"),
-        ('[targets.a]\nhost = "a"\nkind = "slurm"', "targets.a.kind: `slurm` is not a choice here"),
+        ('[targets.a]\nhost = "a"\nkind = "slrum"', "is not a choice here; did you mean `slurm`?"),
+        ('[targets.a]\nkind = "slurm"\nparttion = "x"', "did you mean `partition`?"),
+        ('[targets.a]\nkind = "slurm"\npartition = "a b"', "`a b` is no name that Slurm has"),
+        ('[targets.a]\nkind = "slurm"\naccount = "-x"', "`-x` is no name that Slurm has"),
+        ('[targets.a]\nkind = "slurm"\ntime = "soon"', "`soon` is no time limit: write `30m`"),
+        ('[targets.a]\nkind = "slurm"\ntime = "59"', "`59` is no time limit"),
+        ('[targets.a]\nkind = "slurm"\nmodules = ["a;b"]', "`a;b` is no name of a module"),
+        ('[targets.a]\nkind = "slurm"\nlines = ["a\\nb"]', "is more than one line"),
+        ('[targets.a]\nkind = "slurm"\nlines = "--x"', "targets.a.lines: expected `array`"),
         ('[targets.a]\nhost = "a"\nengine = "dokcer"', "did you mean `docker`?"),
         ('[targets.a]\nhost = "a"\nsync = "mutagen"', "targets.a.sync: `mutagen` is not a choice"),
         ('[targets.a]\nhost = "a"\nroot = "perdure"', "`perdure` begins neither with `/` nor"),
@@ -125,6 +133,33 @@ def test_mistakes_are_named_in_every_file(root: Path, user: Path, text: str, sai
         with pytest.raises(UsageError) as caught:
             load_project(root)
         assert said in caught.value.message
+
+
+def test_a_cluster_is_this_machines_or_behind_a_login_node(user: Path) -> None:
+    user.write_text(
+        '[targets.here]\nkind = "slurm"\n[targets.lab]\nkind = "slurm"\nhost = "me@login"\n'
+        'root = "/scratch/me"\npartition = "gpu,main"\naccount = "team"\nqos = "high"\n'
+        'time = "1-12:00:00"\nlines = ["--nice", "ulimit -n 4096"]\nmodules = ["cuda/12.1"]\n'
+    )
+    lines = ("--nice", "ulimit -n 4096")
+    slurm = SlurmSettings("gpu,main", "team", "high", 129600.0, lines, ("cuda/12.1",))
+    assert targets(None, user) == {
+        "here": TargetSettings("", "slurm", "slurm", slurm=SlurmSettings()),
+        "lab": TargetSettings("me@login", "slurm", "slurm", "/scratch/me", slurm=slurm),
+    }
+
+
+def test_keys_fit_the_kind_that_all_files_make_together(root: Path, user: Path) -> None:
+    with (root / "pyproject.toml").open("a") as file:
+        file.write('[tool.perdure.targets.lab]\nkind = "slurm"\nhost = "lab"\n')
+    user.write_text('[targets.lab]\npartition = "gpu"\n')
+    found = targets(root, user)["lab"]
+    assert found.slurm == SlurmSettings("gpu")
+    assert 'lab.partition: is a key of `kind = "slurm"` only' in complaint(None, user)
+    user.write_text('[targets.lab]\nengine = "docker"\nimages = "ship"\n')
+    told = complaint(root, user)
+    assert 'targets.lab.engine: is a key not of `kind = "slurm"`' in told
+    assert "targets.lab.images: is a key not of" in told
 
 
 def test_a_table_of_the_team_that_is_none(root: Path, user: Path) -> None:

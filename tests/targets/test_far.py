@@ -181,7 +181,7 @@ def test_a_job_from_its_start_to_its_end(call: Call, sent: Sent) -> None:
     assert not list(Path(sent.root, ".perdure", "supervisor").glob(".tmp-*"))
     assert call(far.submit, sent.station, planned, "brave-otter")["pid"]
     deadline = time.monotonic() + 60
-    while call(far.poll, [sent.run_dir]) == [True]:
+    while call(far.poll, [sent.run_dir]) == ["running"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     seen = call(looking.look, sent.root, {NAME: {}}, True)["jobs"][NAME]

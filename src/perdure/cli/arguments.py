@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from perdure.model.duration import seconds_in
+
 JOB_HELP = "a job's name, the beginning of it, or @last"
 
 
@@ -40,11 +41,11 @@ def add_detach(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """Return the seconds in a duration such as `30`, `90s`, `5m`, `2h` or `30d`."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)", text, re.ASCII)
-    if not found:
+    """Return the seconds in a duration such as `30`, `90s`, `5m`, `2h`, `30d` or `2-12:00:00`."""
+    found = seconds_in(text)
+    if found is None:
         raise argparse.ArgumentTypeError(f"`{text}` is no duration: write `30s`, `5m`, `2h`, `7d`")
-    return float(found[1]) * UNITS_S[found[2]]
+    return found
 
 
 def tolerance(text: str) -> float:

@@ -105,16 +105,22 @@ def other_side(workspace: Workspace, text: str) -> Address | Far:
     from perdure.targets.registry import TARGETS, unknown_target
 
     if text in TARGETS:
-        raise UsageError(
-            f"`{text}` is this machine: what is here needs no moving", hint="perdure targets"
-        )
+        raise _is_here(text)
     wanted = workspace.settings.targets.get(text)
     if wanted is None:
         raise unknown_target(text, workspace.settings)
+    if not wanted.host:
+        raise _is_here(text)
     host = Ssh(text, wanted.host, wanted.root)
     host.connect()
     name = folder_name(workspace.project.root, wanted.host)
     return Far(host, f"{wanted.root.rstrip('/')}/{name}")
+
+
+def _is_here(target: str) -> UsageError:
+    return UsageError(
+        f"`{target}` is this machine: what is here needs no moving", hint="perdure targets"
+    )
 
 
 def named_job(workspace: Workspace, text: str) -> str:

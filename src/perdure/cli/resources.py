@@ -25,13 +25,13 @@ def add_target(parser: argparse.ArgumentParser, *options: str) -> None:
         dest="target",
         default="local",
         metavar="TARGET",
-        help="where to run: local, docker, or a host of `perdure targets` (local)",
+        help="where to run: local, docker, or one of `perdure targets` (local)",
     )
 
 
 def add_resources(parser: argparse.ArgumentParser) -> None:
-    """Add what a job in a container may use of this machine."""
-    parser.add_argument("--gpus", type=gpus, metavar="N|all", help="GPUs for the container (none)")
+    """Add what a job may use, in a container or on a cluster."""
+    parser.add_argument("--gpus", type=gpus, metavar="N|all", help="GPUs for the job (none)")
     parser.add_argument(
         "--memory", type=memory, metavar="SIZE", help="the most memory, such as 16g (all)"
     )
@@ -44,6 +44,13 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus", type=processors, metavar="N", help="processors, such as 2 or 1.5 (all)"
     )
+    parser.add_argument(
+        "--time",
+        type=run_time,
+        metavar="TIME",
+        help="on a cluster: how long it may run at a stretch, such as 8h; then it saves, and goes "
+        "on in another turn",
+    )
 
 
 def chosen_resources(arguments: argparse.Namespace) -> Resources:
@@ -55,6 +62,7 @@ def chosen_resources(arguments: argparse.Namespace) -> Resources:
         memory_bytes=arguments.memory,
         shm_bytes=arguments.shm_size,
         cpus=arguments.cpus,
+        time_s=arguments.time,
     )
 
 
@@ -82,6 +90,16 @@ def gpus(text: str) -> int | Literal["all"]:
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MOST_GPUS:
         raise argparse.ArgumentTypeError(f"`{text}` is no number of GPUs: write `1`, `2`, `all`")
     return int(text)
+
+
+def run_time(text: str) -> float:
+    """Return the seconds of a time limit: a minute or more, in which schedulers count."""
+    from perdure.cli.arguments import seconds
+
+    found = seconds(text)
+    if not 60 <= found < 2**31:
+        raise argparse.ArgumentTypeError(f"`{text}` is no time limit: write `30m`, `8h`, `2d`")
+    return found
 
 
 def processors(text: str) -> float:

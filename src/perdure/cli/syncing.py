@@ -33,6 +33,8 @@ def chosen_target(workspace: Workspace, name: str | None) -> str:
         raise UsageError(f"`{name}` is this machine: its code is the code", hint="perdure targets")
     if name not in known:
         raise unknown_target(name, workspace.settings)
+    if not known[name].host:
+        raise UsageError(f"`{name}` is this machine: its code is the code", hint="perdure targets")
     if known[name].sync == BRINGS_OWN:
         raise UsageError(
             f'`{name}` has `sync = "none"`: its code comes there by other means',

@@ -104,6 +104,7 @@ def about_resources(resources: Resources) -> str:
         "processors": "" if resources.cpus is None else f"{resources.cpus:g}",
         "of memory": "" if resources.memory_bytes is None else size(resources.memory_bytes),
         "of shared memory": "" if resources.shm_bytes is None else size(resources.shm_bytes),
+        "at a stretch": "" if resources.time_s is None else duration(resources.time_s),
     }
     return ", ".join(f"{amount} {what}" for what, amount in wanted.items() if amount)
 

@@ -213,6 +213,20 @@ VERBS = (
         ("perdure logs @last", "perdure logs -f brave", "perdure logs -f"),
     ),
     Verb(
+        "queue",
+        LOOK,
+        "list the jobs of a cluster's queue, everybody's",
+        "",
+        ("perdure queue --on lab", "perdure queue --on lab --mine --json"),
+    ),
+    Verb(
+        "capacity",
+        LOOK,
+        "tell what a cluster has, and what of it is free",
+        "",
+        ("perdure capacity --on lab", "perdure capacity --on lab --json"),
+    ),
+    Verb(
         "open",
         LOOK,
         "open the run folder of a job",

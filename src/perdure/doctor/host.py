@@ -142,6 +142,8 @@ def python(looked: Looked) -> Iterator[Finding]:
 
 def engine(looked: Looked) -> Iterator[Finding]:
     """Yield which container engine answers there, and whether this user may use it."""
+    if looked.target.engine == "slurm":
+        return  # told apart: perdure.doctor.cluster
     if looked.target.engine == "process":
         yield fine("engine", 'none is asked for: `engine = "process"`')
         return

@@ -48,15 +48,15 @@ class Attended:
     def while_it_runs(self, limit_s: float, poll_s: float) -> Iterator[bool]:
         """Yield again and again until its supervisor has ended: whether it may run on.
 
-        Time during which its host is lost does not count.
+        Time during which its host is lost, or a scheduler lets it wait, does not count.
         """
         folder, looked = self.record.folder, time.monotonic()
-        while folders.is_alive(folder) or mirror.trouble(folder):
+        while (stands := folders.standing(folder)).alive or mirror.trouble(folder):
             self._look()
             yield limit_s > 0
             time.sleep(poll_s)
             before, looked = looked, time.monotonic()
-            limit_s -= 0 if self._lost else looked - before
+            limit_s -= 0 if self._lost or stands.waits is not None else looked - before
 
     def do(self, act: Callable[[], R]) -> R:
         """Return what `act` returns, which may be done twice."""

@@ -27,6 +27,7 @@ from perdure.jobs.workspace import Workspace, make_state_folder, submitting
 from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.report import Report
 from perdure.runtime import names
+from perdure.targets.cluster import is_scheduled
 from perdure.targets.patience import patiently
 from perdure.targets.place import Place
 from perdure.targets.protocol import Target
@@ -67,9 +68,10 @@ def run_drill(workspace: Workspace, options: DrillOptions, report: Report) -> Dr
         DifferenceError: the training fails even when nobody interrupts it.
     """
     _check(options)
-    place = open_target(options.target, workspace.project, workspace.settings).place
+    target = open_target(options.target, workspace.project, workspace.settings)
+    place = target.place
     with submitting(workspace.project), _folder(workspace, place) as folder:
-        cores = elsewhere.cores(place)
+        cores = _cores(target, options.resources)
         at_a_time = lanes(cores)
         record = _submit(workspace, options, folder, thread_settings(at_a_time, cores), report)
         stage = _stage(workspace, record, folder, at_a_time, report)
@@ -97,6 +99,14 @@ def _check(options: DrillOptions) -> None:
     if unknown:
         listed = ",".join(kind.value for kind in Kind)
         raise UsageError(f"`{unknown[0]}` is no kind of interruption", hint=f"--kinds {listed}")
+
+
+def _cores(target: Target, resources: Resources) -> int:
+    """Return how many cores the runs have together, which all have the same number of threads."""
+    if resources.cpus is None and not is_scheduled(target):
+        return elsewhere.cores(target.place)
+    # A scheduler gives one, unless it is asked for more.
+    return max(1, int(resources.cpus or 1))
 
 
 @contextmanager

@@ -147,6 +147,22 @@ def wait_for(process: subprocess.Popen[bytes], timeout_s: float) -> int | None:
         return None
 
 
+def end_piped(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End what `spawn_piped` started and close its pipes; it has so long to end by itself, first.
+
+    Then so long after SIGTERM, and after SIGKILL.
+    """
+    if wait_for(process, patience_s) is None:
+        process.terminate()
+        if wait_for(process, patience_s) is None:
+            kill_group(process.pid)
+            wait_for(process, patience_s)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
 def exit_code_of(pid: int) -> int | None:
     """Return the exit code of a process that `spawn_detached` started here, None while it runs."""
     process = _detached.get(pid)

@@ -192,6 +192,7 @@ def _machine(record: JobRecord) -> Mapping[str, str]:
         "limit of memory": str(resources.memory_bytes or ""),
         "limit of processors": str(resources.cpus or ""),
         "shared memory": str(resources.shm_bytes or ""),
+        "limit of time": str(resources.time_s or ""),
     }
     return {
         "target": record.target,

@@ -46,6 +46,10 @@ def target_in(
         UsageError: there is no such target.
     """
     witness = read_witness(folder)
+    if witness is None and folders.is_scheduled(folder):
+        from perdure.targets.slurm_opening import open_begun
+
+        return open_begun(project, settings, name)
     if witness is None:
         return open_target(name, project, settings)
     from perdure.targets.remote import open_station

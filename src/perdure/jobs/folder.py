@@ -18,12 +18,15 @@ from perdure.errors import NewerFormatError, PerdureError
 from perdure.model.job import Event, EventValue, JobRecord
 from perdure.runtime import generation, names
 from perdure.targets import presence
+from perdure.targets.standing import Standing
 
 ENVIRONMENT_LOCK = "environment.lock"
 IMAGE_LOCK = "image.lock"
 CODE_LIST = "code.json"
 # What is known of a job that runs elsewhere: see `perdure.jobs.witness`.
 WITNESS_FILE = "witness.json"
+# The engine of a station whose jobs a scheduler runs.
+SCHEDULER = "slurm"
 
 _STEP_LINE = re.compile(rb'"event":\s*"step"')
 
@@ -34,14 +37,29 @@ def is_alive(folder: Path) -> bool:
     Of a job elsewhere its host is asked, which brings what it wrote; where that does not answer,
     what it said last counts. A job is not asked after all the time.
     """
+    return standing(folder).alive
+
+
+def standing(folder: Path) -> Standing:
+    """Return how a job stands by its supervisor's lock, its host or its scheduler."""
     if is_elsewhere(folder):
         from perdure.jobs.mirror import look
         from perdure.jobs.witness import read_witness
 
         witness = read_witness(folder)
         if witness is not None:
-            return look(folder, witness).alive
-    return presence.is_alive(folder)
+            return look(folder, witness).standing
+    return presence.standing(folder)
+
+
+def is_scheduled(folder: Path) -> bool:
+    """Return whether the job of a run folder is in a scheduler's hands: on any of its machines."""
+    if is_elsewhere(folder):
+        from perdure.jobs.witness import read_witness
+
+        witness = read_witness(folder)
+        return witness is not None and witness.station.engine == SCHEDULER
+    return os.path.exists(folder / names.TICKET_FILE)  # noqa: PTH110 - as above
 
 
 def is_elsewhere(folder: Path) -> bool:

@@ -11,12 +11,14 @@ from perdure.errors import NewerFormatError, PerdureError
 from perdure.hosts.machine import boot_id
 from perdure.jobs import folder as folders
 from perdure.model.job import ENDED, TRANSITIONS, Event, JobHeading, JobStatus, State
+from perdure.targets.standing import Standing
 
 if TYPE_CHECKING:
     from perdure.jobs.witness import Word
 
 # Clocks that are this near are taken to be the same: how long an answer takes is no exact thing.
 _SAME_CLOCK_S = 2.0
+NO_SCHEDULER = Standing(alive=False)
 _STATES = {state.value: state for state in ENDED | {State.INTERRUPTED}}
 
 
@@ -32,19 +34,19 @@ def status_of(
     *,
     claimed: int = 0,
     boot: str = "",
+    scheduler: Standing = NO_SCHEDULER,
 ) -> JobStatus:
     """Return where a job stands. Pure.
 
     `events` are those of all its attempts in order; `alive` says whether a supervisor holds the
     run folder, `claimed` is the newest generation, `boot` which start of this machine it is ("":
-    nobody can say).
+    nobody can say); `scheduler` is what one says of it that runs it.
     """
     if not events and not claimed:
-        state = State.STARTING if alive else State.QUEUED
-        return JobStatus(record, state, "" if alive else "not started")
+        return JobStatus(record, *_unbegun(alive, scheduler))
     attempt = max(claimed, events[-1].attempt if events else 0)
     current = [event for event in events if event.attempt == attempt]
-    found = _station(current, alive, boot)
+    found = _scheduled(_station(current, alive, boot), scheduler)
     first = next((event for event in events if event.name == "started"), None)
     steps = _Progress.of(events)
     return JobStatus(
@@ -56,7 +58,7 @@ def status_of(
         durable_step=steps.durable,
         started=first.at if first else None,
         ended=events[-1].at if found.state in ENDED else None,
-        pid=_pid(current) if alive else None,
+        pid=_pid(current) if alive and found.state is not State.QUEUED else None,
         began_again=_began_again(events),
         last_event_at=events[-1].at if events else None,
         saved_at=steps.saved_at,
@@ -78,15 +80,20 @@ def read_status(folder: Path) -> JobStatus:
 def status_in(folder: Path, heading: JobHeading, target: str) -> JobStatus:
     """Return where the job of a known heading stands. Touches the disk; asks a job's host."""
     # Asked before its events are read: one that ends in between is then seen as ended, not LOST.
-    alive = folders.is_alive(folder)
-    claimed = folders.claimed(folder)
+    stands = folders.standing(folder)
+    found = status_of(
+        heading,
+        folders.read_history(folder),
+        stands.alive,
+        claimed=folders.claimed(folder),
+        boot=boot_of(folder),
+        scheduler=stands,
+    )
     word = word_of(folder)
-    boot = boot_id() if word is None else word.boot
-    found = status_of(heading, folders.read_history(folder), alive, claimed=claimed, boot=boot)
     if word is None:
-        return replace(found, target=target)
+        return replace(found, target=target, asked_at=stands.asked_at, problem=stands.problem)
     found = _by_this_clock(found, word.ahead_s)
-    problem = "" if found.state in ENDED else word.problem
+    problem = "" if found.state in ENDED else word.problem or stands.problem
     return replace(found, target=target, asked_at=word.asked, problem=problem)
 
 
@@ -109,6 +116,8 @@ def _by_this_clock(status: JobStatus, ahead_s: float) -> JobStatus:
 
 def boot_of(folder: Path) -> str:
     """Return which start of its machine it is for a job, "" where nobody can say."""
+    if folders.is_scheduled(folder):
+        return ""
     word = word_of(folder)
     return boot_id() if word is None else word.boot
 
@@ -141,6 +150,17 @@ class _Station:
     reason: str
 
 
+def _unbegun(alive: bool, scheduler: Standing) -> tuple[State, str]:
+    """Return state and reason of a job of which no attempt has begun."""
+    if scheduler.waits is not None:
+        return State.QUEUED, scheduler.waits
+    if alive:
+        return State.STARTING, ""
+    if scheduler.ended:
+        return State.LOST, f"{scheduler.ended}, before it began"
+    return State.QUEUED, "not started"
+
+
 def _station(current: Sequence[Event], alive: bool, boot: str) -> _Station:
     last = current[-1] if current else Event(0, 0.0, "", {})
     if last.name == "ended":
@@ -154,6 +174,16 @@ def _station(current: Sequence[Event], alive: bool, boot: str) -> _Station:
         return _Station(State.STOPPING, notice.text("reason"))
     started = any(event.name == "started" for event in current)
     return _Station(State.RUNNING if started else State.STARTING, "")
+
+
+def _scheduled(found: _Station, scheduler: Standing) -> _Station:
+    """Return where a job stands by its events, and by what a scheduler says."""
+    if scheduler.waits is not None:
+        # Whatever its last attempt came to: it is to have another one.
+        return _Station(State.QUEUED, scheduler.waits)
+    if found.state is State.LOST and scheduler.ended:
+        return _Station(State.LOST, scheduler.ended)
+    return found
 
 
 def _why_lost(current: Sequence[Event], boot: str) -> str:

@@ -29,15 +29,17 @@ def look(root: str, asked: dict[str, dict[str, int]], whole: bool) -> Values:
     """Return how jobs stand, and what their run folders have beyond what is known of them.
 
     `asked` has the sizes of the files that are known, by run folder below `root`. Of each job:
-    `alive`, `there` (there is such a run folder), `files` (where each piece begins, and its bytes)
-    and `more`, where not all of it was sent. Not `whole`: without output and metrics.
+    `alive`, `there` (there is such a run folder), `files` (where each piece begins, and its bytes),
+    `more`, where not all of it was sent, and what a scheduler says: `waits`, `ended`, `problem` of
+    `Standing`. Not `whole`: without output and metrics.
     """
     left = MOST_BYTES
     jobs: Values = {}
     for name, known in asked.items():
         folder = Path(root, name)
         # Asked before the files: what was written before is then seen.
-        alive = presence.is_alive(folder)
+        found_there = presence.standing(folder)
+        alive = found_there.alive
         files: Values = {}
         more = False
         for file in _kept(folder, alive=alive, whole=whole):
@@ -48,7 +50,15 @@ def look(root: str, asked: dict[str, dict[str, int]], whole: bool) -> Values:
                 left -= len(data)
                 more = more or not complete
         there = (folder / names.JOB_FILE).is_file()
-        jobs[name] = {"alive": alive, "there": there, "files": files, "more": more}
+        jobs[name] = {
+            "alive": alive,
+            "there": there,
+            "files": files,
+            "more": more,
+            "waits": found_there.waits,
+            "ended": found_there.ended,
+            "problem": found_there.problem,
+        }
     return {"time": time.time(), "boot": boot_id(), "jobs": jobs}
 
 

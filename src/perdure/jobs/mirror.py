@@ -257,8 +257,10 @@ class _Asker:
         if witness is not None:
             alive = bool(found["alive"])
             over = whole and not alive and _has_ended(folder)
-            if (witness.alive, witness.over) != (alive, over):
-                write_witness(folder, witness._replace(alive=alive, over=over))
+            said = {name: found[name] for name in ("waits", "ended", "problem")}
+            heard = witness._replace(alive=alive, over=over, **said)
+            if heard != witness:
+                write_witness(folder, heard)
         self._fresh[folder] = time.monotonic()
         return False
 

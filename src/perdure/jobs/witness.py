@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from perdure.jobs.folder import WITNESS_FILE
 from perdure.model.station import Station
+from perdure.targets.standing import Standing
 
 _FORMAT = 1
 _STATE = ".perdure"
@@ -24,13 +25,22 @@ class Witness(NamedTuple):
     """Where a job runs, and what its host said of it last.
 
     `alive`: a supervisor holds the run folder there. `over`: the job has ended, and all of it that
-    is kept here is here, so that nobody needs to be asked again.
+    is kept here is here, so that nobody needs to be asked again. The rest is what a scheduler there
+    says, as in `Standing`.
     """
 
     target: str
     station: Station
     alive: bool = False
     over: bool = False
+    waits: str | None = None
+    ended: str = ""
+    problem: str = ""
+
+    @property
+    def standing(self) -> Standing:
+        """Return how the job stood when its host was asked last."""
+        return Standing(self.alive, self.waits, self.ended, None, self.problem)
 
 
 class Word(NamedTuple):
@@ -51,7 +61,9 @@ def read_witness(folder: Path) -> Witness | None:
     try:
         found = json.loads((folder / WITNESS_FILE).read_bytes())
         station = Station(**found["station"])
-        return Witness(str(found["target"]), station, bool(found["alive"]), bool(found["over"]))
+        said = {name: found[name] for name in ("waits", "ended", "problem") if name in found}
+        alive, over = bool(found["alive"]), bool(found["over"])
+        return Witness(str(found["target"]), station, alive, over, **said)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -31,19 +31,20 @@ class State(Enum):
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
-_FROM_ALIVE = ENDED | {State.INTERRUPTED, State.LOST}
+_FROM_ALIVE = ENDED | {State.INTERRUPTED, State.LOST, State.QUEUED}
 # The one table of legal transitions. An attempt that crashed goes from RUNNING to STARTING when
 # it is tried again; a job that is LOST, INTERRUPTED or ended badly goes to STARTING by `resume`.
+# A scheduler puts a job back into its queue when it is interrupted, or its node is lost.
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        State.QUEUED: frozenset({State.STARTING, State.CANCELLED}),
+        State.QUEUED: frozenset({State.STARTING, State.INTERRUPTED, State.CANCELLED, State.LOST}),
         State.STARTING: _FROM_ALIVE | {State.RUNNING, State.STOPPING},
         State.RUNNING: _FROM_ALIVE | {State.STARTING, State.STOPPING},
         State.STOPPING: _FROM_ALIVE | {State.STARTING},
-        State.INTERRUPTED: frozenset({State.STARTING, State.CANCELLED}),
-        State.FAILED: frozenset({State.STARTING}),
-        State.CANCELLED: frozenset({State.STARTING}),
-        State.LOST: frozenset({State.STARTING, State.CANCELLED}),
+        State.INTERRUPTED: frozenset({State.STARTING, State.QUEUED, State.CANCELLED}),
+        State.FAILED: frozenset({State.STARTING, State.QUEUED}),
+        State.CANCELLED: frozenset({State.STARTING, State.QUEUED}),
+        State.LOST: frozenset({State.STARTING, State.QUEUED, State.CANCELLED}),
         State.SUCCEEDED: frozenset(),
         State.UNKNOWN: frozenset(),
     }
@@ -95,13 +96,15 @@ class EnvironmentUsed:
 class Resources:
     """What a job may use of a machine. None: the target's own way, which is mostly all there is.
 
-    `cpus` may be a part of one; `shm_bytes` is the size of /dev/shm.
+    `cpus` may be a part of one; `shm_bytes` is the size of /dev/shm; `time_s` is how long a
+    scheduler lets it run at a stretch, in seconds.
     """
 
     gpus: int | Literal["all"] = 0
     memory_bytes: int | None = None
     shm_bytes: int | None = None
     cpus: float | None = None
+    time_s: float | None = None
 
 
 UNLIMITED = Resources()

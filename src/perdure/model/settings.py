@@ -42,13 +42,30 @@ class Docker:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetSettings:
-    """Another host where jobs can run. `host` is what `ssh` is given.
+class SlurmSettings:
+    """What Slurm is told of every job of a target. None: the cluster's own default.
 
-    `engine` is "docker" or "process"; None: docker if it answers there. `root` is the folder that
-    projects lie in over there. `sync` is "live", or "none" for those who bring their own. `images`
-    says where images come from: "build" them there, "ship" them from here; None: they are built
-    there, but for those that are here already.
+    `time_s` is the limit of one run of a job, in seconds. `lines` stand in the script as they are;
+    `modules` are loaded in it.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time_s: float | None = None
+    lines: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """Another host where jobs can run. `host` is what `ssh` is given; "": it is this machine.
+
+    `kind` is "ssh" or "slurm", which has settings of its own; a Slurm may be this machine's.
+    `engine` is "docker", "process" or, of that kind, "slurm"; None: docker if it answers there.
+    `root` is the folder that projects lie in over there. `sync` is "live", or "none" for those who
+    bring their own. `images` says where images come from: "build" them there, "ship" them from
+    here; None: they are built there, but for those that are here already.
     """
 
     host: str
@@ -57,6 +74,7 @@ class TargetSettings:
     root: str = "~/perdure"
     sync: str = "live"
     images: str | None = None
+    slurm: SlurmSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

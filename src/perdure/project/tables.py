@@ -71,11 +71,18 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
 
 
 class TargetTable(Struct, forbid_unknown_fields=True):
-    """Another host where jobs can run, reached by ssh."""
+    """Another host where jobs can run, reached by ssh; or a cluster, by its login node."""
 
-    kind: Literal["ssh"] | UnsetType = UNSET
+    kind: Annotated[Literal["ssh", "slurm"], Meta(description="default: ssh")] | UnsetType = UNSET
     host: (
-        Annotated[Name, Meta(description="what `ssh` is given: gpubox or me@gpubox")] | UnsetType
+        Annotated[
+            Name,
+            Meta(
+                description="what `ssh` is given: gpubox or me@gpubox; of a Slurm its login node, "
+                "default: this machine"
+            ),
+        ]
+        | UnsetType
     ) = UNSET
     engine: (
         Annotated[
@@ -94,6 +101,25 @@ class TargetTable(Struct, forbid_unknown_fields=True):
             ),
         ]
         | UnsetType
+    ) = UNSET
+    partition: Annotated[Name, Meta(description="slurm: the partition")] | UnsetType = UNSET
+    account: Annotated[Name, Meta(description="slurm: whom it is charged to")] | UnsetType = UNSET
+    qos: Annotated[Name, Meta(description="slurm: the quality of service")] | UnsetType = UNSET
+    time: (
+        Annotated[
+            Name,
+            Meta(description="slurm: how long a job may run at a stretch, such as 8h"),
+        ]
+        | UnsetType
+    ) = UNSET
+    lines: (
+        Annotated[
+            list[Name], Meta(description="slurm: lines of the sbatch script, such as #SBATCH ...")
+        ]
+        | UnsetType
+    ) = UNSET
+    modules: (
+        Annotated[list[Name], Meta(description="slurm: what `module load` is given")] | UnsetType
     ) = UNSET
 
 

@@ -7,18 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from perdure.model.settings import TargetSettings
+from perdure.model.duration import seconds_in
+from perdure.model.settings import SlurmSettings, TargetSettings
 from perdure.project import tables
 from perdure.project.find import perdure_table
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse
 
 RESERVED = ("local", "docker")
+SLURM = "slurm"
+# The keys that only one kind of target has.
+OF_SLURM = ("partition", "account", "qos", "time", "lines", "modules")
+OF_SSH = ("engine", "images")
+LEAST_TIME_S = 60.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A name of Slurm's that can stand in one of its options.
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,@+-]*")
+_MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*")
 # ssh reads a word that begins with `-` as an option, and a program may stand in one.
 _HOST = re.compile(r"(?!-)(?!.*[@/]-)[^\s\x00-\x1f\x7f'\"`$;&|<>(){}\\]+")
 
@@ -67,17 +77,35 @@ def merge(layers: Sequence[Layer]) -> Mapping[str, TargetSettings]:
     """Return the targets of all layers. Of two with one name, the later one wins key by key.
 
     Raises:
-        UsageError: a target has no host in any layer.
+        UsageError: a target has no host in any layer, or keys of another kind of target.
     """
     whole: dict[str, tables.TargetTable] = {}
     for layer in layers:
         for name, table in layer.targets.items():
             whole[name] = _over(whole.get(name, tables.TargetTable()), table)
-    lost = {name for name, table in whole.items() if isinstance(table.host, UnsetType)}
     for layer in reversed(layers):
-        keys = [dotted(dotted(layer.at, name), "host") for name in layer.targets if name in lost]
-        refuse(layer.file, [Problem(key, "is missing: what `ssh` is to be given") for key in keys])
+        refuse(
+            layer.file,
+            [
+                Problem(dotted(dotted(layer.at, name), key), text)
+                for name, table in layer.targets.items()
+                for key, text in _misfits(whole[name], table)
+            ],
+        )
     return MappingProxyType({name: _target(table) for name, table in whole.items()})
+
+
+def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
+    """Yield what of one layer's table does not fit the kind of target that all of them make."""
+    is_slurm = whole.kind == SLURM
+    if not is_slurm and isinstance(whole.host, UnsetType):
+        yield "host", "is missing: what `ssh` is to be given"
+    given = _given(table)
+    for key in OF_SSH if is_slurm else OF_SLURM:
+        if key not in given:
+            continue
+        kind = 'not of `kind = "slurm"`' if is_slurm else 'of `kind = "slurm"` only'
+        yield key, f"is a key {kind}"
 
 
 def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -89,6 +117,22 @@ def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, st
         yield "host", f"`{table.host}` is nothing to give to `ssh`: write `gpubox` or `me@gpubox`"
     if not isinstance(table.root, UnsetType) and (problem := _root_problem(table.root)):
         yield "root", problem
+    yield from _slurm_problems(table)
+
+
+def _slurm_problems(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
+    given = _given(table)
+    for key in ("partition", "account", "qos"):
+        if key in given and not _WORD.fullmatch(given[key]):
+            yield key, f"`{given[key]}` is no name that Slurm has"
+    if "time" in given and (seconds_in(given["time"]) or 0) < LEAST_TIME_S:
+        yield "time", f"`{given['time']}` is no time limit: write `30m`, `8h`, `2d`, `2-12:00:00`"
+    for module in given.get("modules", ()):
+        if not _MODULE.fullmatch(module):
+            yield "modules", f"`{module}` is no name of a module"
+    for line in given.get("lines", ()):
+        if "\n" in line or "\0" in line:
+            yield "lines", f"{line!r} is more than one line"
 
 
 def _root_problem(root: str) -> str | None:
@@ -110,10 +154,16 @@ def _target(table: tables.TargetTable) -> TargetSettings:
     if "root" in given:
         # Without `.`, doubled and final slashes: one folder, one spelling.
         given["root"] = str(PurePosixPath(given["root"]))
+    own = {key: given.pop(key) for key in OF_SLURM if key in given}
+    if given.get("kind") == SLURM:
+        limit = own.pop("time", None)
+        given |= {"host": given.get("host", ""), "engine": SLURM}
+        own |= {key: tuple(own[key]) for key in ("lines", "modules") if key in own}
+        given["slurm"] = SlurmSettings(**own, time_s=None if limit is None else seconds_in(limit))
     return TargetSettings(**given)
 
 
-def _given(table: tables.TargetTable) -> dict[str, str]:
+def _given(table: tables.TargetTable) -> dict[str, Any]:
     """Return the keys that somebody wrote."""
     every = ((name, getattr(table, name)) for name in table.__struct_fields__)
     return {name: value for name, value in every if value is not UNSET}

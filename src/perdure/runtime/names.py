@@ -30,6 +30,9 @@ EXIT_DONE: Final = 0
 EXIT_INTERRUPTED: Final = 75
 EXIT_FENCED: Final = 76
 
+# The generation after which a scheduler was given the job: in its script's own environment.
+SCHEDULED_AFTER: Final = "PERDURE_SCHEDULED_AFTER"
+
 # The run folder: results/<job>/
 FORMAT: Final = 1
 JOB_FILE: Final = "job.json"
@@ -37,6 +40,9 @@ PATCH_FILE: Final = "code.patch"
 GENERATION_PREFIX: Final = "gen-"
 LOCK_FILE: Final = "supervisor.lock"
 SUPERVISOR_LOG: Final = "supervisor.log"
+# A job that a scheduler runs has these: what finds it there, and what its script says.
+TICKET_FILE: Final = "slurm.json"
+SCHEDULER_LOG: Final = "slurm.log"
 PREEMPT: Final = "PREEMPT"
 CANCEL: Final = "CANCEL"
 ATTEMPTS: Final = "attempts"

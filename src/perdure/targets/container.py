@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.errors import EnvironmentFailed, PerdureError, TimeoutExpired
+from perdure.errors import EnvironmentFailed, PerdureError, TimeoutExpired, UsageError
 from perdure.hosts import local
 from perdure.hosts.engine import Engine, find_engine
 from perdure.hosts.engine_client import DOCKER, PODMAN, find_program, is_podman
@@ -107,13 +107,19 @@ class Container:
         except PerdureError as error:
             return Capabilities(self.name, "no container engine", error.message)
 
-    def require(self, resources: Resources) -> None:  # noqa: ARG002 - the protocol's
+    def require(self, resources: Resources) -> None:
         """Return if an engine of this machine answers; whether it has GPUs only a start tells.
 
         Raises:
+            UsageError: a time limit, which no engine keeps.
             EngineUnreachable: none answers.
             EnvironmentFailed: it is on another machine.
         """
+        if resources.time_s is not None:
+            raise UsageError(
+                "a container runs for as long as it likes: no engine has time limits",
+                hint="leave out --time: it is for clusters",
+            )
         self._engine()
 
     def plan(self, job: JobRecord) -> Plan:

@@ -24,12 +24,12 @@ from perdure.model.image import ImageUser
 from perdure.model.job import Resources
 from perdure.model.job_values import event_of, job_of
 from perdure.model.project import Project
-from perdure.model.settings import Settings
+from perdure.model.settings import Settings, SlurmSettings
 from perdure.targets import lasting, supervisor
 from perdure.targets.process import Process
 from perdure.targets.protocol import Aside, Confirmation, Errand, Handle, Notice, Plan, Target
 
-DOCKER, PROCESS = "docker", "process"
+DOCKER, PROCESS, SLURM = "docker", "process", "slurm"
 _ASK_S = 10.0
 
 Values = dict[str, Any]
@@ -72,16 +72,16 @@ def submit(there: Values, planned: Values, key: str) -> Values:
 
     `lacking`: the supervisor's sources are not there, and nothing was started.
     """
-    if there["engine"] == PROCESS and not _main(there).is_file():
+    if there["engine"] != DOCKER and not _main(there).is_file():
         return {"pid": None, "lacking": True}
     return {"pid": _open(there).submit(plan_of(planned), key).pid, "lacking": False}
 
 
-def poll(run_dirs: Sequence[str]) -> list[bool]:
-    """Return which run folders are held by a supervisor."""
-    from perdure.targets import presence
+def poll(run_dirs: Sequence[str]) -> list[str]:
+    """Return of each run folder whether its job goes on: a value of `Presence`."""
+    from perdure.targets.supervision import presence_in
 
-    return [presence.is_alive(Path(each)) for each in run_dirs]
+    return [presence_in(Path(each)).value for each in run_dirs]
 
 
 def logs(there: Values, run_dir: str) -> bytes:
@@ -144,6 +144,13 @@ def sweep(there: Values, run_dir: str, events: Sequence[Values], grace_s: float)
     return _open(there).sweep(_handle(run_dir), known, grace_s=grace_s)
 
 
+def listed(there: Values, what: str) -> list[Values]:
+    """Return the `queue` or the `capacity` of a cluster; see `slurm_listing`."""
+    from perdure.targets.slurm_listing import LISTS
+
+    return LISTS[what](_slurm_settings(there))
+
+
 def open_there(there: Values) -> Target:
     """Return the target, opened on this host."""
     return _open(there)
@@ -160,6 +167,7 @@ def plan_values(planned: Plan) -> Values:
         "environment": dict(planned.environment),
         "command": list(planned.command),
         "owner": None if owner is None else [owner.user_id, owner.group_id],
+        "script": planned.script,
     }
 
 
@@ -174,6 +182,7 @@ def plan_of(values: Values) -> Plan:
         values["environment"],
         tuple(values["command"]),
         None if owner is None else ImageUser(*owner),
+        values["script"],
     )
 
 
@@ -185,11 +194,33 @@ def _open(there: Values, commands: dict[str, str] | None = None) -> Target:
 
         environ = dict(os.environ)
         return Container(project, Settings(), environ, half_of_memory(), returns=True)
+    if there["engine"] == SLURM:
+        return _slurm(there, project, commands or {})
     return replace(
         Process(project.root, project.state, dict(os.environ), python=sys.executable),
         supervisor=_main(there),
         known_commands=commands or {},
     )
+
+
+def _slurm(there: Values, project: Project, commands: dict[str, str]) -> Target:
+    from perdure.targets.slurm import Slurm
+
+    return Slurm(
+        there["name"],
+        project.root,
+        project.state,
+        dict(os.environ),
+        _slurm_settings(there),
+        sys.executable,
+        _main(there),
+        known_commands=commands,
+    )
+
+
+def _slurm_settings(there: Values) -> SlurmSettings:
+    lists = {name: tuple(there["settings"].get(name, ())) for name in ("lines", "modules")}
+    return SlurmSettings(**{**there["settings"], **lists})
 
 
 def _main(there: Values) -> Path:

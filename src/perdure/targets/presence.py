@@ -2,7 +2,8 @@
 
 The kernel lets go of the lock when the process dies, however it dies: no process id to be reused,
 no heartbeat to be late. Where a file system has no locks, the process that claimed the newest
-generation is looked for instead.
+generation is looked for instead. Of a job that a scheduler runs, that is asked: it runs on another
+machine, whose locks may not be seen here.
 """
 
 from __future__ import annotations
@@ -16,10 +17,27 @@ from pathlib import Path
 
 from perdure.errors import ConflictError
 from perdure.runtime import generation, names
+from perdure.targets.standing import Standing
+
+
+def standing(run_dir: Path) -> Standing:
+    """Return how the job of a run folder stands. Reads the disk; may ask a scheduler."""
+    if os.path.exists(run_dir / names.TICKET_FILE):  # noqa: PTH110 - asked all the time
+        from perdure.targets.slurm_ticket import read_ticket, standing_of
+
+        ticket = read_ticket(run_dir)
+        if ticket is not None:
+            return standing_of(run_dir, ticket)
+    return Standing(is_locked(run_dir))
 
 
 def is_alive(run_dir: Path) -> bool:
-    """Return whether a supervisor holds the run folder."""
+    """Return whether the job goes on: a supervisor holds the run folder, or a scheduler has it."""
+    return standing(run_dir).alive
+
+
+def is_locked(run_dir: Path) -> bool:
+    """Return whether a supervisor holds the run folder, as far as this machine can see."""
     try:
         fd = os.open(run_dir / names.LOCK_FILE, os.O_RDONLY)
     except OSError:
@@ -43,6 +61,12 @@ def held(run_dir: Path) -> Iterator[None]:
     Raises:
         ConflictError: one lives.
     """
+    if standing(run_dir).alive:
+        raise _running(run_dir)
+    if os.path.exists(run_dir / names.TICKET_FILE):  # noqa: PTH110 - as above
+        # On a node that was given up somebody may hold the lock, and is fenced.
+        yield
+        return
     fd = os.open(run_dir / names.LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
@@ -53,12 +77,14 @@ def held(run_dir: Path) -> Iterator[None]:
         except OSError:
             taken = not _claimant_lives(run_dir)
         if not taken:
-            raise ConflictError(
-                f"job `{run_dir.name}` is running", hint=f"perdure kill {run_dir.name}"
-            )
+            raise _running(run_dir)
         yield
     finally:
         os.close(fd)
+
+
+def _running(run_dir: Path) -> ConflictError:
+    return ConflictError(f"job `{run_dir.name}` is running", hint=f"perdure kill {run_dir.name}")
 
 
 def _claimant_lives(run_dir: Path) -> bool:

@@ -47,6 +47,7 @@ class Plan:
 
     `run_dir` is this machine's; `cwd` and `command` are the training's, as they are called where
     it runs. `owner` is whom the run folder has to belong to, where that is not whoever asks.
+    `script` is what `argv` is given on its standard input.
     """
 
     key: str
@@ -56,10 +57,15 @@ class Plan:
     environment: Mapping[str, str]
     command: tuple[str, ...]
     owner: ImageUser | None = None
+    script: str | None = None
 
     def text(self) -> str:
         """Return the plan as lines that a shell would take."""
         settings = [f"export {name}={shlex.quote(v)}" for name, v in self.environment.items()]
+        if self.script is not None:
+            # The script says itself where it runs.
+            call = f"{shlex.join(self.argv)} <<'END-OF-SCRIPT'"
+            return "\n".join([*settings, call, f"{self.script}END-OF-SCRIPT"])
         # With an owner the command line says itself where it runs: in a container.
         folder = [] if self.owner else [f"cd {shlex.quote(str(self.cwd))}"]
         return "\n".join([*folder, *settings, shlex.join(self.argv)])
@@ -89,7 +95,10 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A job on a target. `pid` is its supervisor's where this call started it, else None."""
+    """A job on a target. `pid` is its supervisor's where this call started it, else None.
+
+    Where a scheduler starts the supervisor, later and elsewhere, it is the number of its job there.
+    """
 
     target: str
     key: str
@@ -99,7 +108,10 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Word that an interruption is coming: why, and by when (unix seconds, None: at once)."""
+    """Word that an interruption is coming: why, and by when (unix seconds, None: at once).
+
+    Whoever passes one on means it: a scheduler does not go on with the job by itself.
+    """
 
     reason: str
     deadline: float | None = None

@@ -24,7 +24,12 @@ TARGETS: Mapping[str, str] = MappingProxyType(
     }
 )
 # kind of `[targets.NAME]` -> "module:function that makes the target of a project by its name"
-KINDS: Mapping[str, str] = MappingProxyType({"ssh": "perdure.targets.remote:open_remote"})
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "ssh": "perdure.targets.remote:open_remote",
+        "slurm": "perdure.targets.slurm_opening:open_slurm",
+    }
+)
 
 
 def open_target(

@@ -22,7 +22,7 @@ from perdure.model.job import UNLIMITED, Event, JobRecord, Resources
 from perdure.model.job_values import event_values, job_values
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
-from perdure.model.settings import Settings, TargetSettings
+from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.model.station import Station
 from perdure.targets import far, lasting, supervisor
 from perdure.targets.patience import patiently
@@ -57,8 +57,17 @@ def open_remote(project: Project, settings: Settings | None, name: str) -> Remot
 
 def open_station(project: Project, name: str, station: Station) -> Remote:
     """Return the target that a job was started on, whatever the settings say by now."""
-    wanted = TargetSettings(station.destination, engine=station.engine)
+    slurm = _slurm_settings(project, name) if station.engine == far.SLURM else None
+    wanted = TargetSettings(station.destination, engine=station.engine, slurm=slurm)
     return Remote(name, project, Ssh(name, station.destination), wanted, station)
+
+
+def _slurm_settings(project: Project, name: str) -> SlurmSettings:
+    """Return what a cluster is told of jobs as the settings are now: another partition, say."""
+    from perdure.project.settings import load_settings
+
+    target = load_settings(project.root).targets.get(name)
+    return SlurmSettings() if target is None or target.slurm is None else target.slurm
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class Remote:
 
     def require(self, resources: Resources) -> None:
         """Return if it can run jobs with these resources."""
-        if resources != UNLIMITED and not self.in_image:
+        if resources != UNLIMITED and self.station.engine == far.PROCESS:
             raise UsageError(
                 f"`{self.name}` runs jobs as processes, and a process has all of its machine: "
                 "neither memory, processors nor GPUs are limited",
@@ -144,8 +153,7 @@ class Remote:
             alive = self.host.call(far.poll, [self._path(handle) for handle in handles])
         except (EnvironmentFailed, TimeoutExpired):
             return {handle.key: Presence.UNREACHABLE for handle in handles}
-        found = {True: Presence.RUNNING, False: Presence.GONE}
-        return {handle.key: found[each] for handle, each in zip(handles, alive, strict=True)}
+        return {handle.key: Presence(each) for handle, each in zip(handles, alive, strict=True)}
 
     def logs(self, handle: Handle) -> bytes:
         """Return what the job has written so far."""
@@ -225,9 +233,10 @@ class Remote:
     def values(self) -> dict[str, Any]:
         """Return what the adapter is opened with there; see `far`."""
         station = self.station
-        settings: dict[str, Any] = {}
-        known = {"root": station.root, "engine": station.engine, "settings": settings}
-        return {**known, "supervisor": supervisor.digest()}
+        slurm = self.wanted.slurm
+        settings = {} if slurm is None else asdict(slurm)
+        known = {"root": station.root, "engine": station.engine, "name": self.name}
+        return {**known, "settings": settings, "supervisor": supervisor.digest()}
 
     def _heard(
         self, folder: str, on_line: Callable[[str], None], report: Report

@@ -34,6 +34,7 @@ _OF_ANOTHER_JOB = frozenset(
         names.DRILL,
         names.RETURNS_AFTER,
         names.SERVICE,
+        names.SCHEDULED_AFTER,
     }
 )
 
@@ -84,16 +85,22 @@ def wait_for_claim(
 
 
 def presences(handles: Sequence[Handle]) -> Mapping[str, Presence]:
-    """Return which jobs run, by their locks."""
-    return {
-        handle.key: Presence.RUNNING if presence.is_alive(handle.run_dir) else Presence.GONE
-        for handle in handles
-    }
+    """Return which jobs run, by their locks or by their scheduler."""
+    return {handle.key: presence_in(handle.run_dir) for handle in handles}
+
+
+def presence_in(run_dir: Path) -> Presence:
+    """Return whether the job of a run folder runs."""
+    found = presence.standing(run_dir)
+    if found.problem:
+        return Presence.UNREACHABLE
+    return Presence.RUNNING if found.alive else Presence.GONE
 
 
 def notify(run_dir: Path, notice: Notice) -> None:
     """Touch PREEMPT, whole: the supervisor never reads half a notice."""
-    words = json.dumps({"reason": notice.reason, "deadline": notice.deadline})
+    told = {"reason": notice.reason, "deadline": notice.deadline, "stays": True}
+    words = json.dumps(told)
     draft = run_dir / f".{names.PREEMPT}-{os.getpid()}"
     draft.write_text(words)
     draft.replace(run_dir / names.PREEMPT)

@@ -52,6 +52,7 @@ def test_it_holds_what_it_needs_and_no_more(archive: Path) -> None:
         "perdure/runtime/__init__.py",
         "perdure/runtime/names.py",
         "perdure/runtime/generation.py",
+        "perdure/runtime/settled.py",
     }
     assert "perdure/runtime/supervisor/clouds.py" in held
     assert "perdure/runtime/supervisor/archive.py" not in held

@@ -65,7 +65,7 @@ def test_a_killed_supervisor_leaves_a_free_lock_and_a_child_that_can_tell(run_di
 def test_without_locks_it_says_so_and_goes_on(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def take(folder: str) -> lock.Lock:
+    def take(folder: str, *, regardless: bool = False) -> lock.Lock:
         return lock.Lock(os.open(folder, os.O_RDONLY), "this file system cannot lock files")
 
     monkeypatch.setattr(lock, "take", take)
@@ -195,6 +195,7 @@ def test_the_supervisor_brings_in_little(run_dir: Path) -> None:
         "perdure.runtime",
         "perdure.runtime.names",
         "perdure.runtime.generation",
+        "perdure.runtime.settled",
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perdure.doctor.finding import Finding
 
 SEEN_PLACES = 100
+SLURM = "slurm"
 LEAST_PLACES = 20
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
@@ -56,10 +57,16 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
 
     if target is None or is_here(target):
         return examine(Path.cwd(), report=console)
-    _, settings = settings_around(Path.cwd())
+    project, settings = settings_around(Path.cwd())
     if target not in settings.targets:
         raise unknown_target(target, settings)
-    return examine_host(target, settings.targets[target], report=console)
+    wanted = settings.targets[target]
+    found = examine_host(target, wanted, report=console) if wanted.host else ()
+    if wanted.kind != SLURM or any(each.name == "ssh" and each.remedy for each in found):
+        return found
+    from perdure.doctor.cluster import examine_cluster
+
+    return (*found, examine_cluster(target, project, settings))
 
 
 def is_here(target: str | None) -> bool:

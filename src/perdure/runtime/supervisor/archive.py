@@ -17,7 +17,13 @@ _MAIN = (
     "sys.exit(main(sys.argv[1:]))\n"
 )
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # the first day that a zip file knows
-_OUTSIDE = ("__init__.py", "runtime/__init__.py", "runtime/names.py", "runtime/generation.py")
+_OUTSIDE = (
+    "__init__.py",
+    "runtime/__init__.py",
+    "runtime/generation.py",
+    "runtime/names.py",
+    "runtime/settled.py",
+)
 _LEFT_OUT = ("__main__.py", "archive.py")
 
 

@@ -20,7 +20,7 @@ from perdure.runtime.supervisor.watch import TICK_S
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from perdure.runtime.supervisor.events import Events
+    from perdure.runtime.supervisor.events import Events, Value
     from perdure.runtime.supervisor.options import Options
     from perdure.runtime.supervisor.progress import Progress
     from perdure.runtime.supervisor.watch import Wait, Watch
@@ -49,6 +49,7 @@ class Attempt:
         self._kill_at = _NEVER
         self._noticed = False
         self._cancelled = False
+        self._fenced = False
         self._killed = False
         self._asked_to_follow = False
         self._nonsense = 0
@@ -139,6 +140,10 @@ class Attempt:
 
     def _heed(self) -> None:
         """Pass on what asks the training to stop."""
+        if not self._fenced and self._watch.superseded(self._generation):
+            # Nothing that it could still save would be taken.
+            self._fenced = True
+            self._stop(Notice("fenced"), 0.0)
         if self._watch.cancelled(self._generation):
             self._cancelled = True
             self._stop(Notice("cancel"), min(CANCEL_GRACE_S, self._options.grace_s))
@@ -154,9 +159,10 @@ class Attempt:
     def _stop(self, notice: Notice, left: float) -> None:
         self._noticed = True
         self._kill_at = min(self._kill_at, time.monotonic() + left)
-        self._events.write(
-            "notice", {"reason": notice.reason, "deadline": notice.deadline, "grace_s": left}
-        )
+        told: dict[str, Value] = {"reason": notice.reason, "deadline": notice.deadline}
+        if notice.stays:
+            told["stays"] = True
+        self._events.write("notice", {**told, "grace_s": left})
         self._channel.tell(notice)
         self._child.ask()
 
@@ -205,6 +211,7 @@ class Attempt:
             greeted=progress.greeted,
             noticed=self._noticed,
             cancelled=self._cancelled,
+            fenced=self._fenced,
             killed=self._killed,
             stepped=progress.stepped,
             advanced=progress.advanced,

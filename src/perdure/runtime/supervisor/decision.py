@@ -32,6 +32,7 @@ class Exit(NamedTuple):
     greeted: bool = False  # it imports perdure
     noticed: bool = False  # it had been asked to stop
     cancelled: bool = False  # ... and that for good
+    fenced: bool = False  # a newer attempt had taken over
     killed: bool = False  # its grace ended
     stepped: bool = False  # it went beyond where it was restored
     advanced: bool = False  # something became durable that no attempt before it had reached
@@ -92,6 +93,8 @@ def exit_code(end: Exit) -> int:
 
 def _final(end: Exit) -> Verdict | None:
     """Return the verdict where no budget matters."""
+    if end.fenced:
+        return Verdict("fenced", "fenced", FAILED, names.EXIT_FENCED)
     told = end.said if end.said in (names.EXIT_INTERRUPTED, names.EXIT_FENCED) else end.code
     if end.cancelled and not (end.code == 0 and end.said == 0):
         return stopped_between(cancelled=True)

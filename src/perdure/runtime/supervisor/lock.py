@@ -28,8 +28,11 @@ class Lock:
         os.close(self.fd)
 
 
-def take(run_dir: str) -> Lock:
+def take(run_dir: str, *, regardless: bool = False) -> Lock:
     """Return the lock of the run folder, taken without waiting. Touches the disk.
+
+    `regardless` of another process that holds it: it is on a node that its scheduler has given up,
+    and the generation that is claimed next fences it.
 
     Raises:
         AlreadyRunning: another process holds it.
@@ -39,6 +42,8 @@ def take(run_dir: str) -> Lock:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        if regardless:
+            return Lock(fd, "an earlier attempt still runs on another node; it is fenced")
         os.close(fd)
         raise AlreadyRunning(f"already running: another supervisor holds `{run_dir}`") from None
     except OSError as error:

@@ -12,6 +12,7 @@ from perdure.runtime.supervisor import decision, processes
 from perdure.runtime.supervisor.attempt import Attempt
 from perdure.runtime.supervisor.decision import Budget, Limits, Verdict
 from perdure.runtime.supervisor.events import Events
+from perdure.runtime.supervisor.notice import Notice
 from perdure.runtime.supervisor.progress import Progress
 from perdure.runtime.supervisor.ways import ALONE
 
@@ -39,6 +40,7 @@ class Loop:
         self._complaint = complaint
         self._budget = Budget()
         self._best = 0
+        self._generation = 0
 
     def run(self, warning: str | None) -> int:
         """Run the job to its end and return the supervisor's exit code.
@@ -90,7 +92,7 @@ class Loop:
 
     def _claim(self) -> tuple[int, Events]:
         """Return the number of a new attempt, which owns the run folder, and its events."""
-        generation = self._ways.claim(self._options.run_dir)
+        generation = self._generation = self._ways.claim(self._options.run_dir)
         return generation, Events(self._options.run_dir, generation, self._complaint)
 
     def _one(self, generation: int, events: Events) -> Generator[Wait, None, Verdict]:
@@ -138,11 +140,16 @@ class Loop:
         notice = None if cancelled else self._watch.notice(generation)
         if not cancelled and notice is None:
             return None
-        reason, deadline = ("cancel", None) if notice is None else notice
-        events.write("notice", {"reason": reason, "deadline": deadline, "grace_s": 0.0})
+        asked = Notice("cancel") if notice is None else notice
+        stays = {"stays": True} if asked.stays else {}
+        told = {"reason": asked.reason, "deadline": asked.deadline, "grace_s": 0.0}
+        events.write("notice", {**told, **stays})
         return decision.stopped_between(cancelled)
 
     def _finish(self, verdict: Verdict, events: Events) -> int:
+        if self._watch.superseded(self._generation, at_once=True):
+            # However it ended: to ask for another turn now would take that of the one that counts.
+            verdict = _FENCED
         events.write("ended", {"state": verdict.state, "reason": verdict.why, "code": verdict.code})
         self._ways.settle(events, verdict)
         events.close()

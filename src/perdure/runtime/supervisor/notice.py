@@ -15,10 +15,14 @@ _LATEST = 1e11  # seconds: some three thousand years on
 
 
 class Notice(NamedTuple):
-    """Why the training has to stop, and when the machine goes, in unix seconds, where known."""
+    """Why the training has to stop, and when the machine goes, in unix seconds, where known.
+
+    `stays`: it is to stay interrupted, also where a scheduler would go on with it.
+    """
 
     reason: str
     deadline: float | None = None
+    stays: bool = False
 
 
 def grace_left(notice: Notice, now: float, grace_s: float) -> float:
@@ -33,7 +37,10 @@ def grace_left(notice: Notice, now: float, grace_s: float) -> float:
 
 
 def read_notice(text: bytes, reason: str) -> Notice:
-    """Return what a touched file says: `{"reason": ..., "deadline": ...}`, or nothing at all."""
+    """Return what a touched file says: `{"reason": ..., "deadline": ..., "stays": ...}`.
+
+    It may say nothing at all: to be there is enough.
+    """
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
@@ -42,7 +49,7 @@ def read_notice(text: bytes, reason: str) -> Notice:
         return Notice(reason)
     said, deadline = told.get("reason"), told.get("deadline")
     reason = said[:LONGEST_REASON] if isinstance(said, str) and said else reason
-    return Notice(reason, _time(deadline))
+    return Notice(reason, _time(deadline), told.get("stays") is True)
 
 
 def _time(value: object) -> float | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 USAGE = (
     "usage: supervisor --run-dir DIR [--job NAME] [--seed N] [--cwd DIR] [--grace-s 30] "
     "[--retries 2] [--backoff-s 1] [--watch aws|gcp|azure]... [--watch-url BASE] [--approve] "
-    "-- COMMAND..."
+    "[--scheduled-after N] -- COMMAND..."
 )
 CLOUDS = ("aws", "gcp", "azure")
 _VALUED = (
@@ -28,6 +28,7 @@ _VALUED = (
     "--backoff-s",
     "--watch",
     "--watch-url",
+    "--scheduled-after",
 )
 
 
@@ -39,6 +40,8 @@ class Options(NamedTuple):
     """One request: where, what, and within which limits. Times are in seconds.
 
     `around` is the training's environment where it is not this process's own.
+    `scheduled_after`: a scheduler runs it, who sees to it that there is one; it began after that
+    generation. None: whoever holds the lock of the run folder is the one.
     """
 
     run_dir: str
@@ -53,6 +56,7 @@ class Options(NamedTuple):
     watch_url: str | None = None
     approve: bool = False
     around: Mapping[str, str] | None = None
+    scheduled_after: int | None = None
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -72,7 +76,7 @@ def parse(argv: Sequence[str]) -> Options:
     if not run_dir:
         raise BadOptions("`--run-dir` is missing")
     run_dir = os.path.abspath(run_dir)
-    seed = _last(given, "--seed")
+    seed, after = _last(given, "--seed"), _last(given, "--scheduled-after")
     return Options(
         run_dir=run_dir,
         command=command,
@@ -85,6 +89,7 @@ def parse(argv: Sequence[str]) -> Options:
         watch=_clouds(given.get("--watch", [])),
         watch_url=_last(given, "--watch-url"),
         approve=approve,
+        scheduled_after=None if after is None else _count("--scheduled-after", after),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from perdure.runtime import names, settled
 from perdure.runtime.supervisor import lock, options, returning
 from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
@@ -33,15 +34,27 @@ def main(argv: Sequence[str]) -> int:
         return _refuse(f"no run folder at `{asked.run_dir}`", code)
     if after is not None and returning.is_settled(asked.run_dir, after):
         return 0
+    if asked.scheduled_after is not None:
+        return _scheduled(asked, asked.scheduled_after)
     code = _hold(asked)
     # Anything but 0 has the engine start it again.
     return 0 if after is not None and returning.is_settled(asked.run_dir, after) else code
 
 
+def _scheduled(asked: options.Options, after: int) -> int:
+    """Supervise what a scheduler runs, and return the exit code: 75 only if it is to run again."""
+    if settled.is_over(asked.run_dir, after):
+        return 0  # the scheduler did not hear of it
+    code = _hold(asked)
+    if code == names.EXIT_INTERRUPTED and settled.is_over(asked.run_dir, after):
+        return 0
+    return code
+
+
 def _hold(asked: options.Options) -> int:
     """Supervise with the lock of the run folder held, and return the exit code."""
     try:
-        held = lock.take(asked.run_dir)
+        held = lock.take(asked.run_dir, regardless=asked.scheduled_after is not None)
     except lock.AlreadyRunning as error:
         return _refuse(str(error), EXIT_ALREADY_RUNNING)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A supervisor that a container engine starts again: after a loss of power, never after the end.
+"""A supervisor that an engine starts again: after a loss of power, never after the end.
 
 The engine goes by the exit code of what it ran: anything but 0 is started again, at once or when
 the engine itself is. So whoever is told that it returns ends with 0 once its job is settled.
@@ -6,10 +6,9 @@ the engine itself is. So whoever is told that it returns ends with 0 once its jo
 
 from __future__ import annotations
 
-import json
 import os
 
-from perdure.runtime import generation, names
+from perdure.runtime import names, settled
 
 # The reason of a notice that came from the system, as it does when an engine or a machine is
 # shut down: nobody asked for this job to stop.
@@ -30,23 +29,9 @@ def is_settled(run_dir: str, after: int) -> bool:
 
     One that the system stopped has not: it goes on when the system is back.
     """
-    try:
-        newest = generation.newest(run_dir)
-        path = os.path.join(run_dir, names.ATTEMPTS, names.numbered(newest, ".jsonl"))
-        with open(path, encoding="utf-8", errors="replace") as file:
-            events = [event for event in map(_event, file) if event is not None]
-    except OSError:
-        return False
-    if newest <= after or not events or events[-1].get("event") != "ended":
+    events = settled.ended(run_dir, after)
+    if not events:
         return False
     notices = [event.get("reason") for event in events if event.get("event") == "notice"]
     by_system = bool(notices) and notices[0] == BY_SYSTEM
-    return not (by_system and events[-1].get("state") == "INTERRUPTED")
-
-
-def _event(line: str) -> dict[str, object] | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None  # torn by a crash
-    return found if isinstance(found, dict) else None
+    return not (by_system and events[-1].get("state") == settled.INTERRUPTED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Tuple
 
+from perdure.runtime import generation as generations
 from perdure.runtime import names
 from perdure.runtime.supervisor.notice import Notice, TouchedFile, last_words
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 # Descriptors of which one is to become readable, and the seconds that may pass before.
 Wait = Tuple[Tuple[int, ...], float]
 TICK_S = 0.1
+# How often it is looked whether another attempt has taken over.
+FENCE_S = 1.0
 
 
 class Watch:
@@ -31,6 +35,7 @@ class Watch:
         self._warnings: deque[str] = deque()
         self._approvals: list[Callable[[], None]] = []
         self._watching = False
+        self._fence_at = 0.0
 
     def drop_stale(self, generation: int) -> None:
         """Put aside the files that an attempt before this supervisor was there to hear."""
@@ -66,6 +71,20 @@ class Watch:
             return self._posted.popleft()
         name = self._signals.take()
         return None if name is None else Notice(name)
+
+    def superseded(self, generation: int, *, at_once: bool = False) -> bool:
+        """Return whether a newer attempt owns the run folder: a scheduler began it elsewhere.
+
+        Looks once a second, unless it is to be known `at_once`.
+        """
+        now = time.monotonic()
+        if self._options.scheduled_after is None or (now < self._fence_at and not at_once):
+            return False
+        self._fence_at = now + FENCE_S
+        try:
+            return generations.newest(self._options.run_dir) > generation
+        except OSError:
+            return False  # nobody can say just now
 
     def warning(self) -> str | None:
         """Return the next warning of a cloud's thread, None when there is none."""

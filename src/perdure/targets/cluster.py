@@ -1,0 +1,57 @@
+"""What can be asked of a target that has a scheduler, and of no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.errors import UsageError
+from perdure.targets import far
+from perdure.targets.protocol import Target
+
+Values = dict[str, Any]
+
+
+def queue_of(target: Target) -> list[Values]:
+    """Return the jobs of everybody in the partitions of a target: `slurm_listing.queue`. Asks it.
+
+    Raises:
+        UsageError: it has no queue.
+        EnvironmentFailed: it does not answer.
+    """
+    return _asked(target, "queue")
+
+
+def capacity_of(target: Target) -> list[Values]:
+    """Return the partitions of a target, with what is free: `slurm_listing.capacity`. Asks it.
+
+    Raises:
+        UsageError: it has no partitions.
+        EnvironmentFailed: it does not answer.
+    """
+    return _asked(target, "capacity")
+
+
+def is_scheduled(target: Target) -> bool:
+    """Return whether a scheduler runs the jobs of a target; may ask the host."""
+    from perdure.targets.remote import Remote
+    from perdure.targets.slurm import Slurm
+
+    if isinstance(target, Remote):
+        return target.station.engine == far.SLURM
+    return isinstance(target, Slurm)
+
+
+def _asked(target: Target, what: str) -> list[Values]:
+    from perdure.targets.remote import Remote
+    from perdure.targets.slurm import Slurm
+
+    if isinstance(target, Slurm):
+        from perdure.targets import slurm_listing
+
+        return slurm_listing.LISTS[what](target.settings)
+    if isinstance(target, Remote) and target.station.engine == far.SLURM:
+        return target.host.call(far.listed, target.values(), what)
+    raise UsageError(
+        f"`{target.name}` has no scheduler: it runs what it is given at once",
+        hint="perdure ps shows your jobs, perdure targets --check what a machine has",
+    )

@@ -1,0 +1,165 @@
+"""The sbatch script of a job: pure text, the same for the same job.
+
+The supervisor is a step of the job, started by srun: a step gets SIGTERM when its job is preempted,
+which the script itself does not. `--signal` asks the step again before the time limit. What was
+interrupted and saved takes another turn of the same job: `scontrol requeue`.
+
+Standard library only, Python 3.9 or newer: this is streamed to other hosts.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from perdure.model.duration import clock_words
+from perdure.model.job import Resources
+from perdure.model.settings import SlurmSettings
+from perdure.runtime import names
+
+# What is left after the grace, to write down that it is over and to ask for another turn.
+MARGIN_S = 10
+_MEBIBYTE = 2**20
+_DIRECTIVE = "#SBATCH "
+
+# A job that was cancelled meanwhile, or that began anew elsewhere, is left alone; one that came to
+# its limit before it was done with saving is not. A scheduler that does not answer is asked again
+# for ten minutes.
+_ANOTHER_TURN = """\
+tries=0
+while [ "$code" = 75 ] && [ "$tries" -lt 130 ]; do
+  case "$(scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null)" in
+  *" JobState=RUNNING "*" Restarts=${SLURM_RESTART_COUNT:-0} "* | \
+    *" JobState=COMPLETING Reason=TimeLimit "*" Restarts=${SLURM_RESTART_COUNT:-0} "*)
+    scontrol requeue "$SLURM_JOB_ID" && break ;;
+  "JobId="*) break ;;
+  esac
+  tries=$((tries + 1))
+  sleep $((tries > 10 ? 5 : 1))
+done
+exit "$code"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a script runs: a training under its supervisor. `comment` names the job in Slurm.
+
+    `first` lie before what the variables have on the cluster, such as PATH; `exports` stand alone.
+    """
+
+    job: str
+    comment: str
+    supervisor: tuple[str, ...]
+    command: tuple[str, ...]
+    grace_s: float
+    first: Mapping[str, str]
+    exports: Mapping[str, str]
+
+
+def script(turn: Turn, settings: SlurmSettings, resources: Resources) -> str:
+    """Return the script of a job."""
+    directives, commands = split_lines(settings.lines)
+    head = [
+        f"--job-name={turn.job}",
+        f"--comment={turn.comment}",
+        "--requeue",
+        "--open-mode=append",
+        "--export=ALL",
+        f"--signal=USR2@{warning_s(turn.grace_s)}",
+        *allocation(settings, resources),
+    ]
+    return "\n".join(
+        [
+            "#!/bin/bash -l" if settings.modules else "#!/bin/bash",
+            *(f"{_DIRECTIVE}{each}" for each in (*head, *directives)),
+            "",
+            *(f"module load {quoted(module)} || exit 4" for module in settings.modules),
+            *commands,
+            *_variables(turn),
+            "# Slurm asks the step itself; this goes on, to see how it ended.",
+            "trap : TERM",
+            "srun --ntasks=1 --export=ALL --input=none \\",
+            '  ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} \\',
+            f"  {' '.join(map(quoted, turn.supervisor))} \\",
+            f'  --scheduled-after "${{{names.SCHEDULED_AFTER}:-0}}" -- \\',
+            f"  {' '.join(map(quoted, turn.command))}",
+            "code=$?",
+            _ANOTHER_TURN,
+        ]
+    )
+
+
+def allocation(settings: SlurmSettings, resources: Resources) -> tuple[str, ...]:
+    """Return the options that say what a job gets and where, for sbatch and srun alike."""
+    options = ["--nodes=1", "--ntasks=1"]
+    for name in ("partition", "account", "qos"):
+        value = getattr(settings, name)
+        if value is not None:
+            options.append(f"--{name}={value}")
+    limit_s = time_limit_s(settings, resources)
+    if limit_s is not None:
+        options.append(f"--time={clock_words(limit_s)}")
+    if resources.gpus:
+        options.append(f"--gres=gpu:{resources.gpus}")
+    if resources.cpus is not None:
+        options.append(f"--cpus-per-task={whole_cpus(resources)}")
+    if resources.memory_bytes is not None:
+        options.append(f"--mem={mebibytes(resources.memory_bytes)}M")
+    return tuple(options)
+
+
+def time_limit_s(settings: SlurmSettings, resources: Resources) -> float | None:
+    """Return how long a job may run at a stretch, in seconds; None: the partition's own limit."""
+    return settings.time_s if resources.time_s is None else resources.time_s
+
+
+def warning_s(grace_s: float) -> int:
+    """Return how many seconds before its time limit a job is asked to save."""
+    return math.ceil(grace_s) + MARGIN_S
+
+
+def whole_cpus(resources: Resources) -> int:
+    """Return the processors that a job gets, which Slurm gives whole."""
+    return math.ceil(resources.cpus or 1)
+
+
+def mebibytes(size: int) -> int:
+    """Return a size as Slurm counts it, rounded up."""
+    return -(-size // _MEBIBYTE)
+
+
+def split_lines(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the options among a user's lines, without `#SBATCH`, and the commands among them."""
+    options, commands = [], []
+    for line in lines:
+        bare = line.strip()
+        if bare.startswith("#SBATCH"):
+            options.append(bare[len("#SBATCH") :].strip())
+        elif bare.startswith("--"):
+            options.append(bare)
+        else:
+            commands.append(line)
+    return options, commands
+
+
+def quoted(word: str) -> str:
+    """Return a word as bash reads it, on one line: Slurm refuses scripts with carriage returns."""
+    if all(ord(letter) >= 32 and ord(letter) != 127 for letter in word):
+        return shlex.quote(word)
+    inner = word.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = (
+        f"\\x{ord(letter):02x}" if ord(letter) < 32 or ord(letter) == 127 else letter
+        for letter in inner
+    )
+    return f"$'{''.join(escaped)}'"
+
+
+def _variables(turn: Turn) -> list[str]:
+    before = [
+        f'export {name}={quoted(value)}"${{{name}:+:${name}}}"'
+        for name, value in turn.first.items()
+    ]
+    return [*before, *(f"export {name}={quoted(value)}" for name, value in turn.exports.items())]

@@ -1,0 +1,157 @@
+"""A cluster as a user meets it: what is typed, what is shown, and the proof by a drill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import MAIN, Ended, is_one_error, perdure
+from tests.engines.slurm import Cluster
+from tests.targets.slurm_project import TRAINING
+
+DRILL_S = 900.0
+PYPROJECT = f"""\
+[project]
+name = "cats"
+[tool.perdure]
+format = 1
+package = "cats"
+[tool.perdure.tasks]
+train = {json.dumps([sys.executable, "train.py"])}
+[tool.perdure.targets.lab]
+kind = "slurm"
+partition = "main"
+"""
+
+
+@pytest.fixture
+def project(slurm: Cluster, tmp_path: Path) -> Path:
+    folder = tmp_path / "the 'cats'"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "train.py").write_text(TRAINING)
+    return folder
+
+
+def started(project: Path, *arguments: str) -> str:
+    done = perdure("run", "-d", "--on", "lab", "--grace", "10", "train", *arguments, cwd=project)
+    assert done.code == 0, done.err
+    return done.out.strip()
+
+
+def states(project: Path) -> dict[str, str]:
+    done = perdure("ps", "-a", "--json", cwd=project)
+    return {each["job"]: each["state"] for each in json.loads(done.out)}
+
+
+def until_running(project: Path, job: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        done = perdure("ps", "-a", "--json", cwd=project)
+        steps = {each["job"]: each["step"] for each in json.loads(done.out or "[]")}
+        if (steps.get(job) or 0) >= 3:
+            return
+        assert time.monotonic() < deadline, done.out + done.err
+        time.sleep(0.1)
+
+
+def test_a_job_is_followed_to_its_end_and_looked_at(project: Path) -> None:
+    done = perdure("run", "--on", "lab", "--name", "first", "train", "20", "0.05", cwd=project)
+    assert done.code == 0, done.err
+    assert re.search(r"^node\d [0-9a-f]{64}$", done.out, re.MULTILINE)
+    assert states(project) == {"first": "SUCCEEDED"}
+    table = perdure("ps", "-a", cwd=project).out
+    assert re.search(r"first +lab +train +SUCCEEDED", table), table
+    assert perdure("logs", "first", cwd=project).out == done.out
+
+
+def test_ctrl_c_saves_and_leaves_the_queue_until_it_is_resumed(
+    project: Path, slurm: Cluster
+) -> None:
+    words = ("run", "--on", "lab", "--name", "one", "train", "100", "0.1")
+    process = subprocess.Popen(
+        [*MAIN, *words], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (project / "results" / "one" / "job.json").exists():
+        time.sleep(0.05)
+    until_running(project, "one")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert b"go on: perdure resume one" in err
+    assert states(project) == {"one": "INTERRUPTED"}
+    assert perdure("queue", "--on", "lab", "--json", cwd=project).out.strip() == "[]"
+    resumed = perdure("resume", "one", cwd=project)
+    assert resumed.code == 0, resumed.err
+    assert "goes on from step" in resumed.err
+
+
+def test_a_shell_beside_a_job_is_on_its_node(project: Path, slurm: Cluster) -> None:
+    job = started(project, "1000", "0.1")
+    until_running(project, job)
+    beside = perdure("attach", job, "--", "sh", "-c", "echo $SLURM_JOB_ID", cwd=project)
+    (number, _, _, _), *others = slurm.jobs()
+    assert (beside.out.strip(), others) == (number, [])
+    assert perdure("kill", job, cwd=project).code == 0
+    assert slurm.jobs() == []
+
+
+def test_a_cluster_says_what_it_has_and_who_waits(project: Path) -> None:
+    job = started(project, "1000", "0.1")
+    until_running(project, job)
+    queue = perdure("queue", "--on", "lab", "--mine", cwd=project)
+    assert re.search(rf"{job} +root +main +RUNNING", queue.out), queue.out
+    capacity = perdure("capacity", "--on", "lab", cwd=project).out
+    assert re.search(r"main\* +- +4 of 4 +3 +8 of 8", capacity), capacity
+    (main,) = json.loads(perdure("capacity", "--on", "lab", "--json", cwd=project).out)
+    assert (main["cpus"], main["cpus_free"], main["gpus_free_on_one"]) == (16, 15, 2)
+    doctor = perdure("doctor", "lab", cwd=project)
+    assert doctor.code == 0, doctor.out
+    assert re.search(r"slurm +ok +slurm-wlm [\d.]+, 4 nodes, 8 GPUs", doctor.out), doctor.out
+    checked = perdure("targets", "lab", "--check", cwd=project)
+    assert checked.code == 0, checked.out
+    perdure("kill", job, cwd=project)
+
+
+def test_mistakes_are_one_clear_error(project: Path) -> None:
+    def said(*words: str) -> Ended:
+        return perdure(*words, cwd=project)
+
+    wrong = said("run", "--on", "lab", "--gpus", "9", "train", "1", "0")
+    assert is_one_error(wrong, 2, "no node in `main` has 9 GPUs: the most is 2")
+    wrong = said("run", "--on", "lab", "--time", "1m", "--grace", "60", "train", "1", "0")
+    assert is_one_error(wrong, 2, "is over before anything is trained")
+    assert is_one_error(said("queue", "--on", "local"), 2, "`local` has no scheduler")
+    wrong = said("run", "--on", "local", "--time", "8h", "train", "1", "0")
+    assert is_one_error(wrong, 2, "GPUs nor time")
+    assert is_one_error(said("sync", "--on", "lab"), 2, "`lab` is this machine")
+    assert states(project) == {}
+
+
+def drilled(project: Path, runs: str) -> str:
+    words = ("drill", "--on", "lab", "--cpus", "2", "-n", runs, "train", "--", "25", "0.01")
+    done = subprocess.run(
+        [*MAIN, *words], cwd=project, capture_output=True, text=True, timeout=DRILL_S
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[0]
+
+
+@pytest.mark.timeout(DRILL_S)
+def test_a_drill_on_the_cluster_is_bit_exact(project: Path, slurm: Cluster) -> None:
+    assert drilled(project, "2").startswith("2/2 bit-exact")
+    assert slurm.jobs() == []
+    assert states(project) == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(DRILL_S)
+def test_a_longer_drill_on_the_cluster_is_bit_exact(project: Path, slurm: Cluster) -> None:
+    assert drilled(project, "10").startswith("10/10 bit-exact")

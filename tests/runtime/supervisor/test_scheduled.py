@@ -1,0 +1,86 @@
+"""A supervisor that a batch system runs: it takes over, is taken over from, asks for a turn."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from perdure.runtime import generation
+from tests.runtime.supervisor.harness import (
+    AWARE,
+    ended,
+    kinds,
+    only,
+    start,
+    supervise,
+    training,
+    until,
+)
+
+AFTER = ("--scheduled-after", "0")
+
+
+def test_it_takes_over_a_folder_that_another_node_holds(run_dir: Path) -> None:
+    fd = os.open(run_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        assert supervise(run_dir, training("exit:0")).returncode == 3
+        found = supervise(run_dir, training("exit:0"), *AFTER)
+    finally:
+        os.close(fd)
+    assert found.returncode == 0
+    assert "it is fenced" in str(only(run_dir, "warning")[0]["text"])
+
+
+def test_it_ends_when_another_attempt_has_taken_over(run_dir: Path) -> None:
+    process = start(run_dir, training("hello hang"), *AFTER)
+    until(lambda: "hello" in kinds(run_dir))
+    generation.claim(run_dir)
+    assert process.wait(60) == 76
+    text = (run_dir / "attempts" / "000001.jsonl").read_text()
+    last = json.loads(text.splitlines()[-1])
+    assert (last["state"], last["reason"], last["code"]) == ("FAILED", "fenced", 76)
+
+
+def test_without_a_scheduler_a_folder_is_its_own(run_dir: Path) -> None:
+    process = start(run_dir, training("hello hang"))
+    until(lambda: "hello" in kinds(run_dir))
+    generation.claim(run_dir)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+
+
+def test_fenced_it_does_not_ask_for_another_turn(run_dir: Path) -> None:
+    process = start(run_dir, training("heed hello wait exit:75"), *AFTER)
+    until(lambda: "hello" in kinds(run_dir))
+    generation.claim(run_dir)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 76
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("{}", 75), ('{"reason": "spot"}', 75), ('{"reason": "ctrl-c", "stays": true}', 0)],
+)
+def test_who_is_to_stay_interrupted_does_not_ask_either(
+    run_dir: Path, words: str, code: int
+) -> None:
+    process = start(run_dir, training("hello hang"), *AFTER)
+    until(lambda: "hello" in kinds(run_dir))
+    (run_dir / "new").write_text(words)
+    (run_dir / "new").replace(run_dir / "PREEMPT")
+    assert process.wait(60) == code
+    assert ended(run_dir)[0] == "INTERRUPTED"
+
+
+def test_what_is_over_is_not_done_again(run_dir: Path) -> None:
+    assert supervise(run_dir, training(AWARE + "exit:0"), *AFTER).returncode == 0
+    before = kinds(run_dir)
+    assert supervise(run_dir, training("exit:9"), *AFTER).returncode == 0
+    assert kinds(run_dir) == before
+    assert supervise(run_dir, training("exit:9"), "--scheduled-after", "1").returncode == 9

@@ -1,0 +1,122 @@
+"""A cluster by its login node: gpu1 has Slurm's commands, and the nodes see its files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from perdure.jobs import elsewhere
+from perdure.jobs.control import interrupt, kill
+from perdure.jobs.launch import JobRequest, begin, explain, resume, submit
+from perdure.jobs.lifecycle import read_status
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import JobRecord, Resources, State
+from perdure.model.settings import Settings, SlurmSettings, TargetSettings
+from perdure.targets.cluster import capacity_of, queue_of
+from perdure.targets.protocol import Handle
+from perdure.targets.registry import open_target
+from perdure.targets.remote import Remote
+from tests.contract.target import Harness, TargetContract, until
+from tests.engines.hosts import Hosts
+from tests.engines.slurm import Cluster
+from tests.jobs.projects import make_project
+from tests.targets.slurm_project import until_gone, until_state
+
+PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
+#: Saves nothing, and counts its attempts.
+SHELL = 'echo "attempt $PERDURE_ATTEMPT on $SLURMD_NODENAME"; trap "exit 75" TERM; sleep 1'
+
+
+@pytest.fixture
+def login(hosts_here: Hosts, slurm: Cluster) -> Iterator[Hosts]:
+    """Return the hosts; Slurm's commands on gpu1 reach the cluster."""
+    programs = hosts_here.state / "gpu1" / "bin"
+    for name in PROGRAMS:
+        words = f'SLURM_CONF={slurm.conf_away} exec /usr/bin/{name} "$@"'
+        (programs / name).write_text(f"#!/bin/sh\n{words}\n")
+        (programs / name).chmod(0o755)
+    yield hosts_here
+    for name in PROGRAMS:
+        (programs / name).unlink()
+
+
+@pytest.fixture
+def workspace(login: Hosts, tmp_path: Path) -> Iterator[Workspace]:
+    root = login.place("gpu1") / f"jobs of {tmp_path.parent.name}{tmp_path.name}"
+    login.run("gpu1", "mkdir", "-p", str(root))
+    lab = TargetSettings("root@gpu1", "slurm", "slurm", f"{root}/a 'b$(x)", slurm=SlurmSettings())
+    project = make_project(tmp_path / "a 'project$(x)\n\u00e9", {"train.py": ""})
+    settings = Settings(targets=MappingProxyType({"lab": lab}))
+    # A job that exists is dealt with by the settings in the files.
+    local = project.root / ".perdure" / "local.toml"
+    local.parent.mkdir(exist_ok=True)
+    local.write_text('[targets.lab]\nkind = "slurm"\nhost = "root@gpu1"\n')
+    yield Workspace(project, settings)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def lab(workspace: Workspace) -> Remote:
+    found = open_target("lab", workspace.project, workspace.settings)
+    assert isinstance(found, Remote)
+    return found
+
+
+def recorded(workspace: Workspace, *command: str) -> JobRecord:
+    request = JobRequest(command=command, grace_s=1.0, retries=0, seed=1, target="lab")
+    return submit(workspace, request)
+
+
+@pytest.mark.long
+class TestSlurmByItsLoginNode(TargetContract):
+    @pytest.fixture
+    def harness(self, workspace: Workspace) -> Harness:
+        def job(script: str, *arguments: str) -> JobRecord:
+            record = recorded(workspace, "sh", "-c", script, "sh", *arguments)
+            elsewhere.send_folder(lab(workspace).place, record)
+            return record
+
+        return Harness(lab(workspace), job)
+
+
+def test_a_job_goes_there_takes_turns_and_comes_back(workspace: Workspace) -> None:
+    record = recorded(workspace, "sh", "-c", SHELL)
+    begin(workspace, record)
+    status = until_gone(record)
+    assert (status.state, status.target, status.attempt) == (State.SUCCEEDED, "lab", 1)
+    log = lab(workspace).logs(Handle("lab", record.job, record.folder)).decode()
+    assert log.startswith("attempt 1 on node")
+    assert (record.folder / "logs" / "000001.log").read_text() == log
+
+
+def test_its_reasons_are_told_here_and_it_can_be_stopped_and_resumed(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    record = recorded(workspace, "sh", "-c", 'trap "exit 75" TERM; while :; do sleep 0.1; done')
+    begin(workspace, record)
+    until_state(record, State.RUNNING)
+    number, *_ = slurm.jobs()[0]
+    slurm.ask("scontrol", "requeuehold", number)
+    until_state(record, State.QUEUED)
+    until(lambda: read_status(record.folder).reason != "")
+    slurm.ask("scontrol", "release", number)
+    until_state(record, State.RUNNING)
+    interrupt(record.folder, reason="perdure interrupt")
+    assert until_gone(record).state is State.INTERRUPTED
+    resume(workspace, record)
+    until_state(record, State.RUNNING)
+    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert read_status(record.folder).state is State.CANCELLED
+    until(lambda: slurm.jobs() == [])
+
+
+def test_the_cluster_is_looked_at_from_here(workspace: Workspace) -> None:
+    target = lab(workspace)
+    assert target.probe().problem is None
+    assert {each["partition"] for each in capacity_of(target)} >= {"main", "spot"}
+    assert queue_of(target) == []
+    request = JobRequest(command=("true",), target="lab", resources=Resources(gpus=1))
+    assert "#SBATCH --gres=gpu:1\n" in explain(workspace, request)
