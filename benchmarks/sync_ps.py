@@ -44,7 +44,12 @@ class Waiting:
 
     def _perdure(self, *words: str) -> None:
         argv = [sys.executable, "-m", "perdure.cli.main", *words]
-        done = subprocess.run(argv, cwd=self._root, capture_output=True, text=True, check=False)
+        # As it is installed: compiled once.
+        around = {**os.environ, "PYTHONPYCACHEPREFIX": os.fspath(self._root.parent / "compiled")}
+        around.pop("PYTHONDONTWRITEBYTECODE", None)
+        done = subprocess.run(
+            argv, cwd=self._root, env=around, capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise RuntimeError(f"perdure {' '.join(words)}: {done.stderr}")
 
