@@ -11,6 +11,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).with_name("slurm")
 LIMIT_S = 400.0
 SET = os.environ.get("PERDURE_TESTS_SLURM_SET", "0")
+HOSTS_SET = os.environ.get("PERDURE_TESTS_HOSTS_SET", "0")
 STATE = Path(os.environ.get("PERDURE_TESTS_SLURM", "/var/lib/perdure-tests/slurm")) / SET
 PATIENCE_S = 60.0
 # A job that is killed has ended by then: Slurm's KillWait, and a little.
@@ -100,8 +101,18 @@ def stop() -> None:
 
 
 def _script(*words: str) -> str:
+    # In the middle of a test the variables of whoever started the tests are hidden.
     done = subprocess.run(
-        [str(SCRIPT), *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S
+        [str(SCRIPT), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT_S,
+        env={
+            **os.environ,
+            "PERDURE_TESTS_SLURM_SET": SET,
+            "PERDURE_TESTS_SLURM": str(STATE.parent),
+            "PERDURE_TESTS_HOSTS_SET": HOSTS_SET,
+        },
     )
     if done.returncode != 0:
         raise RuntimeError(f"`slurm {' '.join(words)}` failed: {done.stderr.decode()}")

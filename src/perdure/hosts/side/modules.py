@@ -61,6 +61,7 @@ MODULES = (
     "model/report",
     "model/settings",
     "runtime/__init__",
+    "runtime/array",
     "runtime/generation",
     "runtime/names",
     "runtime/settled",
