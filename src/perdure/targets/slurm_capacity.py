@@ -152,6 +152,12 @@ def require(settings: SlurmSettings, resources: Resources, nodes: Sequence[Node]
                 f"no node{where} has {number} {what}: the most is {most}",
                 hint="perdure capacity shows the nodes",
             )
+    together = len({node.name for node in mine})
+    if resources.nodes > together:
+        raise UsageError(
+            f"{resources.nodes} nodes are asked for, and there are {together}{where}",
+            hint="perdure capacity shows the nodes",
+        )
     _require_time(settings, resources, mine)
 
 

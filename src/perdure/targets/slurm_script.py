@@ -19,6 +19,7 @@ from perdure.model.job import Resources
 from perdure.model.settings import SlurmSettings
 from perdure.runtime import names
 from perdure.runtime.array import NEEDLESS_FILE, OPTION
+from perdure.targets import slurm_nodes as nodes
 
 # What is left after the grace, to write down that it is over and to ask for another turn.
 MARGIN_S = 10
@@ -81,10 +82,10 @@ def script(turn: Turn, settings: SlurmSettings, resources: Resources) -> str:
     return "\n".join(
         [
             *_beginning(turn, settings, resources),
-            *_SRUN,
+            *_srun(resources),
             f"  {' '.join(map(quoted, (*turn.supervisor, *turn.options)))} \\",
             f'  --scheduled-after "${{{names.SCHEDULED_AFTER}:-0}}" -- \\',
-            f"  {' '.join(map(quoted, turn.command))}",
+            f"  {' '.join(map(quoted, nodes.launched(turn.command, resources)))}",
             "code=$?",
             _ANOTHER_TURN.replace("NUMBER", _NUMBER),
         ]
@@ -97,7 +98,7 @@ def array_script(turn: Turn, batch: Batch, settings: SlurmSettings, resources: R
     return "\n".join(
         [
             *_beginning(turn, settings, resources, f"--array={batch.elements}"),
-            *_SRUN,
+            *_srun(resources),
             f"  {' '.join(map(quoted, turn.supervisor))} {OPTION} {quoted(batch.folder)} \\",
             '  "$SLURM_ARRAY_TASK_ID"',
             "code=$?",
@@ -114,6 +115,7 @@ def _beginning(
 ) -> tuple[str, ...]:
     """Return the lines up to where the supervisor is started."""
     directives, commands = split_lines(settings.lines)
+    several = resources.nodes > 1
     head = [
         f"--job-name={turn.job}",
         f"--comment={turn.comment}",
@@ -121,7 +123,7 @@ def _beginning(
         "--open-mode=append",
         "--export=ALL",
         f"--signal=USR2@{warning_s(turn.grace_s)}",
-        *allocation(settings, resources),
+        *allocation(settings, resources, resources.nodes),
         *more,
     ]
     return (
@@ -131,14 +133,26 @@ def _beginning(
         *(f"module load {quoted(module)} || exit 4" for module in settings.modules),
         *commands,
         *_variables(turn),
+        *(nodes.MEETING if several else ()),
         "# Slurm asks the step itself; this goes on, to see how it ended.",
         "trap : TERM",
     )
 
 
-def allocation(settings: SlurmSettings, resources: Resources) -> tuple[str, ...]:
-    """Return the options that say what a job gets and where, for sbatch and srun alike."""
-    options = ["--nodes=1", "--ntasks=1"]
+def _srun(resources: Resources) -> tuple[str, ...]:
+    """Return how the supervisor is started: on the first of several nodes."""
+    if resources.nodes == 1:
+        return _SRUN
+    # What the supervisor has, the training has, too.
+    return ('srun --overlap --nodes=1 --nodelist="$SLURMD_NODENAME" \\', _SRUN[0][4:], *_SRUN[1:])
+
+
+def allocation(settings: SlurmSettings, resources: Resources, number: int = 1) -> tuple[str, ...]:
+    """Return the options that say what a job gets and where, for sbatch and srun alike.
+
+    `number` is how many nodes it gets, with one task on each.
+    """
+    options = [f"--nodes={number}", f"--ntasks={number}"]
     for name in ("partition", "account", "qos"):
         value = getattr(settings, name)
         if value is not None:

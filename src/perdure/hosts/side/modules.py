@@ -93,6 +93,7 @@ MODULES = (
     "targets/slurm",
     "targets/slurm_capacity",
     "targets/slurm_listing",
+    "targets/slurm_nodes",
     "targets/slurm_queue",
     "targets/slurm_relay",
     "targets/slurm_script",
