@@ -17,8 +17,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +33,6 @@ from perdure.services.side.line import READY, Line, Pair
 SOCKET = "@SOCKET@"
 _LOOK_S = 0.1
 _END_S = 5.0
-_TRIES = 50
 _WIDE = 1 << 20
 
 Opener = Callable[[], Awaitable[Pair]]
@@ -96,12 +97,29 @@ async def there(spec: Mapping[str, Any]) -> int:
 
 
 async def _open(path: str) -> Pair:
-    for _ in range(_TRIES):
-        with contextlib.suppress(BlockingIOError):
-            return await asyncio.open_unix_connection(path)
-        # So many wait to be let in already.
-        await asyncio.sleep(_LOOK_S)
-    raise OSError("the program lets nobody in")
+    # asyncio takes a socket for connected whose listener has too many waiting already.
+    connected = await asyncio.get_running_loop().run_in_executor(None, _connect, path)
+    return await asyncio.open_unix_connection(sock=connected)
+
+
+def _connect(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    until = time.monotonic() + _END_S
+    try:
+        made.settimeout(_END_S)
+        while True:
+            try:
+                made.connect(path)
+            except BlockingIOError:
+                # So many wait to be let in already.
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_LOOK_S / 10)
+            else:
+                return made
+    except OSError:
+        made.close()
+        raise
 
 
 async def _answers(opened: Opener) -> bool:
