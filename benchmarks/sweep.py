@@ -165,7 +165,7 @@ def listed(root: Path, turns: int) -> dict[str, list[float]]:
     return measure.in_turns(ways, turns)
 
 
-def on_slurm(sweeps: Sweeps, jobs: int, turns: int) -> dict[str, list[float]]:
+def on_slurm(sweeps: Sweeps, jobs: int, turns: int, peers: Path | None) -> dict[str, list[float]]:
     """Return the seconds of arrays and of single jobs on a Slurm, {} where there is none."""
     started = sweep_slurm.start()
     if started is None:
@@ -176,7 +176,9 @@ def on_slurm(sweeps: Sweeps, jobs: int, turns: int) -> dict[str, list[float]]:
         sweep_slurm.PERDURE: lambda: sweeps.run(jobs, "lab"),
     }
     if sweep_peers.available("submitit local"):
-        ways[sweep_slurm.SUBMITIT] = lambda: sweep_slurm.submitit_array(root, jobs)
+        ways[sweep_slurm.SUBMITIT] = lambda: sweep_slurm.submitit_array(
+            root, jobs, environment(peers)
+        )
     single: dict[str, Callable[[], float]] = {
         "bare sbatch: submit to start": lambda: sweep_slurm.bare_start(root),
         "perdure run on Slurm: submit to start": lambda: sweep_slurm.perdure_start(root, PERDURE),
@@ -209,7 +211,7 @@ def main() -> None:
         }
         ways["perdure"] = lambda: sweeps.run(options.jobs)
         found = measure.in_turns(ways, options.turns)
-        slurm = on_slurm(sweeps, options.jobs, max(1, options.turns // 2))
+        slurm = on_slurm(sweeps, options.jobs, max(1, options.turns // 2), options.peers)
         many = listed(root / "many", options.turns * 2) if options.many else {}
         share = optuna_share(root / "tuned", 200)
     rest = [*told_of_slurm(slurm, options.jobs), *told_of_many(many)]

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.engines import slurm
@@ -54,7 +54,7 @@ def bare_array(folder: Path, count: int) -> float:
     return time.perf_counter() - began
 
 
-def submitit_array(folder: Path, count: int) -> float:
+def submitit_array(folder: Path, count: int, env: Mapping[str, str]) -> float:
     """Return what `count` jobs of submitit would take, by a few of them."""
     few = min(count, SUBMITIT_JOBS)
     program = (
@@ -66,7 +66,7 @@ def submitit_array(folder: Path, count: int) -> float:
     )
     words = (sys.executable, "-c", program, str(folder / "submitit"), str(few))
     began = time.perf_counter()
-    subprocess.run(words, check=True, capture_output=True, timeout=LIMIT_S)
+    subprocess.run(words, env=env, check=True, capture_output=True, timeout=LIMIT_S)
     return (time.perf_counter() - began) * count / few
 
 
