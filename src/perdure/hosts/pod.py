@@ -1,7 +1,8 @@
 """A host that is a pod of a cluster: it has a project's volumes, and kubectl runs commands in it.
 
 It is there for what is asked of a project's folder: to bring code, to read what jobs have written.
-The first question makes it, and half an hour after the last one it ends. Jobs are pods of their own.
+The first question makes it, and half an hour after the last one it ends. Jobs have pods of their
+own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError
 from perdure.hosts.kubectl import Kubectl
@@ -217,25 +218,21 @@ NEVER = frozenset(
 )
 
 
-def trouble(status: Mapping[str, object], *, patient: bool) -> str:
+def trouble(status: Mapping[str, Any], *, patient: bool) -> str:
     """Return why a pod does not start, "" where it may yet. Pure.
 
     `patient`: a node may still come to have room.
     """
-    for each in cast("Sequence[Mapping[str, dict[str, dict[str, str]]]]", _listed(status)):
-        waiting = each.get("state", {}).get("waiting", {})
+    for each in status.get("containerStatuses") or ():
+        waiting = each.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in NEVER:
             return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
-    for each in cast("Sequence[Mapping[str, str]]", status.get("conditions", ())):
+    for each in status.get("conditions") or ():
         if each.get("type") == "PodScheduled" and each.get("status") == "False":
-            message = each.get("message", each.get("reason", ""))
+            message = str(each.get("message") or each.get("reason", ""))
             if not patient or "persistentvolumeclaim" in message:
                 return message
     return ""
-
-
-def _listed(status: Mapping[str, object]) -> object:
-    return status.get("containerStatuses", ())
 
 
 def _refusal(name: str, problem: str) -> PerdureError:

@@ -185,7 +185,7 @@ class Kubernetes(Remote):
         word = self.word(handle.run_dir)
         deadline = time.monotonic() + timeout_s
         if word is not None and word.active and word.waits is None:
-            # Its supervisor ends it and says so; a node that does not answer is left to the cluster.
+            # Its supervisor ends it and says so, if its node answers.
             with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
                 self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
                 if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):

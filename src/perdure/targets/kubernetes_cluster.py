@@ -191,7 +191,7 @@ def _age_s(pod: Object, now: float) -> float:
     import datetime as dt
 
     try:
-        created = dt.datetime.fromisoformat(_created(pod).replace("Z", "+00:00"))
+        created = dt.datetime.fromisoformat(_created(pod))
     except ValueError:
         return 0.0
     return now - created.timestamp()

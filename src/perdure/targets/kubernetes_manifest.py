@@ -1,9 +1,9 @@
 """The manifest of a job for Kubernetes: pure, the same for the same job.
 
-A plain `batch/v1` Job of one pod at a time, whose first process is the supervisor. Kubernetes starts
-another pod whenever one ends with anything but 0, and a supervisor ends with 0 once its job is
-settled, whatever came of that: the run folder tells. So what a node's end or an eviction interrupts
-goes on, and what has failed does not begin again.
+A plain `batch/v1` Job of one pod at a time, whose first process is the supervisor. Kubernetes
+starts another pod whenever one ends with anything but 0, and a supervisor ends with 0 once its job
+is settled, whatever came of that: the run folder tells. So what a node's end or an eviction
+interrupts goes on, and what has failed does not begin again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONTAINER = "job"
 STOP_MARGIN_S = 15
 # Pods that end by themselves without having settled the job; the time between two of them doubles.
 _MOST_PODS = 100
-# A node that is not ready is given up soon: the job goes on from its last checkpoint, and is fenced.
+# A node that is not ready is given up soon: the job goes on from its last checkpoint.
 _GIVEN_UP_S = 30
 # What is left of a Job that has ended, for `kubectl describe`.
 _KEPT_S = 86400
@@ -262,9 +262,8 @@ def _lines(value: Any) -> list[str]:  # noqa: ANN401 - of a manifest
         return found
     found = []
     for each in value:
-        first, *rest = (
-            _lines(each) if isinstance(each, Mapping | list) and each else [_scalar(each)]
-        )
+        nested = isinstance(each, Mapping | list) and each
+        first, *rest = _lines(each) if nested else [_scalar(each)]
         found += [f"- {first}", *(f"  {line}" for line in rest)]
     return found
 

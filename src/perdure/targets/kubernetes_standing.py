@@ -1,4 +1,4 @@
-"""How a job stands by its run folder, which a pod reads, and by its cluster, which no pod can ask."""
+"""How a job stands by its run folder, which a pod reads, and by its cluster, which none asks."""
 
 from __future__ import annotations
 

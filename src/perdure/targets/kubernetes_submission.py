@@ -1,4 +1,4 @@
-"""A Job handed over to a cluster, once, also where the answer is lost; and what first comes of it."""
+"""A Job handed over to a cluster, once, also where the answer is lost; and its first sign."""
 
 from __future__ import annotations
 
