@@ -28,7 +28,7 @@ NAMESPACE = "research"
 CLAIM, READ_ONLY = "results", "read-only"
 USER_ID = 1000
 PATIENCE_S = 60.0
-_QUICK = ("--grace-period=1", "--wait=false")
+_AT_ONCE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 _PACKAGES = "usr/lib/python3/dist-packages"
 
 
@@ -74,18 +74,36 @@ class Cluster:
 
     def settle(self) -> None:
         """Delete all jobs, and return once no pod is left."""
-        self.ask("delete", "jobs", "--all", "--cascade=background", "--wait=false")
+        words = ("--all", "--cascade=background", "--wait=false")
+        self.ask("delete", "jobs", *words)
         began = time.monotonic()
         while found := self.listed("pods"):
             assert time.monotonic() - began < PATIENCE_S, f"pods {found} do not end"
-            names = [each["metadata"]["name"] for each in found]
-            self.ask("delete", "pods", *names, *_QUICK, "--ignore-not-found")
-            time.sleep(0.3)
+            self.ask("delete", "pods", *(each["metadata"]["name"] for each in found), *_AT_ONCE)
+            time.sleep(0.2)
+
+    def drain(self, node: str) -> None:
+        """Have a node's pods evicted, and no other put there."""
+        self.disturb()
+        self.ask("drain", node, "--ignore-daemonsets", "--force", "--delete-emptydir-data")
+
+    def disturb(self) -> None:
+        """Note that the cluster is to be mended after the test."""
+        (self.state / "disturbed").touch()
+
+    def restore(self) -> None:
+        """Mend what a test has done to it."""
+        if not (self.state / "disturbed").exists():
+            return
+        self.start_api()
+        start()
         for node in ("node1", "node2"):
             self.ask("uncordon", node)
+        (self.state / "disturbed").unlink()
 
     def kill(self, node: str) -> None:
         """Take a node's power."""
+        self.disturb()
         script("kill", node)
 
     def start(self, node: str) -> None:
@@ -94,6 +112,7 @@ class Cluster:
 
     def cut(self, node: str) -> None:
         """Pull out a node's network cable."""
+        self.disturb()
         script("cut", node)
 
     def mend(self, node: str) -> None:
@@ -102,6 +121,7 @@ class Cluster:
 
     def stop_api(self) -> None:
         """Take the API server away."""
+        self.disturb()
         script("api", "stop")
 
     def start_api(self) -> None:

@@ -61,9 +61,8 @@ def kubernetes(
     monkeypatch.setenv("KUBECONFIG", str(_kubernetes_running.config))
     monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
     with _alone():
-        start()
+        _kubernetes_running.restore()
         _kubernetes_running.settle()
         yield _kubernetes_running
-        _kubernetes_running.start_api()
-        start()
+        _kubernetes_running.restore()
         _kubernetes_running.settle()

@@ -56,7 +56,8 @@ def target_in(
     if witness.station.engine == KUBERNETES:
         from perdure.targets import kubernetes_opening
 
-        return kubernetes_opening.open_begun(project, witness.target, witness.station)
+        began = (witness.target, witness.station)
+        return kubernetes_opening.open_begun(project, settings, *began)
     from perdure.targets.remote import open_station
 
     return open_station(project, witness.target, witness.station)

@@ -1,8 +1,8 @@
 """Jobs of a Kubernetes cluster: a supervisor as the first process of a pod, one pod at a time.
 
-The cluster is asked through the user's own kubectl, from this machine; the project lies on a volume,
-and what is in it is reached through a small pod that has the volume, too. What is told of a job is
-in its run folder there; whether it goes on, the cluster says.
+The cluster is asked through the user's own kubectl, from this machine; the project lies on a
+volume, and what is in it is reached through a small pod that has the volume, too. What is told of a
+job is in its run folder there; whether it goes on, the cluster says.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Kubernetes(Remote):
         return found
 
     def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
-        """Return the exit code of a command in the job's pod; beside its volumes, if it has none."""
+        """Return the exit code of a command in the job's pod; if none runs, beside its volumes."""
         word = self.word(job.folder)
         words = tuple(argv) or _SHELL
         if word is None or word.waits is not None or not word.pod:
@@ -215,6 +215,10 @@ class Kubernetes(Remote):
         """Return 1 where the cluster still had a job of that name, else 0; it has none now."""
         word = self.word(handle.run_dir)
         if word is None or not word.active:
+            return 0
+        # What has just come to its end is still there for a moment.
+        over = bool(self.host.call(tickets.look, self._path(handle), "")["over"])
+        if over and self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
             return 0
         self._delete(word)
         self._gone(handle.run_dir, time.monotonic() + grace_s + _ASKED_S)

@@ -37,15 +37,19 @@ def open_kubernetes(project: Project, settings: Settings | None, name: str) -> K
     return _made(name, project, wanted, spec)
 
 
-def open_begun(project: Project, name: str, station: Station) -> Kubernetes:
+def open_begun(
+    project: Project, settings: Settings | None, name: str, station: Station
+) -> Kubernetes:
     """Return the target that a job was begun on, whatever the settings say by now.
 
     What they say holds for another attempt of it: another priority, say.
     """
-    from perdure.project.settings import load_settings
+    if settings is None or name not in settings.targets:
+        from perdure.project.settings import load_settings
 
+        settings = load_settings(project.root)
     spec = read_destination(station.destination)
-    wanted = load_settings(project.root).targets.get(name)
+    wanted = settings.targets.get(name)
     if wanted is None or wanted.kubernetes is None:
         own = KubernetesSettings(spec.image, spec.results)
         wanted = TargetSettings("", KIND, KIND, sync="none", kubernetes=own)
