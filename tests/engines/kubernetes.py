@@ -25,7 +25,7 @@ CACHE = Path("/var/cache/perdure-engines")
 BIN = Path(os.environ.get("PERDURE_TESTS_KUBERNETES_BIN", CACHE / "kubernetes"))
 BASE = CACHE / "base.tar"
 NAMESPACE = "research"
-CLAIM, READ_ONLY = "results", "read-only"
+CLAIM, CLOSED = "results", "closed"
 USER_ID = 1000
 PATIENCE_S = 60.0
 _AT_ONCE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
@@ -73,11 +73,11 @@ class Cluster:
         return self.listed("pods", "--selector=perdure.dev/role=desk")
 
     def settle(self) -> None:
-        """Delete all jobs, and return once no pod is left."""
+        """Delete all jobs, and return once no pod of any is left."""
         words = ("--all", "--cascade=background", "--wait=false")
         self.ask("delete", "jobs", *words)
         began = time.monotonic()
-        while found := self.listed("pods"):
+        while found := self.listed("pods", "--selector=perdure.dev/role!=desk"):
             assert time.monotonic() - began < PATIENCE_S, f"pods {found} do not end"
             self.ask("delete", "pods", *(each["metadata"]["name"] for each in found), *_AT_ONCE)
             time.sleep(0.2)
@@ -162,19 +162,20 @@ def prepare(cluster: Cluster) -> None:
     """Make the namespace and its volume claims, where there are none."""
     cluster.volume.mkdir(exist_ok=True)
     os.chown(cluster.volume, USER_ID, USER_ID)
+    closed = cluster.state / "closed"
+    closed.mkdir(exist_ok=True)  # it stays root's
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        *_claim(CLAIM, cluster.volume, read_only=False),
-        *_claim(READ_ONLY, cluster.volume, read_only=True),
+        *_claim(CLAIM, cluster.volume),
+        *_claim(CLOSED, closed),
     ]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     cluster.ask("apply", "--filename=-", stdin=text)
 
 
-def _claim(name: str, folder: Path, *, read_only: bool) -> list[dict[str, Any]]:
+def _claim(name: str, folder: Path) -> list[dict[str, Any]]:
     size = {"storage": "1Gi"}
-    modes = ["ReadOnlyMany" if read_only else "ReadWriteMany"]
-    common = {"accessModes": modes, "storageClassName": ""}
+    common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",

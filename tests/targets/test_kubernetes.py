@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from perdure.jobs import elsewhere
@@ -31,9 +29,17 @@ def unknown_queue() -> None:
     kubernetes_cluster.forget()
 
 
+@pytest.fixture(scope="module")
+def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return one project for all tests: so the pod that has its volume is started once."""
+    root = tmp_path_factory.mktemp("shared") / "a 'project$(x)%j\n\u00e9"
+    return kubernetes_workspace(root, kubernetes_image)
+
+
 @pytest.fixture
-def workspace(kubernetes: Cluster, kubernetes_image: str, tmp_path: Path) -> Workspace:
-    return kubernetes_workspace(tmp_path / "a 'project$(x)%j\n\u00e9", kubernetes_image)
+def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
+    del kubernetes  # it is there
+    return shared
 
 
 def opened(workspace: Workspace) -> Kubernetes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -37,9 +36,17 @@ def unknown_queue() -> None:
     kubernetes_cluster.forget()
 
 
+@pytest.fixture(scope="module")
+def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return one project for all tests: so the pod that has its volume is started once."""
+    root = tmp_path_factory.mktemp("shared") / "project"
+    return kubernetes_workspace(root, kubernetes_image)
+
+
 @pytest.fixture
-def workspace(kubernetes: Cluster, kubernetes_image: str, tmp_path: Path) -> Workspace:
-    return kubernetes_workspace(tmp_path / "project", kubernetes_image)
+def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
+    del kubernetes  # it is there
+    return shared
 
 
 def running(workspace: Workspace, steps: str = STEPS) -> JobRecord:
@@ -170,7 +177,7 @@ def test_a_job_that_is_out_of_memory_says_so(workspace: Workspace) -> None:
 
 def test_an_image_that_cannot_be_had(workspace: Workspace, kubernetes: Cluster) -> None:
     changed = with_settings(
-        workspace, lines=('spec.template.spec.containers.0.image: "nowhere.invalid/none:1"',)
+        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
     )
     record = submit(changed, JobRequest("train", ("5", "0"), seed=1, target=NAME))
     began = time.monotonic()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from perdure.hosts.link import Question
     from perdure.targets.kubernetes_cluster import Known
 
+# The engine of stations whose jobs a cluster runs that they cannot ask themselves.
+CLUSTER = "kubernetes"
 # So long one answer may take to come.
 ANSWER_S = 60.0
 # A job is asked after no more often than this, whoever asks.
@@ -179,9 +181,10 @@ class _Asker:
         stale = self._stale(wanted)
         if not stale or self._is_asking():
             return not stale
+        if self._station.engine == CLUSTER:
+            return False  # its API server may be away for longer than anybody waits here
         host = Line(self._target, self._station.destination, asks=False)
         known = {self._name(each): _sizes(each, whole=False) for each in stale}
-        self._ask_scheduler()
         began = time.time()
         question = host.question(looking.look, self._station.root, known, False)
         if question is None:
@@ -269,7 +272,7 @@ class _Asker:
 
     def _ask_scheduler(self) -> None:
         """Have a cluster asked that a job's host cannot ask: before the files are looked at."""
-        if self._station.engine == "kubernetes":
+        if self._station.engine == CLUSTER:
             from perdure.targets.kubernetes_standing import ask_cluster
 
             self._known = ask_cluster(self._station)

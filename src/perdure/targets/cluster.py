@@ -46,6 +46,18 @@ def image_of(target: Target) -> ImageUsed | None:
     return target.image if isinstance(target, Kubernetes) else None
 
 
+def require_machine(target: Target, what: str) -> None:
+    """Return if a target has a machine of its own for what is no job.
+
+    Raises:
+        UsageError: it has pods, which come and go.
+    """
+    if image_of(target) is not None:
+        raise UsageError(
+            f"`{target.name}` is a cluster of pods: {what}", hint="perdure attach JOB, for a shell"
+        )
+
+
 def is_scheduled(target: Target) -> bool:
     """Return whether a scheduler runs the jobs of a target; may ask the host."""
     from perdure.targets.remote import Remote
@@ -64,6 +76,12 @@ def _asked(target: Target, what: str) -> list[Values]:
         from perdure.targets import slurm_listing
 
         return slurm_listing.LISTS[what](target.settings)
+    if image_of(target) is not None:
+        from perdure.targets import kubernetes_listing
+        from perdure.targets.kubernetes import Kubernetes
+
+        assert isinstance(target, Kubernetes)  # it has an image of the user's own
+        return kubernetes_listing.LISTS[what](target.kubectl, target.settings)
     if isinstance(target, Remote) and target.station.engine == far.SLURM:
         return target.host.call(far.listed, target.values(), what)
     raise UsageError(

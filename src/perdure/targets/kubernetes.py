@@ -25,6 +25,7 @@ from perdure.errors import (
 )
 from perdure.hosts import local
 from perdure.hosts.kubectl import Kubectl
+from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import PodSpec, read_destination
 from perdure.model.duration import clock_words
 from perdure.model.job import Event, ImageUsed, JobRecord, Resources
@@ -36,6 +37,7 @@ from perdure.targets import kubernetes_manifest as manifests
 from perdure.targets import kubernetes_submission as submission
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets.kubernetes_cluster import Queue, Word, queue_of, require_answer
+from perdure.targets.kubernetes_listing import user_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.remote import Remote
 
@@ -63,6 +65,11 @@ class Kubernetes(Remote):
     def spec(self) -> PodSpec:
         """Return what the project's pods have in common."""
         return read_destination(self.station.destination)
+
+    @property
+    def pod(self) -> Pod:
+        """Return the pod that has the project's volumes."""
+        return Pod(self.name, self.station.destination, self.station.root)
 
     @property
     def kubectl(self) -> Kubectl:
@@ -117,7 +124,7 @@ class Kubernetes(Remote):
         command = self._command(job)
         words = ("python3", "-I", "-S", str(main), *options, "--scheduled-after", str(after))
         place = self.place.name(job.folder)
-        turn = manifests.Turn(job, place, after, (*words, "--", *command), cwd)
+        turn = manifests.Turn(job, place, after, (*words, "--", *command), cwd, user_name())
         text = manifests.as_yaml(manifests.manifest(turn, self.settings, spec))
         argv = self.kubectl.argv("create", "--filename=-")
         return Plan(job.job, job.folder, Path(cwd), argv, {}, command, script=text)

@@ -23,7 +23,8 @@ from perdure.model.settings import KubernetesSettings
 from perdure.project.kubernetes import LINE, TOLERATION
 from perdure.runtime import names
 
-PROJECT, KEY, JOB = "perdure.dev/project", "perdure.dev/key", "perdure.dev/job"
+PROJECT, KEY = "perdure.dev/project", "perdure.dev/key"
+JOB, USER, FOLDER = "perdure.dev/job", "perdure.dev/user", "perdure.dev/folder"
 QUEUE = "kueue.x-k8s.io/queue-name"
 CONTAINER = "job"
 # Beyond its grace: the supervisor ends what does not stop by then, and writes down that it did.
@@ -44,7 +45,8 @@ _SEGMENT = re.compile(r'"([^"]*)"|([^."]+)')
 class Turn:
     """What a Job runs: `command` is the supervisor's whole; `after` the generation it follows.
 
-    `place` is the run folder below the project's, `cwd` the code's folder in the pod.
+    `place` is the run folder below the project's, `cwd` the code's folder in the pod, `user` who
+    asks for it.
     """
 
     job: JobRecord
@@ -52,6 +54,7 @@ class Turn:
     after: int
     command: tuple[str, ...]
     cwd: str
+    user: str = ""
 
 
 def project_label(root: str) -> str:
@@ -81,7 +84,7 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
         PROJECT: project_label(spec.root),
         KEY: key_of(spec.root, turn.place),
     }
-    notes = {JOB: turn.job.job, "perdure.dev/folder": f"{spec.root}/{turn.place}"}
+    notes = {JOB: turn.job.job, USER: turn.user, FOLDER: f"{spec.root}/{turn.place}"}
     queue = {} if settings.queue is None else {QUEUE: settings.queue}
     made: dict[str, Any] = {
         "apiVersion": "batch/v1",
