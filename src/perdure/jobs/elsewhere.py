@@ -24,6 +24,7 @@ from perdure.targets.registry import open_target
 P = ParamSpec("P")
 R = TypeVar("R")
 
+KUBERNETES = "kubernetes"
 _BATCH_BYTES = 4 << 20
 # A data folder of many files takes its time to be looked through.
 _DATA_S = 600.0
@@ -51,6 +52,11 @@ def target_in(
         return open_begun(project, settings, name)
     if witness is None:
         return open_target(name, project, settings)
+    if witness.station.engine == KUBERNETES:
+        from perdure.targets import kubernetes_opening
+
+        began = (witness.target, witness.station)
+        return kubernetes_opening.open_begun(project, settings, *began)
     from perdure.targets.remote import open_station
 
     return open_station(project, witness.target, witness.station)
@@ -200,10 +206,20 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     from perdure.targets.remote import Remote
 
     if isinstance(target, Remote):
+        if target.station.engine == KUBERNETES:
+            _released(target, handle)
         run_dir = target.place.path(handle.run_dir)
         target.host.call(there.finish, target.values(), run_dir)
     else:
         ending.finish(target, handle, now)
+
+
+def _released(target: Target, handle: Handle) -> None:
+    """Have a run folder know that its cluster has nothing of its job, if it has nothing of it."""
+    from perdure.targets.kubernetes import Kubernetes
+
+    assert isinstance(target, Kubernetes)
+    target.release(handle)
 
 
 def _asked(place: Place, function: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:

@@ -12,7 +12,7 @@ from perdure.model.report import Report
 from perdure.services import files, forwards, jupyter, tensorboard
 from perdure.services.code import keep_code, leave_code
 from perdure.services.program import DEFAULT, Limits, Program, id_of, ports_of, spec_of
-from perdure.services.side import desk
+from perdure.services.side import desk, record
 from perdure.services.side.request import with_token
 from perdure.services.spot import Spot, find_spot
 
@@ -143,7 +143,16 @@ def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
         from perdure.services import contained
 
         return contained.prepare(spot, wanted.variant, wanted.gpus, report)
-    return jupyter.prepare(spot, wanted.variant, report)
+    program = jupyter.prepare(spot, wanted.variant, report)
+    target = spot.workspace.settings.targets.get(spot.name)
+    if target is None or target.kind != "slurm":
+        return program
+    from perdure.model.settings import SlurmSettings
+    from perdure.services.cluster import on_node
+
+    log = f"{spot.services}/{jupyter.NAME}/{record.LOG}"
+    settings = target.slurm or SlurmSettings()
+    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:

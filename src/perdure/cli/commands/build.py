@@ -92,10 +92,12 @@ def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
 
 def host_of(workspace: Workspace, name: str) -> Host:
     """Return the host of a target; a host without a Python has one of the image's, later."""
+    from perdure.targets.cluster import require_machine
     from perdure.targets.registry import open_target
     from perdure.targets.remote import Remote
 
     target = open_target(name, workspace.project, workspace.settings)
+    require_machine(target, "images are built on a machine, and come there by a registry")
     # Where the project lies there is not asked.
     return target.host if isinstance(target, Remote) else target.place.host
 
@@ -143,13 +145,16 @@ def registry_of(text: str) -> Destination:
     from perdure.images.ship_destination import Kind, parse_destination
 
     hint = "a host, with its port or a folder: `--push registry.lab:5000`"
+    refused = UsageError(f"`--push {text}` names no registry", hint=hint)
     try:
+        plain = parse_destination(text.rstrip("/"))
         # A slash at the end: the image keeps its own name behind the registry's.
         found = parse_destination(text.rstrip("/") + "/")
     except UsageError:
-        raise UsageError(f"`--push {text}` names no registry", hint=hint) from None
-    if found.kind is not Kind.REGISTRY:
-        raise UsageError(f"`--push {text}` names no registry", hint=hint)
+        raise refused from None
+    # A word alone is a host for `ship`, and a registry here; what ends as a file does is none.
+    if plain.kind not in (Kind.REGISTRY, Kind.HOST) or found.kind is not Kind.REGISTRY:
+        raise refused
     return found
 
 
