@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -187,7 +188,7 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
             drive(workspace.project, folder)
         else:
             # It may have come to its end just then.
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
                 WAYS[done % 5](slurm, chance.choice(running))
         done += 1
     return done
