@@ -1,4 +1,4 @@
-"""Elements of a scheduler's array and the trials they take, with a supervisor that is a function."""
+"""Elements of a scheduler's array and the trials they take; their supervisor is a function."""
 
 from __future__ import annotations
 

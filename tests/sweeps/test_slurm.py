@@ -25,8 +25,9 @@ from perdure.sweeps.control import drive
 from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.standing import Standing, failed_attempts, standing
-from perdure.sweeps.submit import SweepRequest, outline, submit
+from perdure.sweeps.submit import SweepRequest, explained, outline, submit
 from perdure.targets.slurm_array import block_of, log_pattern
+from perdure.targets.slurm_queue import seconds_said
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
@@ -146,6 +147,25 @@ def test_a_trial_is_interrupted_killed_and_retried_like_any_job(
     assert over(workspace, folder).states == {State.SUCCEEDED: 3}
 
 
+def test_the_whole_script_of_an_array_is_explained_with_the_users_lines(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    lab = TargetSettings(
+        "", "slurm", "slurm", slurm=SlurmSettings(lines=("--nice=7", "ulimit -c 0"))
+    )
+    explaining = Workspace(workspace.project, Settings(targets=MappingProxyType({"lab": lab})))
+    job = JobRequest("train", ("0.1",), target="lab")
+    request = SweepRequest(job, parse_axes(("seed=0..9",)), name="rates", max_running=4)
+    text = "\n".join(explained(explaining, outline(explaining, request), 3))
+    assert text.startswith("10 jobs, 4 at a time, on lab: seed (10)\nsbatch --parsable ")
+    assert "#SBATCH --array=1-10%4\n" in text
+    assert "#SBATCH --nice=7\n\nulimit -c 0\n" in text
+    assert "train.py 0.1 with arguments of its own.\nsrun " in text
+    assert "rates-%4a/slurm.log" in text
+    assert slurm.jobs() == []
+    assert not workspace.project.results.exists()
+
+
 def test_a_failure_is_a_failure(workspace: Workspace) -> None:
     folder = swept(workspace, "n=1..3", task="wrong", arguments=())
     assert over(workspace, folder).states == {State.FAILED: 3}
@@ -174,13 +194,20 @@ def kill_node(slurm: Cluster, number: str) -> None:
 WAYS = (cancel, requeue, kill_node, notify)
 
 
+def training(slurm: Cluster) -> list[str]:
+    """Return the elements that have run for two seconds: they train by now."""
+    said = slurm.ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i|%M")
+    rows = [line.split("|") for line in said.splitlines()]
+    return [number for number, elapsed in rows if (seconds_said(elapsed) or 0) >= 2]
+
+
 def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int:
     """Return how many interruptions there were; the sweep is over then."""
     chance = random.Random(count)
     done = 0
     while is_driven(folder):
         time.sleep(chance.random() * 0.3)
-        running = [number for number, state, *_ in slurm.jobs() if state == "RUNNING"]
+        running = training(slurm)
         if done >= count or not running:
             continue
         if done % 5 == 4:
