@@ -141,6 +141,12 @@ CLAIMS = (
         "... idle, both ends, to 1.5 % of a core", "sync", "perdure: idle, both ends, of a core", ""
     ),
     Claim(
+        "`perdure ps` for a job at a round trip of 20 ms, beyond one here, to 30 ms",
+        "sync",
+        "  beyond the one here, 20 ms round trip",
+        "",
+    ),
+    Claim(
         "push of 1 GB to a host (ratio of speeds)",
         "moving",
         "perdure push: 1 GB",

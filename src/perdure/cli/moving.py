@@ -109,12 +109,24 @@ def other_side(workspace: Workspace, text: str) -> Address | Far:
     wanted = workspace.settings.targets.get(text)
     if wanted is None:
         raise unknown_target(text, workspace.settings)
+    if wanted.kubernetes is not None:
+        return _on_volume(workspace, text)
     if not wanted.host:
         raise _is_here(text)
     host = Ssh(text, wanted.host, wanted.root)
     host.connect()
     name = folder_name(workspace.project.root, wanted.host)
     return Far(host, f"{wanted.root.rstrip('/')}/{name}")
+
+
+def _on_volume(workspace: Workspace, target: str) -> Far:
+    """Return the project's folder on the volume of a cluster, through the pod that has it."""
+    from perdure.moving.far import Far
+    from perdure.targets.kubernetes_opening import open_kubernetes
+
+    found = open_kubernetes(workspace.project, workspace.settings, target)
+    found.pod.connect()
+    return Far(found.pod, found.station.root)
 
 
 def _is_here(target: str) -> UsageError:

@@ -73,7 +73,10 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
 class TargetTable(Struct, forbid_unknown_fields=True):
     """Another host where jobs can run, reached by ssh; or a cluster, by its login node."""
 
-    kind: Annotated[Literal["ssh", "slurm"], Meta(description="default: ssh")] | UnsetType = UNSET
+    kind: (
+        Annotated[Literal["ssh", "slurm", "kubernetes"], Meta(description="default: ssh")]
+        | UnsetType
+    ) = UNSET
     host: (
         Annotated[
             Name,
@@ -108,18 +111,63 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     time: (
         Annotated[
             Name,
-            Meta(description="slurm: how long a job may run at a stretch, such as 8h"),
+            Meta(description="clusters: how long a job may run at a stretch, such as 8h"),
         ]
         | UnsetType
     ) = UNSET
     lines: (
         Annotated[
-            list[Name], Meta(description="slurm: lines of the sbatch script, such as #SBATCH ...")
+            list[Name],
+            Meta(
+                description="slurm: lines of the sbatch script, such as #SBATCH ...; kubernetes: "
+                "PATH: VALUE in the manifest"
+            ),
         ]
         | UnsetType
     ) = UNSET
     modules: (
         Annotated[list[Name], Meta(description="slurm: what `module load` is given")] | UnsetType
+    ) = UNSET
+    context: (
+        Annotated[Name, Meta(description="kubernetes: kubectl's context; default: its current one")]
+        | UnsetType
+    ) = UNSET
+    namespace: (
+        Annotated[Name, Meta(description="kubernetes: default: the context's own")] | UnsetType
+    ) = UNSET
+    image: (
+        Annotated[Name, Meta(description="kubernetes: what jobs run in, with Python and perdure")]
+        | UnsetType
+    ) = UNSET
+    results: (
+        Annotated[Name, Meta(description="kubernetes: the volume claim for run folders")]
+        | UnsetType
+    ) = UNSET
+    data: (
+        Annotated[Name, Meta(description="kubernetes: the volume claim for the project's data")]
+        | UnsetType
+    ) = UNSET
+    node_selector: (
+        Annotated[dict[str, str], Meta(description="kubernetes: labels that a node must have")]
+        | UnsetType
+    ) = UNSET
+    tolerations: (
+        Annotated[list[Name], Meta(description="kubernetes: KEY[=VALUE][:EFFECT]")] | UnsetType
+    ) = UNSET
+    priority_class: Annotated[Name, Meta(description="kubernetes")] | UnsetType = UNSET
+    scheduler: (
+        Annotated[Name, Meta(description="kubernetes: such as runai-scheduler")] | UnsetType
+    ) = UNSET
+    queue: Annotated[Name, Meta(description="kubernetes: the local queue of Kueue")] | UnsetType = (
+        UNSET
+    )
+    service_account: Annotated[Name, Meta(description="kubernetes")] | UnsetType = UNSET
+    pull_secret: (
+        Annotated[Name, Meta(description="kubernetes: the secret for the image's registry")]
+        | UnsetType
+    ) = UNSET
+    gpu_resource: (
+        Annotated[Name, Meta(description="kubernetes: default: nvidia.com/gpu")] | UnsetType
     ) = UNSET
 
 

@@ -68,19 +68,22 @@ def open_service(workspace: Workspace, wanted: Wanted, report: Report) -> Opened
         ConflictError: the port asked for is in use, or it runs already and is another one.
         EnvironmentFailed: it cannot be installed, or does not start.
         HostUnreachable: the target's host does not answer.
+        StorageError: no space there, or a folder that cannot be written.
         UsageError: there is no such target.
     """
     spot = find_spot(workspace, wanted.target)
     make_state_folder(workspace.project)
     identity = id_of(str(workspace.project.root), wanted.target, wanted.name)
     ports = ports_of(identity)
-    running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
+    with spot.place.writing():
+        running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
     stands = running.get(wanted.name)
     if stands is None:
         if wanted.port and not desk.is_free(wanted.port):
             # Before anything is installed.
             raise desk.in_use(wanted.port)
-        stands = _start(spot, wanted, identity, ports, report)
+        with spot.place.writing():
+            stands = _start(spot, wanted, identity, ports, report)
     else:
         _refuse_another(spot, wanted, stands)
     port = forwards.reach(spot, wanted, stands, identity, ports, report)

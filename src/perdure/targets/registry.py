@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {
         "ssh": "perdure.targets.remote:open_remote",
         "slurm": "perdure.targets.slurm_opening:open_slurm",
+        "kubernetes": "perdure.targets.kubernetes_opening:open_kubernetes",
     }
 )
 

@@ -61,6 +61,10 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
     if target not in settings.targets:
         raise unknown_target(target, settings)
     wanted = settings.targets[target]
+    if wanted.kubernetes is not None:
+        from perdure.doctor.kubernetes import examine_kubernetes
+
+        return examine_kubernetes(target, project, settings, report=console)
     found = examine_host(target, wanted, report=console) if wanted.host else ()
     if wanted.kind != SLURM or any(each.name == "ssh" and each.remedy for each in found):
         return found

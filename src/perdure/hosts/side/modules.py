@@ -83,6 +83,7 @@ MODULES = (
     "targets/container",
     "targets/far",
     "targets/invocation",
+    "targets/kubernetes_ticket",
     "targets/lasting",
     "targets/leftover",
     "targets/place",

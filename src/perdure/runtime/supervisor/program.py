@@ -46,21 +46,24 @@ def _one(argv: Sequence[str]) -> int:
         # Whoever removed the job did not mean an engine to try for ever.
         code = EXIT_USAGE if after is None else 0
         return _refuse(f"no run folder at `{asked.run_dir}`", code)
+    if asked.scheduled_after is not None:
+        return _scheduled(asked, asked.scheduled_after, returns=after is not None)
     if after is not None and returning.is_settled(asked.run_dir, after):
         return 0
-    if asked.scheduled_after is not None:
-        return _scheduled(asked, asked.scheduled_after)
     code = _hold(asked)
     # Anything but 0 has the engine start it again.
     return 0 if after is not None and returning.is_settled(asked.run_dir, after) else code
 
 
-def _scheduled(asked: options.Options, after: int) -> int:
-    """Supervise what a scheduler runs, and return the exit code: 75 only if it is to run again."""
+def _scheduled(asked: options.Options, after: int, *, returns: bool) -> int:
+    """Supervise what a scheduler runs, and return the exit code: 75 only if it is to run again.
+
+    One that `returns` whatever does not end with 0 is told so of all that is over.
+    """
     if settled.is_over(asked.run_dir, after):
         return 0  # the scheduler did not hear of it
     code = _hold(asked)
-    if code == names.EXIT_INTERRUPTED and settled.is_over(asked.run_dir, after):
+    if (returns or code == names.EXIT_INTERRUPTED) and settled.is_over(asked.run_dir, after):
         return 0
     return code
 
