@@ -20,12 +20,18 @@ from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
-from perdure.sweeps import control
+from perdure.runtime import names
+from perdure.sweeps import control, holding
 from perdure.sweeps.control import drive
+from perdure.sweeps.driver import Driver
 from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.pools import open_pool
+from perdure.sweeps.record import read_sweep
 from perdure.sweeps.standing import Standing, failed_attempts, standing
 from perdure.sweeps.submit import SweepRequest, explained, outline, submit
+from perdure.sweeps.trials import Maker
+from perdure.targets import slurm_array as arrays
 from perdure.targets.slurm_array import block_of, log_pattern
 from perdure.targets.slurm_queue import seconds_said
 from tests.engines.slurm import Cluster
@@ -100,6 +106,50 @@ def test_many_short_trials_take_fewer_elements(workspace: Workspace, slurm: Clus
 def test_each_trial_has_its_own_arguments_seed_and_output(workspace: Workspace) -> None:
     folder = swept(workspace, "seed=1..6", max_running=2)
     found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 6}
+    for trial in range(1, 7):
+        assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
+
+
+def test_a_small_limit_of_arrays_makes_several(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Driven in this process, which takes the cluster for one with a MaxArraySize of 11."""
+    monkeypatch.setattr(arrays, "block_size", lambda: 10)
+    job = JobRequest("noop", (), retries=0, seed=1, target="lab")
+    request = SweepRequest(job, parse_axes(("n=1..25",)), name="sweep")
+    folder = submit(workspace, outline(workspace, request))
+    with holding.held(folder) as said:
+        pool, mark = open_pool(workspace, folder, folders.read_record(folder), {})
+        maker = Maker(folder, read_sweep(folder), workspace.project.results, mark=mark)
+        driver = Driver(workspace, folder, pool, maker, said)
+        try:
+            driver.run()
+        finally:
+            driver.close()
+            pool.close()
+    assert standing(workspace, folder).states == {State.SUCCEEDED: 25}
+    assert len(list((folder / "arrays").iterdir())) == 3
+    # Slurm itself finds the run folders of its elements.
+    assert (run_dir(workspace, 1) / names.SCHEDULER_LOG).exists()
+    assert (run_dir(workspace, 20) / names.SCHEDULER_LOG).exists()
+
+
+def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    folder = swept(workspace, "seed=1..5", arguments=("0.06",), max_running=2)
+    until(lambda: training(slurm) != [], patience_s=30)
+    slurm.ask("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+    slurm.stop_controller()
+    # Somebody wants more meanwhile, and the driver cannot hand it over.
+    control.extend(folder, {"seed": "6"})
+    until(lambda: is_driven(folder))
+    time.sleep(3)
+    assert is_driven(folder)
+    slurm.start_controller()
+    found = over(workspace, folder)
+    slurm.ask("scontrol", "update", "NodeName=node1", "State=RESUME")
     assert found.states == {State.SUCCEEDED: 6}
     for trial in range(1, 7):
         assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
