@@ -71,6 +71,15 @@ def clusters(
     return hosts_here, kubernetes_image
 
 
+def bring_runtime(root: Path) -> None:
+    """Put into a project what it imports, readable for whom pods run as."""
+    for name, path in runtime_files().items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, root / name)
+    for path in (root, *root.rglob("*")):
+        os.chown(path, USER_ID, USER_ID)
+
+
 @pytest.fixture
 def yard(
     tmp_path: Path,
@@ -84,12 +93,7 @@ def yard(
     settled = PYPROJECT.replace("IMAGE", image)
     files = {"train.py": TRAINING, "pyproject.toml": settled}
     made = make_yard(tmp_path / "a 'project'", old_engine, monkeypatch, files)
-    for name, path in runtime_files().items():
-        (made.workspace.project.root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, made.workspace.project.root / name)
-    # Whom pods run as reads the code.
-    for path in (made.workspace.project.root, *made.workspace.project.root.rglob("*")):
-        os.chown(path, USER_ID, USER_ID)
+    bring_runtime(made.workspace.project.root)
     root = hosts.place("gpu1") / f"everywhere {tmp_path.name}"
     targets = {
         "lab": TargetSettings("", "slurm", "slurm", slurm=SlurmSettings()),
