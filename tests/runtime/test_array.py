@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from perdure.runtime import array, generation, names
+from perdure.runtime.supervisor import program
 
 COMMENT = "perdure:0123:rates:ab"
 
@@ -107,6 +110,55 @@ def test_of_two_who_take_a_trial_one_has_it(tmp_path: Path) -> None:
     folder = str(make(tmp_path, 1))
     assert [array.take(folder, 1, who) for who in ("driver", "1", "driver")] == [True, False, True]
     assert array.taker(folder, 1) == "driver"
+
+
+def test_an_element_whose_trial_another_has_takes_the_next(tmp_path: Path) -> None:
+    folder = make(tmp_path, 2)
+    # It was about to take that one when it was started again elsewhere.
+    (folder / f"{array.HELD_PREFIX}1").write_text("2")
+    assert array.take(str(folder), 1, "9")
+    supervisor = Supervisor()
+    assert array.run(str(folder), 1, supervisor) == 0
+    assert supervisor.seen == ["rates-0002"]
+    assert not (folder / array.NEEDLESS_FILE).exists()
+
+
+def test_one_that_held_a_trial_that_is_over_takes_another(tmp_path: Path) -> None:
+    folder = make(tmp_path, 2)
+    run_dir = tmp_path / "rates-0001"
+    assert array.take(str(folder), 1, "1")
+    (folder / f"{array.HELD_PREFIX}1").write_text("1")
+    generation.claim(run_dir)
+    (run_dir / names.ATTEMPTS).mkdir()
+    ended = json.dumps({"t": 1, "event": "ended", "state": "SUCCEEDED"}) + "\n"
+    (run_dir / names.ATTEMPTS / names.numbered(1, ".jsonl")).write_text(ended)
+    supervisor = Supervisor()
+    assert array.run(str(folder), 1, supervisor) == 0
+    assert supervisor.seen == ["rates-0002"]
+
+
+def supervised(folder: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-I", "-S", program.__file__.replace("program", "__main__")]
+    given = [array.OPTION, str(folder), "1"]
+    return subprocess.run([*words, *given], capture_output=True, text=True, timeout=60)
+
+
+def test_a_real_supervisor_runs_the_trials_of_an_element(tmp_path: Path) -> None:
+    folder = make(tmp_path, 2)
+    turns = json.loads((folder / array.TURNS_FILE).read_text())
+    turns["command"] = ["sh", "-c", 'echo "$PERDURE_SEED" "$@"', "sh"]
+    (folder / array.TURNS_FILE).write_text(json.dumps(turns))
+    done = supervised(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    for trial in (1, 2):
+        log = tmp_path / f"rates-{trial:04d}" / names.LOGS / names.numbered(1, ".log")
+        assert log.read_text() == f"{trial} --n {trial}\n"
+
+
+def test_an_array_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
+    done = supervised(tmp_path / "gone")
+    assert done.returncode == 5
+    assert "cannot be read" in done.stderr
 
 
 @pytest.mark.parametrize(
