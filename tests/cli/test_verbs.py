@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
+from perdure.cli.overview import help_text
 from perdure.cli.verb import Verb
-from perdure.cli.verbs import GROUPS, VERBS, find_verb, help_text
+from perdure.cli.verbs import GROUPS, VERBS, find_verb
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)

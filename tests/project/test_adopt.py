@@ -93,11 +93,6 @@ CATS = {
 }
 
 
-def test_a_file_is_no_folder(root: Path) -> None:
-    with pytest.raises(UsageError, match="is no folder"):
-        plan_adoption(root / "README.md")
-
-
 def test_a_package_in_src(root: Path) -> None:
     fill(root, **CATS)
     plan = adopted(root)
@@ -380,6 +375,8 @@ def test_the_verb(root: Path) -> None:
     assert "+[tool.perdure]" in explained.out
     assert "train  python -m cats.train" in explained.out
     assert is_one_error(perdure("adopt", cwd=root), 2, "nobody is here to answer", "--yes")
+    file = root / "pyproject.toml"
+    assert is_one_error(perdure("adopt", str(file), "--yes"), 2, "is no folder", "adopt DIR")
     assert tree(root) == before
     done = perdure("adopt", "--yes", cwd=root)
     assert done.code == 0, done.err

@@ -134,7 +134,9 @@ def dispatch(words: list[str], flags: set[str]) -> int:
     if words[:1] == ["help"]:
         words, flags = words[1:], flags | {"--help"}
     if not words:
-        (sys.stdout if "--help" in flags else sys.stderr).write(verbs.help_text())
+        from perdure.cli.overview import help_text
+
+        (sys.stdout if "--help" in flags else sys.stderr).write(help_text())
         return 0 if "--help" in flags else 2
     verb = verbs.find_verb(words[0])
     if verb is None:

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from perdure.cli.overview import GLOBAL_OPTIONS, USAGE
 from perdure.cli.parser import build_parser
 from perdure.cli.verb import Verb
-from perdure.cli.verbs import GLOBAL_OPTIONS, GROUPS, USAGE, VERBS
+from perdure.cli.verbs import GROUPS, VERBS
 
 MADE = "<!-- made by `python -m perdure.cli.reference`; do not edit -->"
 FOLDER = Path("docs/reference")

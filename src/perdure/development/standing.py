@@ -24,9 +24,9 @@ from perdure.hosts.engine_socket import LOCAL
 from perdure.jobs.workspace import Workspace
 from perdure.model.project import Project
 from perdure.model.settings import Settings
+from perdure.targets.cluster import require_machine
 from perdure.targets.invocation import container_name
 from perdure.targets.place import Place, here
-from perdure.targets.cluster import require_machine
 from perdure.targets.registry import open_target
 
 ASK_S = 60.0

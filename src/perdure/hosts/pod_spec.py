@@ -89,24 +89,6 @@ def desk_name(destination: str) -> str:
 def desk(destination: str) -> dict[str, Any]:
     """Return the pod's manifest."""
     spec = read_destination(destination)
-    quick = [
-        {"key": f"node.kubernetes.io/{each}", "operator": "Exists", "effect": "NoExecute"}
-        | {"tolerationSeconds": _GIVEN_UP_S}
-        for each in ("not-ready", "unreachable")
-    ]
-    resources = {
-        "requests": {"cpu": _CPU, "memory": _MEMORY},
-        "limits": {"cpu": "2", "memory": _MOST_MEMORY},
-    }
-    container = {
-        "name": CONTAINER,
-        "image": spec.image,
-        "command": ["python3", "-I", "-c", _PROGRAM],
-        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 - the pod's own
-        "resources": resources,
-        "securityContext": container_context(),
-        "volumeMounts": mounts(spec),
-    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -118,10 +100,35 @@ def desk(destination: str) -> dict[str, Any]:
             **surroundings(spec),
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 2,
-            "tolerations": [*json.loads(spec.tolerations), *quick],
-            "containers": [container],
+            "tolerations": [*json.loads(spec.tolerations), *_soon_given_up()],
+            "containers": [_desk_container(spec)],
             "volumes": volumes(spec),
         },
+    }
+
+
+def _soon_given_up() -> list[dict[str, Any]]:
+    """Return what has a pod leave a dead node sooner than others do: another one stands in."""
+    return [
+        {"key": f"node.kubernetes.io/{each}", "operator": "Exists", "effect": "NoExecute"}
+        | {"tolerationSeconds": _GIVEN_UP_S}
+        for each in ("not-ready", "unreachable")
+    ]
+
+
+def _desk_container(spec: PodSpec) -> dict[str, Any]:
+    resources = {
+        "requests": {"cpu": _CPU, "memory": _MEMORY},
+        "limits": {"cpu": "2", "memory": _MOST_MEMORY},
+    }
+    return {
+        "name": CONTAINER,
+        "image": spec.image,
+        "command": ["python3", "-I", "-c", _PROGRAM],
+        "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 - the pod's own
+        "resources": resources,
+        "securityContext": container_context(),
+        "volumeMounts": mounts(spec),
     }
 
 

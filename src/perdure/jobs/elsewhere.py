@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -229,18 +228,8 @@ def _asked(place: Place, function: Callable[P, R], *given: P.args, **named: P.kw
     Raises:
         StorageError: no space there, or a folder that cannot be written.
     """
-    try:
+    with place.writing():
         return place.host.call(function, *given, **named)
-    except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else place.root
-        name = place.host.name
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"cannot write `{where}` on `{name}`: {(error.strerror or str(error)).lower()}",
-            hint=f"perdure clean results --on {name}"
-            if full
-            else f"`root` of `[targets.{name}]`: a folder that you may write to there",
-        ) from error
 
 
 def _batches(

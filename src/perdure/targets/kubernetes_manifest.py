@@ -95,10 +95,7 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
             "annotations": notes,
         },
         "spec": {
-            "parallelism": 1,
-            "completions": 1,
-            "backoffLimit": _MOST_PODS,
-            "ttlSecondsAfterFinished": _KEPT_S,
+            **_of_one_pod(),
             # Kueue has it begin when there is room.
             **({"suspend": True} if queue else {}),
             "template": {
@@ -110,6 +107,16 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
     for line in settings.lines:
         put(made, line)
     return made
+
+
+def _of_one_pod() -> dict[str, Any]:
+    """Return what has a Job be one pod at a time, replaced as often as it is lost."""
+    return {
+        "parallelism": 1,
+        "completions": 1,
+        "backoffLimit": _MOST_PODS,
+        "ttlSecondsAfterFinished": _KEPT_S,
+    }
 
 
 def _pod(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, Any]:

@@ -145,13 +145,16 @@ def registry_of(text: str) -> Destination:
     from perdure.images.ship_destination import Kind, parse_destination
 
     hint = "a host, with its port or a folder: `--push registry.lab:5000`"
+    refused = UsageError(f"`--push {text}` names no registry", hint=hint)
     try:
+        plain = parse_destination(text.rstrip("/"))
         # A slash at the end: the image keeps its own name behind the registry's.
         found = parse_destination(text.rstrip("/") + "/")
     except UsageError:
-        raise UsageError(f"`--push {text}` names no registry", hint=hint) from None
-    if found.kind is not Kind.REGISTRY:
-        raise UsageError(f"`--push {text}` names no registry", hint=hint)
+        raise refused from None
+    # A word alone is a host for `ship`, and a registry here; what ends as a file does is none.
+    if plain.kind not in (Kind.REGISTRY, Kind.HOST) or found.kind is not Kind.REGISTRY:
+        raise refused
     return found
 
 
