@@ -187,6 +187,7 @@ def test_a_limit_of_time_is_that_of_a_pod_and_not_of_a_training(workspace: Works
     assert ends_as_expected(workspace, record, "150").attempt > 1
 
 
+@pytest.mark.long
 def test_an_image_that_never_comes_is_given_up(
     workspace: Workspace, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
