@@ -87,7 +87,7 @@ def test_checks(options: argparse.Namespace) -> list[Check]:
     arguments.append("--durations=40")
     if sys.stdout.isatty():
         arguments.append("--color=yes")
-    limit_s = 7200.0 if options.long else 2700.0
+    limit_s = 7200.0 if options.long else 3900.0
     if options.quick or options.pytest:
         return [Check(PYTEST, tool("pytest", *arguments), limit_s)]
     return [
