@@ -167,3 +167,14 @@ def test_an_array_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
 )
 def test_ranges_are_as_a_scheduler_writes_them(numbers: list[int], text: str) -> None:
     assert array.ranges(numbers) == text
+
+
+def test_a_supervisor_is_told_which_element_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = Supervisor()
+    monkeypatch.setattr(program, "_one", supervisor)
+    assert program.main(["--array", str(make(tmp_path, 2)), "2"]) == 0
+    assert supervisor.seen[0] == "rates-0002"
+    assert program.main(["--array", str(tmp_path / "nowhere"), "2"]) == 5
+    assert "cannot be read" in capfd.readouterr().err
