@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.errors import MissingProgram, PerdureError, SchedulerUnreachable
+from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, SchedulerUnreachable
 from perdure.hosts.local import Completed
 from perdure.targets import slurm_queue
 from perdure.targets.slurm_queue import (
@@ -212,6 +212,12 @@ def test_a_scheduler_that_is_down_is_known_at_once(said: str, away: bool) -> Non
 def test_complaints_are_told_apart() -> None:
     away = complaint("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     assert isinstance(away, SchedulerUnreachable)
+    alone = complaint("sinfo: fatal: Could not establish a configuration source\n")
+    assert isinstance(alone, EnvironmentFailed)
+    assert alone.message.endswith(
+        "belongs to no cluster: Could not establish a configuration source"
+    )
+    assert "the login node" in (alone.hint or "")
     refused = complaint("sbatch: error: Memory specification can not be satisfied\n")
     assert type(refused) is PerdureError
     assert refused.message == "Memory specification can not be satisfied"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.commands.run import chosen_variables
 from perdure.cli.render import Console
 from perdure.cli.resources import chosen_resources
+from perdure.cli.words import counted
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def submit_sweep(arguments: argparse.Namespace, words: Sequence[str], console: C
     variables = chosen_variables(arguments.env, os.environ)
     _drive(workspace, folder, variables.passed_on)
     console.say(
-        f"{outlined.sweep.count:,} jobs, {at_a_time(outlined.sweep)}: "
+        f"{counted(outlined.sweep.count, 'job')}, {at_a_time(outlined.sweep)}: "
         f"perdure sweep status {folder.name}"
     )
     console.lines([folder.name])

@@ -28,6 +28,7 @@ from perdure.targets import far, lasting, supervisor
 from perdure.targets.patience import patiently
 from perdure.targets.place import Place
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.refusal import refuse_a_clusters
 from perdure.targets.station import find_station
 
 # Beyond what is allowed for what is done there.
@@ -108,6 +109,7 @@ class Remote:
     def require(self, resources: Resources) -> None:
         """Return if it can run jobs with these resources."""
         if resources != UNLIMITED and self.station.engine == far.PROCESS:
+            refuse_a_clusters(resources)
             raise UsageError(
                 f"`{self.name}` runs jobs as processes, and a process has all of its machine: "
                 "neither memory, processors nor GPUs are limited",
