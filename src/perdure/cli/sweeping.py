@@ -41,7 +41,12 @@ def submit_sweep(arguments: argparse.Namespace, words: Sequence[str], console: C
         return 0
     folder = submit(workspace, outlined, report=console)
     variables = chosen_variables(arguments.env, os.environ)
-    _drive(workspace, folder, variables.passed_on)
+    try:
+        _drive(workspace, folder, variables.passed_on)
+    except KeyboardInterrupt:
+        # It is submitted by now, and a driver that began does not end with this terminal.
+        console.say(f"`{folder.name}` is submitted: perdure sweep stop|resume {folder.name}")
+        raise
     console.say(
         f"{counted(outlined.sweep.count, 'job')}, {at_a_time(outlined.sweep)}: "
         f"perdure sweep status {folder.name}"
