@@ -186,12 +186,16 @@ class Remote:
         """
         folder = f"{self.station.root}/{lasting.FOLDER}/{secrets.token_hex(8)}"
         given = (self.values(), self._job(job), list(argv), stdin, timeout_s, folder)
+        end = functools.partial(self._long, lasting.end, folder, timeout_s=_START_S)
         try:
+            patiently(self.host, report, lambda: self.host.call(lasting.prepare, folder))
             patiently(self.host, report, lambda: self.host.call(far.begin, *given))
             said = self._heard(folder, on_line, report)
-        finally:
+        except BaseException:
             with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
-                self._long(lasting.end, folder, timeout_s=_START_S)
+                end()
+            raise
+        patiently(self.host, report, end)
         return lasting.completed(said, tuple(argv), timeout_s)
 
     def seen(self, job: JobRecord, path: Path) -> str:
