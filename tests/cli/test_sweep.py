@@ -205,7 +205,7 @@ def test_a_sweep_whose_axis_nobody_reads_any_more_is_told_of_all_the_same(swept:
     assert (found["count"], found["states"]) == (3, {"SUCCEEDED": 3})
     assert "as-it-was-once" in found["problem"]
     assert perdure("ps", cwd=swept).code == 0
-    assert is_one_error(perdure("sweep", "resume", "old", cwd=swept), 1, "as-it-was-once")
+    assert is_one_error(perdure("sweep", "resume", "old", cwd=swept), 2, "as-it-was-once")
 
 
 def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(swept: Path) -> None:

@@ -129,13 +129,18 @@ def status(as_user: OrdinaryUser, root: Path) -> dict[str, object]:
     return found
 
 
-def test_what_a_person_may_not_write_is_one_error_and_waited_for(as_user: OrdinaryUser) -> None:
-    """A project that becomes read-only under a sweep, and is writable again later."""
+def made(as_user: OrdinaryUser) -> Path:
+    """Return a person's project, whose trials wait for a file `go`."""
     root = as_user.home / "p"
     root.mkdir()
     (root / "pyproject.toml").write_text(TASKS)
     (root / "train.sh").write_text(f"while [ ! -e '{root}/go' ]; do sleep 0.05; done\n")
-    as_user.give(root)
+    return as_user.give(root)
+
+
+def test_what_a_person_may_not_write_is_one_error_and_waited_for(as_user: OrdinaryUser) -> None:
+    """A project that becomes read-only under a sweep, and is writable again later."""
+    root = made(as_user)
     words = ("sweep", "train", "x=1..12", "--max-running", "1", "--name")
     root.chmod(0o555)
     assert is_one_error(as_user.perdure(*words, "none", cwd=root), 5, "permission denied")

@@ -48,9 +48,16 @@ def drive(
         PerdureError: it ended at once; its last words are the hint.
         StorageError: the sweep's folder cannot be written.
         TimeoutExpired: it does not begin.
+        UsageError: nobody can read its axes.
     """
     if is_driven(folder):
         return False
+    problem = read_sweep(folder).problem
+    if problem:
+        raise UsageError(
+            f"the sweep `{folder.name}` cannot go on: {problem}",
+            hint=f"perdure sweep results {folder.name}; the same values again: perdure sweep TASK",
+        )
     log = folder / DRIVER_LOG
     began = log.stat().st_size if log.exists() else 0
     # -P: what lies in the folder it is started from is not what it imports.

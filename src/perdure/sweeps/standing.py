@@ -160,7 +160,7 @@ def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values_of: ValuesOf) 
 
 def queued(found: Standing, most: int) -> list[Trial]:
     """Return trials that did not begin yet, `most` at most."""
-    if found.sweep.search.kind == "optuna" or most <= 0:
+    if found.sweep.search.kind == "optuna" or most <= 0 or found.problem:
         return []
     began = {trial.number for trial in found.trials}
     computed = Computed(found.sweep)
