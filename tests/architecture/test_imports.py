@@ -21,7 +21,7 @@ SHARED = {
     "perdure.runtime.result",
 }
 #: The driver of a sweep is a supervisor itself; what else imports one would start slower for it.
-SUPERVISING = {f"perdure.sweeps.{name}" for name in ("arrays", "inside", "outside", "program")}
+SUPERVISING = {f"perdure.sweeps.{name}" for name in ("asking", "inside", "program")}
 #: What a training imports: doors to the runtime.
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import MAIN, is_one_error, perdure
+from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
 from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.targets.slurm_project import TRAINING
 
@@ -46,22 +45,6 @@ lines = ['spec.template.metadata.annotations."example.org/note": of my own']
     return folder
 
 
-def states(project: Path) -> dict[str, str]:
-    done = perdure("ps", "-a", "--json", cwd=project)
-    return {each["job"]: each["state"] for each in json.loads(done.out)}
-
-
-def until_running(project: Path, job: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        done = perdure("ps", "-a", "--json", cwd=project)
-        steps = {each["job"]: each["step"] for each in json.loads(done.out or "[]")}
-        if (steps.get(job) or 0) >= 3:
-            return
-        assert time.monotonic() < deadline, done.out + done.err
-        time.sleep(0.1)
-
-
 def test_from_the_first_look_to_the_results(project: Path, kubernetes: Cluster) -> None:
     doctor = perdure("doctor", "k8s", cwd=project)
     assert doctor.code == 0, doctor.out + doctor.err
@@ -84,21 +67,8 @@ def test_from_the_first_look_to_the_results(project: Path, kubernetes: Cluster) 
 def test_ctrl_c_saves_and_leaves_the_cluster_until_it_is_resumed(
     project: Path, kubernetes: Cluster
 ) -> None:
-    words = ("run", "--on", "k8s", "--name", "one", "train", "100", "0.1")
-    process = subprocess.Popen(
-        [*MAIN, *words], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    while not (project / "results" / "one" / "job.json").exists():
-        time.sleep(0.05)
-    until_running(project, "one")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert b"go on: perdure resume one" in err
-    assert states(project) == {"one": "INTERRUPTED"}
-    resumed = perdure("resume", "one", cwd=project)
-    assert resumed.code == 0, resumed.err
-    assert "goes on from step" in resumed.err
+    stop_by_ctrl_c(project, "k8s", "one")
+    resume(project, "one")
 
 
 def test_beside_a_job_and_what_the_cluster_has(project: Path, kubernetes: Cluster) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from perdure.errors import StorageError
-from perdure.jobs import ending, snapshot, there
 from perdure.jobs import folder as folders
+from perdure.jobs import snapshot
 from perdure.jobs.witness import Witness, read_witness, write_witness
 from perdure.model.job import Data, JobRecord, Machine
 from perdure.model.job_values import data_of, machine_of
@@ -64,6 +64,8 @@ def target_in(
 
 def surroundings(place: Place) -> tuple[Data, Machine]:
     """Return the data and the machine that a job there has. Asks the host."""
+    from perdure.jobs import there
+
     said = place.host.call_long(there.surroundings, place.root, timeout_s=_DATA_S)
     return data_of(said["data"]), machine_of(said["machine"])
 
@@ -73,6 +75,8 @@ def mark(target: Target, record: JobRecord) -> None:
 
     Nothing for a job of this machine.
     """
+    if target.place.is_here:
+        return
     from perdure.targets.remote import Remote
 
     if isinstance(target, Remote):
@@ -86,6 +90,8 @@ def send_code(place: Place, project: Project, tree: snapshot.Tree, report: Repor
         HostUnreachable: the host does not answer.
         StorageError: no space there, or contents that are gone here.
     """
+    from perdure.jobs import there
+
     text = tree.to_json()
     missing = _asked(place, there.lacking, place.root, text)
     if missing is None:
@@ -104,6 +110,8 @@ def ensure_code(place: Place, project: Project, record: JobRecord, report: Repor
     Raises:
         StorageError: it was changed there, or its list of files is gone.
     """
+    from perdure.jobs import there
+
     if record.code.snapshot is None:
         return
     text = there.read_list(record.folder)
@@ -122,6 +130,8 @@ def send_folder(place: Place, record: JobRecord) -> None:
     Raises:
         ConflictError: there is another job of that name there.
     """
+    from perdure.jobs import there
+
     files = {
         name: (record.folder / name).read_bytes()
         for name in _KEPT
@@ -146,11 +156,15 @@ def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:
 
 def sweep(place: Place) -> int:
     """Return how many snapshots were deleted there that no job there needs any more."""
+    from perdure.jobs import there
+
     return place.host.call_long(there.sweep, place.root, timeout_s=_DATA_S)
 
 
 def forget(place: Place, folder: Path) -> bool:
     """Return whether a job never began there; its run folder there is removed then."""
+    from perdure.jobs import there
+
     return place.host.call(there.forget, place.root, place.name(folder))
 
 
@@ -203,6 +217,7 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     Raises:
         ConflictError: its supervisor lives.
     """
+    from perdure.jobs import ending, there
     from perdure.targets.remote import Remote
 
     if isinstance(target, Remote):

@@ -42,13 +42,17 @@ class Trial(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """What the elements of an array run. `options` and `command` are what all trials share."""
+    """What the elements of an array run. `options` and `command` are what all trials share.
+
+    `asked_at` is when the array was handed over (unix seconds).
+    """
 
     results: str
     comment: str
     options: List[str]
     command: List[str]
     trials: Dict[int, Trial]
+    asked_at: float = 0.0
 
 
 def read_turns(folder: str) -> Turns:
@@ -60,7 +64,8 @@ def read_turns(folder: str) -> Turns:
     with open(os.path.join(folder, TURNS_FILE), encoding="utf-8") as file:
         found = json.load(file)
     trials = {int(index): Trial(*each) for index, each in found["trials"].items()}
-    return Turns(found["results"], found["comment"], found["options"], found["command"], trials)
+    known = (found["results"], found["comment"], found["options"], found["command"])
+    return Turns(*known, trials, float(found.get("asked_at", 0.0)))
 
 
 def take(folder: str, trial: int, who: str) -> bool:

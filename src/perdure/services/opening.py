@@ -134,7 +134,16 @@ def _prepare(spot: Spot, wanted: Wanted, report: Report) -> Program:
         tensorboard.NAME: lambda: tensorboard.prepare(spot, report),
         files.NAME: lambda: files.prepare(spot, report, writable=wanted.writable),
     }
-    return prepared[wanted.name]()
+    program = prepared[wanted.name]()
+    target = spot.workspace.settings.targets.get(spot.name)
+    if target is None or target.kind != "slurm":
+        return program
+    from perdure.model.settings import SlurmSettings
+    from perdure.services.cluster import on_node
+
+    log = f"{spot.services}/{wanted.name}/{record.LOG}"
+    settings = target.slurm or SlurmSettings()
+    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
 
 
 def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
@@ -143,16 +152,7 @@ def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
         from perdure.services import contained
 
         return contained.prepare(spot, wanted.variant, wanted.gpus, report)
-    program = jupyter.prepare(spot, wanted.variant, report)
-    target = spot.workspace.settings.targets.get(spot.name)
-    if target is None or target.kind != "slurm":
-        return program
-    from perdure.model.settings import SlurmSettings
-    from perdure.services.cluster import on_node
-
-    log = f"{spot.services}/{jupyter.NAME}/{record.LOG}"
-    settings = target.slurm or SlurmSettings()
-    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
+    return jupyter.prepare(spot, wanted.variant, report)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.errors import PerdureError
-from perdure.hosts import local
+from perdure.hosts import local, processes
 from perdure.runtime import names
 
 SERVICES = ".perdure/services"
@@ -69,17 +69,7 @@ def take_lock(folder: Path) -> int | None:
 
 def is_alive(folder: Path) -> bool:
     """Return whether the service's keeper lives."""
-    try:
-        fd = os.open(folder / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return processes.is_held(folder / LOCK)
 
 
 def token_of(folder: Path) -> str:
