@@ -33,7 +33,7 @@ def add_moving(parser: argparse.ArgumentParser, doing: str) -> None:
     parser.add_argument(
         "jobs", metavar="JOB", nargs="*", help=f"with `results`, only these: {JOB_HELP}"
     )
-    parser.add_argument("--on", dest="target", metavar="WHERE", required=True, help=ON_HELP)
+    parser.add_argument("--on", dest="target", metavar="WHERE", help=f"{ON_HELP} (the only host)")
     parser.add_argument(
         "--checkpoints", action="store_true", help="with `results`, the checkpoints as well"
     )
@@ -51,7 +51,7 @@ def move(arguments: argparse.Namespace, console: Console, *, pushing: bool) -> i
 
     workspace = open_workspace(Path.cwd())
     check_jobs(arguments.what, arguments.jobs)
-    other = other_side(workspace, arguments.target)
+    other = other_side(workspace, arguments.target or only_host(workspace))
     if not arguments.dry_run:
         make_state_folder(workspace.project)
     words = WORDS if arguments.what == ALL else (arguments.what,)
@@ -86,6 +86,20 @@ def check_jobs(word: str, jobs: Sequence[str]) -> None:
         raise UsageError(
             f"`{word}` takes no jobs: `{jobs[0]}`", hint="jobs are named with `results`"
         )
+
+
+def only_host(workspace: Workspace) -> str:
+    """Return the target that is meant where none is named: the only one that is elsewhere.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    known = workspace.settings.targets
+    away = sorted(name for name, each in known.items() if each.host or each.kubernetes is not None)
+    if len(away) == 1:
+        return away[0]
+    listed = ", ".join(away) or "there is no host yet: perdure targets; or name a bucket"
+    raise UsageError("where to or from is not said: name it with `--on`", hint=listed)
 
 
 def other_side(workspace: Workspace, text: str) -> Address | Far:
