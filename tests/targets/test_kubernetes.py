@@ -8,38 +8,19 @@ from perdure.jobs import elsewhere
 from perdure.jobs.launch import JobRequest, submit
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, State
-from perdure.targets import kubernetes_cluster
 from perdure.targets.kubernetes import Kubernetes
 from perdure.targets.registry import open_target
 from tests.contract.target import Harness, TargetContract
-from tests.engines.kubernetes import Cluster
-from tests.targets.kubernetes_project import (
+from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
     digest,
     expected,
-    kubernetes_workspace,
+    forgotten,
+    one_project,
     started,
+    with_cluster,
 )
 from tests.targets.slurm_project import until_gone
-
-
-@pytest.fixture(autouse=True)
-def unknown_queue() -> None:
-    """Forget what another test's cluster said."""
-    kubernetes_cluster.forget()
-
-
-@pytest.fixture(scope="module")
-def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return one project for all tests: so the pod that has its volume is started once."""
-    root = tmp_path_factory.mktemp("shared") / "a 'project$(x)%j\n\u00e9"
-    return kubernetes_workspace(root, kubernetes_image)
-
-
-@pytest.fixture
-def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
-    del kubernetes  # it is there
-    return shared
 
 
 def opened(workspace: Workspace) -> Kubernetes:

@@ -12,29 +12,15 @@ from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, Stor
 from perdure.jobs.launch import JobRequest, submit
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import UNLIMITED, Resources
-from perdure.targets import kubernetes_cluster
 from perdure.targets.registry import open_target
 from tests.engines.kubernetes import BIN, CLOSED, Cluster
-from tests.targets.kubernetes_project import NAME, kubernetes_workspace, with_settings
-
-
-@pytest.fixture(autouse=True)
-def unknown_queue() -> None:
-    """Forget what another test's cluster said."""
-    kubernetes_cluster.forget()
-
-
-@pytest.fixture(scope="module")
-def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return one project for all tests: so the pod that has its volume is started once."""
-    root = tmp_path_factory.mktemp("shared") / "project"
-    return kubernetes_workspace(root, kubernetes_image)
-
-
-@pytest.fixture
-def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
-    del kubernetes  # it is there
-    return shared
+from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
+    NAME,
+    forgotten,
+    one_project,
+    with_cluster,
+    with_settings,
+)
 
 
 def refused(workspace: Workspace, resources: Resources = UNLIMITED) -> PerdureError:

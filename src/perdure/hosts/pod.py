@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.linked import LinkedHost
-from perdure.hosts.pod_spec import CONTAINER, PodSpec, desk, desk_name, read_destination
+from perdure.hosts.pod_spec import (
+    CONTAINER,
+    PodSpec,
+    desk,
+    desk_name,
+    read_destination,
+    require_person,
+)
 
 if TYPE_CHECKING:
     from perdure.hosts.host import HostFacts
@@ -83,7 +90,9 @@ class Pod(LinkedHost):
         Raises:
             HostUnreachable: the cluster does not answer, or has no room for it.
             EnvironmentFailed: it cannot be: no such image, no such volume claim.
+            UsageError: it would run as root.
         """
+        require_person(self.spec)
         deadline = time.monotonic() + START_S
         began = time.monotonic()
         while not self._is_ready(patient=time.monotonic() - began < _ROOM_S):

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from perdure.errors import UsageError
+
 SCHEME = "kubernetes://"
 CONTAINER = "desk"
 # Where the claim for run folders is in every pod of a project.
@@ -79,6 +81,22 @@ def read_destination(destination: str) -> PodSpec:
         given[name] = int(given.get(name, "0"))
     known = {each.name for each in fields(PodSpec)}
     return PodSpec(**{name: value for name, value in given.items() if name in known})
+
+
+def require_person(spec: PodSpec) -> None:
+    """Return if a project's pods run as somebody. Pure.
+
+    Raises:
+        UsageError: they would as root.
+    """
+    for name, number in (("user", spec.user_id), ("group", spec.group_id)):
+        if number == 0:
+            raise UsageError(
+                f"pods do not run as root, and the {name} id is 0: the project's folder belongs to "
+                "root",
+                hint="give the project an owner (`chown -R 1000:1000 .`), or set `user_id` and "
+                "`group_id` under `[docker]` in .perdure/local.toml",
+            )
 
 
 def desk_name(destination: str) -> str:

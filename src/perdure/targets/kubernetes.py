@@ -26,7 +26,7 @@ from perdure.errors import (
 from perdure.hosts import local
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import Pod
-from perdure.hosts.pod_spec import PodSpec, read_destination
+from perdure.hosts.pod_spec import PodSpec, read_destination, require_person
 from perdure.model.duration import clock_words
 from perdure.model.job import Event, ImageUsed, JobRecord, Resources
 from perdure.model.settings import KubernetesSettings
@@ -34,6 +34,7 @@ from perdure.runtime import generation, names
 from perdure.targets import far, shelf, supervision, supervisor
 from perdure.targets import kubernetes_capacity as capacity
 from perdure.targets import kubernetes_manifest as manifests
+from perdure.targets import kubernetes_nodes as nodes
 from perdure.targets import kubernetes_submission as submission
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets.kubernetes_cluster import Queue, Word, queue_of, require_answer
@@ -106,14 +107,17 @@ class Kubernetes(Remote):
             UsageError: none has; or there is no such namespace, or volume claim.
             EnvironmentFailed: the cluster does not answer, or not to this user.
         """
+        require_person(self.spec)
         capacity.require(self.kubectl, self.settings, resources)
 
     def plan(self, job: JobRecord) -> Plan:
         """Return the manifest of a job, and the command that hands it over. Asks nobody.
 
         Raises:
-            UsageError: its time limit is over before it could save; or a line has no place.
+            UsageError: its time limit is over before it could save; a line has no place; or it
+                would run as root.
         """
+        require_person(self.spec)
         self._require_time(job)
         root, spec = self.station.root, self.spec
         snapshot = job.code.snapshot
@@ -122,10 +126,15 @@ class Kubernetes(Remote):
         options = supervision.supervisor_options(job, self.place.path(job.folder), cwd)
         main = supervisor.folder(root, supervisor.digest()) / supervisor.MAIN
         command = self._command(job)
-        words = ("python3", "-I", "-S", str(main), *options, "--scheduled-after", str(after))
+        program, run_dir = ("python3", "-I", "-S", str(main)), self.place.path(job.folder)
+        trained = nodes.led(program, run_dir, after, command, job.resources)
+        words = (*program, *options, "--scheduled-after", str(after), "--", *trained)
         place = self.place.name(job.folder)
-        turn = manifests.Turn(job, place, after, (*words, "--", *command), cwd, user_name())
-        text = manifests.as_yaml(manifests.manifest(turn, self.settings, spec))
+        turn = manifests.Turn(job, place, after, words, cwd, user_name())
+        every = nodes.turns(turn, program, run_dir)
+        text = "---\n".join(
+            manifests.as_yaml(manifests.manifest(each, self.settings, spec)) for each in every
+        )
         argv = self.kubectl.argv("create", "--filename=-")
         return Plan(job.job, job.folder, Path(cwd), argv, {}, command, script=text)
 
@@ -197,7 +206,7 @@ class Kubernetes(Remote):
                 self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
                 if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
                     return "confirmed"
-        if word is not None and word.name:
+        if word is not None and word.jobs:
             self._delete(word)
         if not self._gone(handle.run_dir, deadline):
             return "unconfirmed"
@@ -292,9 +301,8 @@ class Kubernetes(Remote):
     def _delete(self, word: Word) -> None:
         """Have the cluster delete a Job with its pods; return at once."""
         # Not in the foreground: that waits for ever for a pod of a node that is gone.
-        words = ("delete", "job", word.name, "--ignore-not-found", "--cascade=background")
         with contextlib.suppress(HostUnreachable):
-            self.kubectl.ask(*words, "--wait=false")
+            submission.delete(self.kubectl, word)
         self.queue.changed()
 
     def _gone(self, run_dir: Path, deadline: float) -> bool:

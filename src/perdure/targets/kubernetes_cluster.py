@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from perdure.errors import EnvironmentFailed, PerdureError
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import NEVER
-from perdure.targets.kubernetes_manifest import KEY, PROJECT
+from perdure.targets.kubernetes_manifest import KEY, PART, PROJECT
 
 EVERY_S = 1.0
 LONGEST_PAUSE_S = 15.0
@@ -29,7 +29,8 @@ class Word(NamedTuple):
     """What a cluster says of one job: its Job's name; its pod, and the node of that, once it runs.
 
     `active`: it goes on by itself. `waits` is why it does not run just now, None where it does;
-    `ended` what is said of one that goes on no more. `pods` are all that have not ended.
+    `ended` what is said of one that goes on no more. `pods` are all that have not ended, `others`
+    the Jobs of its other nodes.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Word(NamedTuple):
     ended: str = ""
     pods: tuple[str, ...] = ()
     hopeless: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Return the names of all its Jobs."""
+        return (self.name, *self.others) if self.name else self.others
 
 
 class Known(NamedTuple):
@@ -122,9 +129,17 @@ def words_in(items: Iterable[Object], now: float) -> dict[str, Word]:
             (pods if item.get("kind") == "Pod" else jobs).setdefault(key, []).append(item)
     found = {}
     for key in {*jobs, *pods}:
-        mine = sorted(jobs.get(key, ()), key=lambda job: (not _ended(job), _created(job)))
-        found[key] = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+        every = jobs.get(key, [])
+        mine = sorted(filter(_leads, every), key=lambda job: (not _ended(job), _created(job)))
+        others = [job for job in every if not (_leads(job) or _ended(job))]
+        word = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+        found[key] = word._replace(others=tuple(str(job["metadata"]["name"]) for job in others))
     return found
+
+
+def _leads(item: Object) -> bool:
+    """Return whether it is the only node of its job, or the first of several."""
+    return str(item["metadata"]["labels"].get(PART, "0")) == "0"
 
 
 def _created(item: Object) -> str:
@@ -147,7 +162,7 @@ def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
     name = str(job["metadata"]["name"])
     mine = [pod for pod in live if pod["metadata"]["labels"].get("job-name") == name]
     staying = [pod for pod in mine if "deletionTimestamp" not in pod["metadata"]]
-    last = _last_end(every)
+    last = _last_end([pod for pod in every if _leads(pod)])
     ended = _ended(job)
     given_up = job["metadata"].get("annotations", {}).get(GIVEN_UP)
     if ended or given_up:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_ALREADY_RUNNING = 3
 _ARRAY = "--array"
+_GANG = ("--lead", "--follow")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,6 +27,10 @@ def main(argv: Sequence[str]) -> int:
     _fill_standard_descriptors()
     if len(argv) == 3 and argv[0] == _ARRAY and argv[2].isdigit():
         return _element(argv[1], int(argv[2]))
+    if argv and argv[0] in _GANG:
+        from perdure.runtime import gang  # only of those that train on several machines
+
+        return gang.main(argv)
     return _one(argv)
 
 
