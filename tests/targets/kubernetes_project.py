@@ -24,6 +24,11 @@ from tests.targets.slurm_project import PATIENCE_S, TRAINING
 from tests.targets.slurm_project import digest as digest_of
 
 NAME = "k8s"
+#: A lost node is given up at once: somebody waits for it here.
+QUICK = (
+    "spec.template.spec.tolerations.0.tolerationSeconds: 1",
+    "spec.template.spec.tolerations.1.tolerationSeconds: 1",
+)
 
 
 @pytest.fixture(name="unknown_queue", autouse=True)
@@ -52,12 +57,7 @@ def kubernetes_workspace(root: Path, image: str, *, results: str = CLAIM) -> Wor
     project = make_project(root, {"train.py": TRAINING}, **tasks)
     for path in (root, *root.rglob("*")):
         os.chown(path, USER_ID, USER_ID)
-    # A lost node is given up at once: somebody waits for it here.
-    quick = (
-        "spec.template.spec.tolerations.0.tolerationSeconds: 1",
-        "spec.template.spec.tolerations.1.tolerationSeconds: 1",
-    )
-    own = KubernetesSettings(image, results, namespace=NAMESPACE, lines=quick)
+    own = KubernetesSettings(image, results, namespace=NAMESPACE, lines=QUICK)
     target = TargetSettings("", "kubernetes", "kubernetes", sync="none", kubernetes=own)
     return Workspace(project, Settings(targets=MappingProxyType({NAME: target})))
 

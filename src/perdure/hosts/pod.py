@@ -122,8 +122,10 @@ class Pod(LinkedHost):
         return HostUnreachable(f"the pod for `{self.name}`: {error.message}", hint="try again")
 
     def forward(self, port: int) -> int:
-        """Refuse: services run on hosts that ssh reaches."""
-        raise EnvironmentFailed(f"`{self.name}` is a pod: its port {port} is not forwarded")
+        """Return a port of this machine's that leads to the pod's, while this process lives."""
+        from perdure.hosts.pod_forward import forwarded_port
+
+        return forwarded_port(self, port)
 
     def forward_socket(self, path: str) -> Path:
         """Refuse: there is no engine in a pod."""

@@ -35,7 +35,7 @@ FOLDER = "gang"
 MEETING = "meeting.json"
 _TICK_S = 0.1
 # Machines that are there say within this time how their part of an attempt ended.
-WORD_S = 20.0
+WORD_S = 10.0
 _LAST_WORD_S = 3.0
 # How often it is looked whether the leader's part has ended.
 _LOOK_S = 0.5

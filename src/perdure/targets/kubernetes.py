@@ -8,6 +8,7 @@ job is in its run folder there; whether it goes on, the cluster says.
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal as signals
 import sys
 import time
@@ -23,7 +24,7 @@ from perdure.errors import (
     TimeoutExpired,
     UsageError,
 )
-from perdure.hosts import local
+from perdure.hosts import local, pod_spec
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import PodSpec, read_destination, require_person
@@ -46,6 +47,8 @@ _POLL_S = 0.2
 # A supervisor that was asked to end its job at once has ended by then, where its node answers.
 _ASKED_S = 12.0
 _SIGNAL_S = 60.0
+# What a cluster says of a pod whose container may run by now.
+_STARTING = frozenset({"starts", "ContainerCreating", "PodInitializing"})
 _PYTHON_WORDS = frozenset({"python", "python3"})
 _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
 _KILL = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
@@ -109,6 +112,8 @@ class Kubernetes(Remote):
         """
         require_person(self.spec)
         capacity.require(self.kubectl, self.settings, resources)
+        if self.settings.data is not None:
+            self._lead_to_data(self.settings.data)
 
     def plan(self, job: JobRecord) -> Plan:
         """Return the manifest of a job, and the command that hands it over. Asks nobody.
@@ -185,7 +190,7 @@ class Kubernetes(Remote):
     def interrupt(self, handle: Handle, notice: Notice) -> None:
         """Touch PREEMPT: it saves, and stays interrupted. One that waits leaves the cluster."""
         word = self.word(handle.run_dir)
-        if word is None or not word.active or word.waits is None:
+        if word is None or not word.active or self._hears(handle, word):
             Remote.interrupt(self, handle, notice)
             return
         self._delete(word)
@@ -200,7 +205,7 @@ class Kubernetes(Remote):
         """Have it end, and return whether no pod of it was seen to be left."""
         word = self.word(handle.run_dir)
         deadline = time.monotonic() + timeout_s
-        if word is not None and word.active and word.waits is None:
+        if word is not None and word.active and self._hears(handle, word):
             # Its supervisor ends it and says so, if its node answers.
             with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
                 self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
@@ -269,6 +274,24 @@ class Kubernetes(Remote):
         require_answer(known)
         return known.words.get(self.key(run_dir))
 
+    def _lead_to_data(self, claim: str) -> None:
+        """Have `data/` of the project's folder be the claim for data. Asks the pod.
+
+        A claim that were mounted there itself would have its place made by the node: as root's.
+        """
+        folder = f"{self.station.root}/data"
+        try:
+            self.host.call(shelf.lead, folder, pod_spec.DATA)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                with self.place.writing():
+                    raise
+            raise UsageError(
+                f"the volume of `{self.settings.results}` has files in `{folder}`, and the claim "
+                f"`{claim}` is to stand there",
+                hint="leave out `data`, or move them away: perdure attach JOB",
+            ) from error
+
     def _command(self, job: JobRecord) -> tuple[str, ...]:
         word, *rest = job.argv
         if word in _PYTHON_WORDS:
@@ -289,6 +312,13 @@ class Kubernetes(Remote):
         kind = ("--stdin", "--tty") if terminal else ("--stdin",)
         container = f"--container={manifests.CONTAINER}"
         return self.kubectl.argv("exec", *kind, word.pod, container, "--", answer_s=0)
+
+    def _hears(self, handle: Handle, word: Word) -> bool:
+        """Return whether a supervisor is there to hear: one may be before its node says so."""
+        if word.waits is None or word.waits not in _STARTING:
+            return word.waits is None
+        found = self.host.call(tickets.look, self._path(handle), "")
+        return bool(found["begun"])
 
     def _running(self, handle: Handle) -> Word:
         word = self.word(handle.run_dir)

@@ -56,15 +56,19 @@ def standing_of(run_dir: Path, ticket: Ticket) -> Standing:
 
 
 def look(run_dir: str, main: str) -> Values:
-    """Return what is to be known before a job is submitted: `newest`, `ticket`, `over`, `main`.
+    """Return what is to be known of a job in a cluster: `newest`, `ticket`, `over`, `begun`, `main`.
 
-    `main`: whether the supervisor's sources are there, at that path.
+    `begun`: an attempt of it has, and has not ended; `main`: whether the supervisor's sources are
+    there, at that path.
     """
     path = Path(run_dir)
     ticket = read_ticket(path)
     return {
         "newest": generation.newest(path),
         "ticket": None if ticket is None else list(ticket),
+        "begun": ticket is not None
+        and generation.newest(path) > ticket.after
+        and not settled.ended(path, ticket.after),
         "over": ticket is not None and settled.is_over(path, ticket.after),
         "main": Path(main).is_file(),
     }
