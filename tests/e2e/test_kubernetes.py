@@ -88,6 +88,19 @@ def test_from_the_first_look_to_the_results(project: Path, kubernetes: Cluster) 
     assert (project / "results" / "first" / "outputs" / "digest").is_file()
 
 
+def test_what_a_cluster_has_is_shown_to_root_too(project: Path, kubernetes: Cluster) -> None:
+    del kubernetes  # it is there
+    for path in (project, *project.iterdir()):
+        os.chown(path, 0, 0)
+    assert perdure("queue", "--on", "k8s", cwd=project).code == 0
+    assert perdure("capacity", "--on", "k8s", cwd=project).code == 0
+    doctor = perdure("doctor", "k8s", cwd=project)
+    assert doctor.code == 0, doctor.out + doctor.err
+    assert re.search(r"pod +warning +pods do not run as root", doctor.out), doctor.out
+    refused = perdure("run", "--on", "k8s", "train", "1", "0", cwd=project)
+    assert is_one_error(refused, 2, "pods do not run as root")
+
+
 def test_ctrl_c_saves_and_leaves_the_cluster_until_it_is_resumed(
     project: Path, kubernetes: Cluster
 ) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from perdure.jobs import folder as folders
+from perdure.jobs.control import kill
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
@@ -21,9 +26,12 @@ from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.standing import Standing, standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.targets import kubernetes_cluster
+from perdure.targets.kubernetes_array import INDEX
+from perdure.targets.kubernetes_manifest import JOB
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
-from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
+from tests.engines import kubectl_indexed
+from tests.engines.kubernetes import BIN, CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.test_storm import STEPS, TRAIN, expected
@@ -88,13 +96,19 @@ def run_dir(workspace: Workspace, trial: int) -> Path:
     return workspace.project.results / f"sweep-{trial:04d}"
 
 
+def job_of(workspace: Workspace, pod: dict[str, Any]) -> str:
+    """Return whose pod it is: an array's pods are told apart by their indices."""
+    index = pod["metadata"]["labels"].get(INDEX)
+    return f"sweep-{int(index) + 1:04d}" if index else pod["metadata"]["annotations"][JOB]
+
+
 def that_trains(workspace: Workspace, kubernetes: Cluster, but: int = 0) -> tuple[int, str, str]:
     """Return a trial in its first attempt that has come some steps far, its pod, and its node."""
     found: list[tuple[int, str, str]] = []
 
     def there() -> bool:
         for pod in kubernetes.pods():
-            job = pod["metadata"]["annotations"]["perdure.dev/job"]
+            job = job_of(workspace, pod)
             status = read_status(workspace.project.results / job)
             if int(job[-4:]) == but or status.attempt != 1:
                 continue
@@ -154,3 +168,56 @@ def test_the_machine_that_drives_it_may_be_away_until_all_have_ended(
     assert over(workspace, folder).states == {State.SUCCEEDED: 3}
     for trial in range(1, 4):
         assert folders.attempts(run_dir(workspace, trial)) == [1]
+
+
+@pytest.fixture
+def newer(tmp_path: Path, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where a kubectl keeps the Indexed Jobs that it was given, as of a newer cluster."""
+    del kubernetes  # it is there
+    kept, folder = tmp_path / "kept", tmp_path / "bin"
+    kept.mkdir()
+    folder.mkdir()
+    program = folder / "kubectl"
+    words = (sys.executable, kubectl_indexed.__file__, str(kept), str(BIN / "kubectl"))
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return kept
+
+
+def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
+    workspace: Workspace, kubernetes: Cluster, newer: Path
+) -> None:
+    folder = swept(workspace, "seed=1..3", "0.3")
+    deleted, pod, _ = that_trains(workspace, kubernetes)
+    (made,) = [json.loads(each.read_text()) for each in newer.iterdir()]
+    assert made["spec"]["completionMode"] == "Indexed"
+    assert (made["spec"]["completions"], made["spec"]["parallelism"]) == (3, 3)
+    kubernetes.ask("delete", "pod", pod, "--wait=false")
+    kill_driver(folder)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder).states == {State.SUCCEEDED: 3}
+    again = [n for n in range(1, 4) if len(folders.attempts(run_dir(workspace, n))) > 1]
+    assert again == [deleted]
+    for trial in range(1, 4):
+        assert came_to(workspace, trial) == expected(trial)
+    assert len(list(newer.iterdir())) == 1
+
+
+@pytest.mark.long
+def test_of_one_job_with_indices_a_trial_is_killed_and_another_never_begins(
+    workspace: Workspace, kubernetes: Cluster, newer: Path
+) -> None:
+    kubernetes.ask("cordon", "node1")
+    kubernetes.ask("cordon", "node2")
+    kubernetes.disturb()
+    folder = swept(workspace, "seed=1..3", "0.3")
+    until(lambda: len(kubernetes.pods()) == 3, patience_s=60)
+    assert kill(run_dir(workspace, 2), timeout_s=30) == "confirmed"
+    kubernetes.restore()
+    first, _, _ = that_trains(workspace, kubernetes)
+    assert kill(run_dir(workspace, first), timeout_s=30) == "confirmed"
+    found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 1, State.CANCELLED: 2}
+    assert folders.attempts(run_dir(workspace, 2)) in ([], [1])
+    until(lambda: not kubernetes.pods(), patience_s=60)

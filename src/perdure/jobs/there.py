@@ -112,6 +112,12 @@ def begin(root: str, name: str, files: dict[str, bytes]) -> bool:
     return True
 
 
+def begin_all(root: str, folders: dict[str, dict[str, bytes]]) -> None:
+    """Make run folders, by their names; raises as `begin`."""
+    for name, files in folders.items():
+        begin(root, name, files)
+
+
 def forget(root: str, name: str) -> bool:
     """Return whether no attempt of a job ever began; its run folder is removed then."""
     folder = Path(root, name)

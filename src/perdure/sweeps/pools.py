@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.jobs.launch import target_of
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
 from perdure.sweeps.pool import Pool
 from perdure.sweeps.record import Sweep
+from perdure.targets.cluster import is_pods
 from perdure.targets.protocol import Target
 from perdure.targets.registry import LOCAL
+
+if TYPE_CHECKING:
+    from perdure.sweeps.outside import Outside
 
 #: More elements of one array are not explained.
 SHOWN = 1000
@@ -41,10 +46,29 @@ def open_pool(
         from perdure.sweeps.arrays import Arrays
 
         return Arrays(workspace, target, folder, base, passed), None
+    pool = _elsewhere(workspace, target, folder, base, passed)
+    return pool, pool.mark
+
+
+def _elsewhere(
+    workspace: Workspace, target: Target, folder: Path, base: JobRecord, passed: Mapping[str, str]
+) -> Outside:
+    """Return the pool of a target that supervises its jobs itself; may ask its cluster."""
     from perdure.sweeps.outside import Outside
 
-    pool = Outside(workspace, base, passed)
-    return pool, pool.mark
+    if not is_pods(target):
+        return Outside(workspace, base, passed)
+    from perdure.targets.kubernetes import Kubernetes
+    from perdure.targets.kubernetes_array import LEAST, release_of
+
+    assert isinstance(target, Kubernetes)  # it has pods
+    release = release_of(target.kubectl.read("version"))
+    # A server that does not know arrays starts one pod; and an element is one pod.
+    if release < LEAST or base.resources.nodes > 1:
+        return Outside(workspace, base, passed)
+    from perdure.sweeps.indexed import Indexed
+
+    return Indexed(workspace, target, folder, base, passed, release)
 
 
 def explained_array(target: Target, record: JobRecord, sweep: Sweep, folder: Path) -> str | None:

@@ -125,12 +125,11 @@ class Kubernetes(Remote):
         require_person(self.spec)
         self._require_time(job)
         root, spec = self.station.root, self.spec
-        snapshot = job.code.snapshot
-        cwd = root if snapshot is None else f"{root}/.perdure/snapshots/{snapshot}"
+        cwd = self._cwd(job)
         after = generation.newest(job.folder) if job.folder.is_dir() else 0
-        options = supervision.supervisor_options(job, self.place.path(job.folder), cwd)
+        options = self.options(job)
         main = supervisor.folder(root, supervisor.digest()) / supervisor.MAIN
-        command = self._command(job)
+        command = self.command(job)
         program, run_dir = ("python3", "-I", "-S", str(main)), self.place.path(job.folder)
         trained = nodes.led(program, run_dir, after, command, job.resources)
         words = (*program, *options, "--scheduled-after", str(after), "--", *trained)
@@ -193,6 +192,10 @@ class Kubernetes(Remote):
         if word is None or not word.active or self._hears(handle, word):
             Remote.interrupt(self, handle, notice)
             return
+        if word.element is not None:
+            self._call_off(handle, word.element)
+            self.host.call(tickets.stop, self._path(handle), notice.reason)
+            return
         self._delete(word)
         if not self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
             raise PerdureError(
@@ -211,7 +214,11 @@ class Kubernetes(Remote):
                 self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
                 if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
                     return "confirmed"
-        if word is not None and word.jobs:
+        if word is not None and word.element is not None:
+            if self._call_off(handle, word.element):
+                return "confirmed"
+            self._delete(word)
+        elif word is not None and word.jobs:
             self._delete(word)
         if not self._gone(handle.run_dir, deadline):
             return "unconfirmed"
@@ -292,7 +299,16 @@ class Kubernetes(Remote):
                 hint="leave out `data`, or move them away: perdure attach JOB",
             ) from error
 
-    def _command(self, job: JobRecord) -> tuple[str, ...]:
+    def options(self, job: JobRecord) -> tuple[str, ...]:
+        """Return a supervisor's options for a job. Pure."""
+        return supervision.supervisor_options(job, self.place.path(job.folder), self._cwd(job))
+
+    def _cwd(self, job: JobRecord) -> str:
+        root, snapshot = self.station.root, job.code.snapshot
+        return root if snapshot is None else f"{root}/.perdure/snapshots/{snapshot}"
+
+    def command(self, job: JobRecord) -> tuple[str, ...]:
+        """Return what a job runs in its pod. Reads the code that it has."""
         word, *rest = job.argv
         if word in _PYTHON_WORDS:
             return ("python3", *rest)
@@ -320,6 +336,14 @@ class Kubernetes(Remote):
         found = self.host.call(tickets.look, self._path(handle), "")
         return bool(found["begun"])
 
+    def _call_off(self, handle: Handle, element: int) -> bool:
+        """Return whether a job of an array was not begun, and no pod will begin it any more."""
+        return bool(self.host.call(tickets.call_off, self._path(handle), element))
+
+    def _is_over(self, run_dir: Path) -> bool:
+        """Return whether a job has come to its end by what its run folder says. Asks the pod."""
+        return bool(self.host.call(tickets.look, self.place.path(run_dir), "")["over"])
+
     def _running(self, handle: Handle) -> Word:
         word = self.word(handle.run_dir)
         if word is None or word.waits is not None or not word.pod:
@@ -329,7 +353,7 @@ class Kubernetes(Remote):
         return word
 
     def _delete(self, word: Word) -> None:
-        """Have the cluster delete a Job with its pods; return at once."""
+        """Have the cluster delete a Job with its pods; of an array, which is others', a pod."""
         # Not in the foreground: that waits for ever for a pod of a node that is gone.
         with contextlib.suppress(HostUnreachable):
             submission.delete(self.kubectl, word)
@@ -341,6 +365,8 @@ class Kubernetes(Remote):
             with contextlib.suppress(EnvironmentFailed):
                 word = self.word(run_dir)
                 if word is None or not (word.active or word.pods):
+                    return True
+                if word.element is not None and self._is_over(run_dir):
                     return True
             if time.monotonic() >= deadline:
                 return False

@@ -83,6 +83,14 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
     Raises:
         UsageError: there is no such place for a line.
     """
+    made = bare(turn, settings, spec)
+    for line in settings.lines:
+        put(made, line)
+    return made
+
+
+def bare(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, Any]:
+    """Return the manifest of a job without the user's own lines."""
     labels = {
         "app.kubernetes.io/managed-by": "perdure",
         PROJECT: project_label(spec.root),
@@ -93,13 +101,13 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
         labels[PART] = str(turn.part)
     notes = {JOB: turn.job.job, USER: turn.user, FOLDER: f"{spec.root}/{turn.place}"}
     queue = {} if settings.queue is None else {QUEUE: settings.queue}
-    made: dict[str, Any] = {
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": job_name(spec.root, turn.place, turn.after, turn.part),
             "labels": {**labels, **queue},
-            "annotations": notes,
+            "annotations": dict(notes),
         },
         "spec": {
             **_of_one_pod(),
@@ -111,9 +119,6 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
             },
         },
     }
-    for line in settings.lines:
-        put(made, line)
-    return made
 
 
 def _of_one_pod() -> dict[str, Any]:

@@ -123,6 +123,10 @@ def _clear(target: Kubernetes, plan: Plan, name: str) -> bool:
 def delete(kubectl: Kubectl, word: Word) -> None:
     """Have a cluster delete the Jobs of a job, with their pods; return at once."""
     # Not in the foreground: that waits for ever for a pod of a node that is gone.
+    if word.element is not None:
+        if word.pods:
+            kubectl.ask("delete", "pod", *word.pods, "--ignore-not-found", "--wait=false")
+        return
     words = ("--ignore-not-found", "--cascade=background", "--wait=false")
     kubectl.ask("delete", "job", *word.jobs, *words)
 
