@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 KUBERNETES = "kubernetes"
 _BATCH_BYTES = 4 << 20
+# So many run folders are brought at a time.
+_TOGETHER = 50
 # A data folder of many files takes its time to be looked through.
 _DATA_S = 600.0
 _KEPT = (
@@ -132,12 +134,26 @@ def send_folder(place: Place, record: JobRecord) -> None:
     """
     from perdure.jobs import there
 
-    files = {
+    _asked(place, there.begin, place.root, place.name(record.folder), _kept(record))
+
+
+def send_folders(place: Place, records: Sequence[JobRecord]) -> None:
+    """Bring many run folders there, as `send_folder` does one."""
+    from perdure.jobs import there
+
+    for first in range(0, len(records), _TOGETHER):
+        some = records[first : first + _TOGETHER]
+        files = {place.name(each.folder): _kept(each) for each in some}
+        _asked(place, there.begin_all, place.root, files)
+
+
+def _kept(record: JobRecord) -> dict[str, bytes]:
+    """Return what a run folder holds as it was submitted."""
+    return {
         name: (record.folder / name).read_bytes()
         for name in _KEPT
         if (record.folder / name).is_file()
     }
-    _asked(place, there.begin, place.root, place.name(record.folder), files)
 
 
 def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:

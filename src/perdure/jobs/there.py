@@ -148,6 +148,12 @@ def _share(path: Path, at: Path) -> None:
         shutil.copyfile(path, at)
 
 
+def begin_all(root: str, folders: dict[str, dict[str, bytes]]) -> None:
+    """Make run folders, by their names; raises as `begin`."""
+    for name, files in folders.items():
+        begin(root, name, files)
+
+
 def forget(root: str, name: str) -> bool:
     """Return whether no attempt of a job ever began; its run folder is removed then."""
     folder = Path(root, name)

@@ -105,13 +105,18 @@ def run(
     *,
     now: Callable[[], float] = time.monotonic,
     job: Optional[str] = None,
+    alone: bool = False,
 ) -> int:
     """Run the trials of one element, and return its exit code: 75 if it is to be run again.
 
     `supervise` is given a supervisor's command line. `job` is the scheduler's number of the array.
+    `alone`: it has its own trial and no other one, for the scheduler tells of each by its element.
     """
     turns = read_turns(folder)
     element = _Element(folder, index, turns, job)
+    if alone:
+        own = element.own()
+        return 0 if own is None else supervise(element.words(own))
     until = now() + LONGEST_S
     worst = 0
     trial = element.first()
@@ -131,16 +136,19 @@ class _Element:
         self._turns = turns
         self._job = job
 
-    def first(self) -> Optional[int]:
-        """Return the trial that was held before, this element's own, or one that nobody has."""
+    def own(self) -> Optional[int]:
+        """Return the trial that was held before, or this element's own; None where others have."""
         before = self._held()
         if before is not None and taker(self._folder, before) == str(self._index):
             trial = self._turns.trials[before]
             if not settled.is_over(self._run_dir(trial), trial.after):
                 return before
-        if self._take(self._index):
-            return self._index
-        return self.following()
+        return self._index if self._take(self._index) else None
+
+    def first(self) -> Optional[int]:
+        """Return its own trial, or one that nobody has."""
+        own = self.own()
+        return self.following() if own is None else own
 
     def following(self) -> Optional[int]:
         """Return a trial that nobody has: from the end, where no element comes to soon."""
@@ -173,8 +181,7 @@ class _Element:
         """Return whether a trial is this array's, and nothing of it began since that was so."""
         run_dir = self._run_dir(trial)
         try:
-            with open(os.path.join(run_dir, names.TICKET_FILE), encoding="utf-8") as file:
-                comment = str(json.load(file)["comment"])
+            comment = _comment(run_dir)
             begun = generation.newest(run_dir) > trial.after
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -220,6 +227,16 @@ def ranges(numbers: List[int]) -> str:
         else:
             found.append([number, number])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
+def _comment(run_dir: str) -> str:
+    """Return what a run folder's ticket says of whose the job is."""
+    try:
+        with open(os.path.join(run_dir, names.TICKET_FILE), encoding="utf-8") as file:
+            return str(json.load(file)["comment"])
+    except FileNotFoundError:
+        with open(os.path.join(run_dir, names.KUBERNETES_FILE), encoding="utf-8") as file:
+            return str(json.load(file)["name"])
 
 
 def _write(path: str, text: str) -> None:

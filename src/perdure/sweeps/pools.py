@@ -14,11 +14,13 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
 from perdure.sweeps.pool import Pool
 from perdure.sweeps.record import Sweep
+from perdure.targets.cluster import is_pods
 from perdure.targets.protocol import Target
 from perdure.targets.registry import LOCAL
 
 if TYPE_CHECKING:
     from perdure.sweeps.hands import Hands
+    from perdure.sweeps.outside import Outside
     from perdure.targets.remote import Remote
 
 #: More elements of one array are not explained.
@@ -49,10 +51,29 @@ def open_pool(
         prepared(workspace, target, base, passed)
         mark = None if target.place.is_here else partial(elsewhere.mark, target)
         return Arrays(hands, folder, base, passed), mark
+    pool = _elsewhere(workspace, target, folder, base, passed)
+    return pool, pool.mark
+
+
+def _elsewhere(
+    workspace: Workspace, target: Target, folder: Path, base: JobRecord, passed: Mapping[str, str]
+) -> Outside:
+    """Return the pool of a target that supervises its jobs itself; may ask its cluster."""
     from perdure.sweeps.outside import Outside
 
-    pool = Outside(workspace, base, passed)
-    return pool, pool.mark
+    if not is_pods(target):
+        return Outside(workspace, base, passed)
+    from perdure.targets.kubernetes import Kubernetes
+    from perdure.targets.kubernetes_array import LEAST, release_of
+
+    assert isinstance(target, Kubernetes)  # it has pods
+    release = release_of(target.kubectl.read("version"))
+    # A server that does not know arrays starts one pod; and an element is one pod.
+    if release < LEAST or base.resources.nodes > 1:
+        return Outside(workspace, base, passed)
+    from perdure.sweeps.indexed import Indexed
+
+    return Indexed(workspace, target, folder, base, passed, release)
 
 
 def _hands(target: Target, folder: Path, base: JobRecord) -> Hands | None:

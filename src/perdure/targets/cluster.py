@@ -46,6 +46,11 @@ def image_of(target: Target) -> ImageUsed | None:
     return target.image if isinstance(target, Kubernetes) else None
 
 
+def is_pods(target: Target) -> bool:
+    """Return whether a target's jobs are pods of a cluster."""
+    return image_of(target) is not None
+
+
 def require_machine(target: Target, what: str) -> None:
     """Return if a target has a machine of its own for what is no job.
 

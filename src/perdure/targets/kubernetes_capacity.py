@@ -90,8 +90,6 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
     """
     if resources.gpus == "all":
         raise UsageError("a cluster is told how many GPUs a job gets", hint="--gpus 1")
-    if resources.nodes > 1:
-        raise UsageError("a job on Kubernetes has one pod", hint="leave out --nodes")
     require_claims(kubectl, settings)
     try:
         nodes = read_nodes(kubectl, settings)
@@ -100,6 +98,11 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
     if not nodes and settings.node_selector:
         labels = ", ".join(f"{k}={v}" for k, v in settings.node_selector.items())
         raise UsageError(f"no node has the labels {labels}", hint="kubectl get nodes --show-labels")
+    if resources.nodes > max(1, len(nodes)):
+        raise UsageError(
+            f"{resources.nodes} nodes are asked for, and there are {len(nodes)}",
+            hint="perdure capacity --on TARGET",
+        )
     wanted = (
         ("GPUs", float(resources.gpus or 0), max((n.gpus for n in nodes), default=0)),
         ("processors", resources.cpus or 0.0, max((n.cpus for n in nodes), default=0)),

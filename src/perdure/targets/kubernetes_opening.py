@@ -9,7 +9,7 @@ from perdure.errors import UsageError
 from perdure.hosts.kubectl import current_context
 from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import PodSpec, read_destination
-from perdure.images.user import choose_user
+from perdure.images.user import found_user
 from perdure.model.project import Project
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.model.station import Station
@@ -24,7 +24,7 @@ def open_kubernetes(project: Project, settings: Settings | None, name: str) -> K
     """Return the target of that name in the user's settings; it asks nobody yet.
 
     Raises:
-        UsageError: there is none of that name; or root's pods would run as root.
+        UsageError: there is none of that name.
     """
     if settings is None or name not in settings.targets:
         from perdure.project.settings import load_settings
@@ -64,7 +64,8 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
     Reads the owner of the project's folder; asks kubectl which context is the current one, if none
     is named.
     """
-    user = choose_user(project, settings)
+    # Root, too: who asks what the cluster has needs no pod. A pod is refused: `require_person`.
+    user = found_user(project, settings)
     # Written down, so that a job stays where it is when the current one changes.
     context = current_context() if wanted.context is None else wanted.context
     where = f"{context}/{wanted.namespace}/{wanted.results}"
