@@ -117,8 +117,13 @@ class Away:
     def hand_over(self, order: arrays.Order) -> str:
         """Hand an array over, there; what it needs is brought there first."""
         self._make_folders([*order.jobs.values()])
-        with self._place.writing():
-            self._target.hand_over(order)
+        try:
+            with self._place.writing():
+                self._target.hand_over(order)
+        except PerdureError:
+            # Whatever it is, they may be gone: they are looked for again.
+            self._made.clear()
+            raise
         return self._place.path(order.folder)
 
     def held(self, records: Sequence[JobRecord]) -> Mapping[str, Sequence[str]]:

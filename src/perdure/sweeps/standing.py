@@ -143,7 +143,7 @@ def _trial(number: int, status: JobStatus, values_of: ValuesOf, row: Row | None)
     fits = row is not None and (row.attempt, row.state) == (status.attempt, status.state.value)
     if row is not None and fits:
         metrics = row.metrics
-    elif status.state in ENDED or row is None:
+    elif status.attempt and (status.state in ENDED or row is None):
         metrics = figures_in(status.record.folder)
     else:
         metrics = {}
