@@ -14,13 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure.errors import (
-    EngineUnreachable,
-    EnvironmentFailed,
-    MissingProgram,
-    TimeoutExpired,
-    UsageError,
-)
+from perdure.errors import EnvironmentFailed, MissingProgram, TimeoutExpired, UsageError
 from perdure.hosts.host import Host
 from perdure.hosts.local import Completed
 from perdure.hosts.ssh import Ssh
@@ -116,7 +110,7 @@ class Remote:
         return Capabilities(self.name, found["summary"], found["problem"])
 
     def require(self, resources: Resources) -> None:
-        """Return if it can run jobs with these resources; an engine is told with its host."""
+        """Return if it can run jobs with these resources."""
         if resources != UNLIMITED and self.station.engine == far.PROCESS:
             refuse_a_clusters(resources)
             raise UsageError(
@@ -124,11 +118,7 @@ class Remote:
                 "neither memory, processors nor GPUs are limited",
                 hint=f'`engine = "docker"` in `[targets.{self.name}]`',
             )
-        try:
-            self.host.call(far.require, self.values(), asdict(resources))
-        except EngineUnreachable as error:
-            # It speaks of a socket, which this machine may have as well.
-            raise EngineUnreachable(f"`{self.name}`: {error.message}", hint=error.hint) from error
+        self.host.call(far.require, self.values(), asdict(resources))
 
     def plan(self, job: JobRecord) -> Plan:
         """Return what would be executed there. Asks the host."""
