@@ -28,7 +28,10 @@ COVERAGE = "coverage"
 NO_SLOTS = ("--exclude", "dataclasses.dataclass(slots)")
 #: What hardly runs without a real Kubernetes, whose programs take minutes to be built: tests of it
 #: are `long` until they are there.
-NO_CLUSTER = "--omit=*/targets/kubernetes*,*/doctor/kubernetes.py,*/hosts/kubectl.py,*/hosts/pod.py"
+NO_CLUSTER = (
+    "--omit=*/targets/kubernetes*,*/doctor/kubernetes.py,*/hosts/kubectl.py,*/hosts/pod.py,"
+    "*/hosts/pod_forward.py,*/sweeps/indexed.py,*/services/pods.py"
+)
 #: pytest's closing line, such as `812 passed, 3 deselected in 301.22s (0:05:01)`.
 CLOSING = re.compile(
     r"^=* ?((\d+ \w+, )*\d+ (passed|failed|errors?|deselected).* in [\d.]+s.*?) ?=*$"
