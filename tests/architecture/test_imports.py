@@ -14,6 +14,7 @@ from tests.architecture.source import ROOT, SRC, imported, python_files, relativ
 #: Modules of the runtime that the rest may import: the standard library and xxhash do for them.
 SHARED = {
     "perdure.runtime.array",
+    "perdure.runtime.gang",
     "perdure.runtime.names",
     "perdure.runtime.settled",
     "perdure.runtime.generation",
@@ -26,6 +27,7 @@ SUPERVISING = {f"perdure.sweeps.{name}" for name in ("asking", "inside", "progra
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {
     "perdure.runtime.array",
+    "perdure.runtime.gang",
     "perdure.runtime.names",
     "perdure.runtime.generation",
     "perdure.runtime.settled",

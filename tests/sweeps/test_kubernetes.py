@@ -25,7 +25,7 @@ from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.standing import Standing, standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
-from perdure.targets import kubernetes_cluster
+from perdure.targets import kubernetes_cluster, shelf
 from perdure.targets.kubernetes_array import INDEX
 from perdure.targets.kubernetes_manifest import JOB
 from perdure.targets.protocol import Handle
@@ -208,6 +208,8 @@ def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
 def test_of_one_job_with_indices_a_trial_is_killed_and_another_never_begins(
     workspace: Workspace, kubernetes: Cluster, newer: Path
 ) -> None:
+    # The pod that has the volume is there before nothing else has room.
+    open_target(NAME, workspace.project, workspace.settings).place.host.call(shelf.cores)
     kubernetes.ask("cordon", "node1")
     kubernetes.ask("cordon", "node2")
     kubernetes.disturb()

@@ -23,6 +23,7 @@ from perdure.hosts.pod_spec import (
     desk,
     desk_name,
     read_destination,
+    require_image,
     require_person,
 )
 
@@ -93,6 +94,7 @@ class Pod(LinkedHost):
             UsageError: it would run as root.
         """
         require_person(self.spec)
+        require_image(self.name, self.spec)
         deadline = time.monotonic() + START_S
         began = time.monotonic()
         while not self._is_ready(patient=time.monotonic() - began < _ROOM_S):

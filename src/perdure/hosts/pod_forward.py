@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import re
 import threading
-from subprocess import Popen
 from typing import TYPE_CHECKING
 
 from perdure.errors import HostUnreachable
@@ -19,11 +18,52 @@ if TYPE_CHECKING:
     from perdure.hosts.pod import Pod
 
 _START_S = 30.0
-_END_S = 2.0
 _SAID = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ->")
 
-_processes: dict[tuple[str, int], tuple[Popen[bytes], int]] = {}
 _guard = threading.Lock()
+
+
+class _Forward:
+    """One of kubectl's processes, and the port of this machine that it has; 0: it has none."""
+
+    def __init__(self, pod: Pod, port: int) -> None:
+        words = ("port-forward", "--address=127.0.0.1", f"pod/{desk_name(pod.destination)}")
+        argv = pod.kubectl.argv(*words, f":{port}", answer_s=0)
+        self._process = local.spawn_piped(argv, feeding=False)
+        atexit.register(self._process.kill)
+        self.said = ""
+        self.port = self._heard()
+
+    def lives(self) -> bool:
+        """Return whether it still leads there."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """End it."""
+        atexit.unregister(self._process.kill)
+        local.end_piped(self._process, 0.0)
+
+    def _heard(self) -> int:
+        process = self._process
+        assert process.stdout
+        assert process.stderr
+        late = threading.Timer(_START_S, process.kill)
+        late.start()
+        try:
+            found = _SAID.search(process.stdout.readline())
+        finally:
+            late.cancel()
+        if found is None:
+            process.kill()
+            self.said = process.stderr.read().decode("utf-8", "replace").strip()
+            return 0
+        for pipe in (process.stdout, process.stderr):
+            # It says a line for each connection, and stops where nobody reads them.
+            threading.Thread(target=_drain, args=(pipe,), daemon=True).start()
+        return int(found[1])
+
+
+_forwards: dict[tuple[str, int], _Forward] = {}
 
 
 def forwarded_port(pod: Pod, port: int) -> int:
@@ -34,42 +74,23 @@ def forwarded_port(pod: Pod, port: int) -> int:
     """
     key = (pod.destination, port)
     with _guard:
-        known = _processes.pop(key, None)
-        if known is not None and known[0].poll() is None:
-            _processes[key] = known
-            return known[1]
+        known = _forwards.pop(key, None)
+        if known is not None and known.lives():
+            _forwards[key] = known
+            return known.port
         if known is not None:
-            local.end_piped(known[0], 0.0)
+            known.end()
         pod.connect()
-        process, mine = _start(pod, port)
-        _processes[key] = (process, mine)
-        return mine
-
-
-def _start(pod: Pod, port: int) -> tuple[Popen[bytes], int]:
-    words = ("port-forward", "--address=127.0.0.1", f"pod/{desk_name(pod.destination)}")
-    process = local.spawn_piped(pod.kubectl.argv(*words, f":{port}", answer_s=0), feeding=False)
-    assert process.stdout
-    assert process.stderr
-    late = threading.Timer(_START_S, process.kill)
-    late.start()
-    try:
-        found = _SAID.search(process.stdout.readline())
-    finally:
-        late.cancel()
-    if found is None:
-        process.kill()
-        said = process.stderr.read().decode("utf-8", "replace").strip()
-        local.end_piped(process, _END_S)
-        raise HostUnreachable(
-            f"port {port} of the pod for `{pod.name}` is not reached: {said or 'kubectl ended'}",
-            hint="try again",
-        )
-    for pipe in (process.stdout, process.stderr):
-        # It says a line for each connection, and stops where nobody reads them.
-        threading.Thread(target=_drain, args=(pipe,), daemon=True).start()
-    atexit.register(process.kill)
-    return process, int(found[1])
+        made = _Forward(pod, port)
+        if not made.port:
+            made.end()
+            raise HostUnreachable(
+                f"port {port} of the pod for `{pod.name}` is not reached: "
+                f"{made.said or 'kubectl ended'}",
+                hint="try again",
+            )
+        _forwards[key] = made
+        return made.port
 
 
 def _drain(pipe: object) -> None:

@@ -21,6 +21,8 @@ VOLUME = "/perdure"
 # Where the one for data is: the project's `data` on the volume leads there.
 DATA = "/perdure-data"
 ROLE = "perdure.dev/role"
+# In the place of a digest: what is to be pushed is not known before.
+NOT_PUSHED = ":not-pushed-yet"
 _DIGITS = 12
 _MEMORY, _MOST_MEMORY, _CPU = "128Mi", "2Gi", "50m"
 # It follows a lost node's other pods soon: somebody waits for it.
@@ -111,6 +113,19 @@ def require_person(spec: PodSpec) -> None:
                 hint="give the project an owner (`chown -R 1000:1000 .`), or set `user_id` and "
                 "`group_id` under `[docker]` in .perdure/local.toml",
             )
+
+
+def require_image(name: str, spec: PodSpec) -> None:
+    """Return if the pods of a target have an image. Pure.
+
+    Raises:
+        UsageError: nothing was pushed to its registry yet.
+    """
+    if spec.image.endswith(NOT_PUSHED):
+        raise UsageError(
+            f"no image of this project was pushed for `{name}` yet",
+            hint=f"perdure run --on {name} builds and pushes it",
+        )
 
 
 def desk_name(destination: str) -> str:

@@ -110,7 +110,7 @@ def run(
     """Run the trials of one element, and return its exit code: 75 if it is to be run again.
 
     `supervise` is given a supervisor's command line. `job` is the scheduler's number of the array.
-    `alone`: it has its own trial and no other one, for the scheduler tells of each by its element.
+    `alone`: it takes no trial but its own, by which the scheduler tells of it.
     """
     turns = read_turns(folder)
     element = _Element(folder, index, turns, job)
@@ -137,7 +137,7 @@ class _Element:
         self._job = job
 
     def own(self) -> Optional[int]:
-        """Return the trial that was held before, or this element's own; None where others have."""
+        """Return the trial that was held before, or its own; None where others have that."""
         before = self._held()
         if before is not None and taker(self._folder, before) == str(self._index):
             trial = self._turns.trials[before]
@@ -230,7 +230,7 @@ def ranges(numbers: List[int]) -> str:
 
 
 def _comment(run_dir: str) -> str:
-    """Return what a run folder's ticket says of whose the job is."""
+    """Return whose a job is, by its ticket."""
     try:
         with open(os.path.join(run_dir, names.TICKET_FILE), encoding="utf-8") as file:
             return str(json.load(file)["comment"])

@@ -58,12 +58,8 @@ def reach(
     last = [before["port"]] if before else []
     port = desk.free_port(wanted.port, [*last, *ports])
     report(f"connecting port {port} to `{spot.name}`")
-    known: dict[str, Any] = {
-        "name": wanted.name,
-        "target": spot.name,
-        "id": identity,
-        "root": spot.root,
-    }
+    known: dict[str, Any] = {"name": wanted.name, "target": spot.name, "id": identity}
+    known |= {"root": spot.root}
     known |= {"destination": destination, "there": stands["port"], "port": port}
     known |= {"lifetime_s": max(60.0, stands["lifetime_s"] - stands["age_s"])}
     _start(folder, known)

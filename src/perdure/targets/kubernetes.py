@@ -92,9 +92,9 @@ class Kubernetes(Remote):
 
     @property
     def image(self) -> ImageUsed:
-        """Return the image that its jobs run in: the user's own."""
+        """Return the image that its jobs run in: the user's own, or what was pushed last."""
         spec = self.spec
-        return ImageUsed(self.settings.image, "", spec.user_id, spec.group_id)
+        return ImageUsed(spec.image, "", spec.user_id, spec.group_id)
 
     def probe(self) -> Capabilities:
         """Return which release answers, with how many nodes, or why none does."""
@@ -112,7 +112,7 @@ class Kubernetes(Remote):
         """
         require_person(self.spec)
         capacity.require(self.kubectl, self.settings, resources)
-        if self.settings.data is not None:
+        if self.settings.data is not None and not self.spec.image.endswith(pod_spec.NOT_PUSHED):
             self._lead_to_data(self.settings.data)
 
     def plan(self, job: JobRecord) -> Plan:
@@ -193,8 +193,8 @@ class Kubernetes(Remote):
             Remote.interrupt(self, handle, notice)
             return
         if word.element is not None:
-            self._call_off(handle, word.element)
-            self.host.call(tickets.stop, self._path(handle), notice.reason)
+            if not self._call_off(handle, word.element, notice.reason):
+                Remote.interrupt(self, handle, notice)
             return
         self._delete(word)
         if not self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
@@ -215,7 +215,7 @@ class Kubernetes(Remote):
                 if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
                     return "confirmed"
         if word is not None and word.element is not None:
-            if self._call_off(handle, word.element):
+            if self._call_off(handle, word.element, ""):
                 return "confirmed"
             self._delete(word)
         elif word is not None and word.jobs:
@@ -336,9 +336,9 @@ class Kubernetes(Remote):
         found = self.host.call(tickets.look, self._path(handle), "")
         return bool(found["begun"])
 
-    def _call_off(self, handle: Handle, element: int) -> bool:
+    def _call_off(self, handle: Handle, element: int, reason: str) -> bool:
         """Return whether a job of an array was not begun, and no pod will begin it any more."""
-        return bool(self.host.call(tickets.call_off, self._path(handle), element))
+        return bool(self.host.call(tickets.call_off, self._path(handle), element, reason))
 
     def _is_over(self, run_dir: Path) -> bool:
         """Return whether a job has come to its end by what its run folder says. Asks the pod."""

@@ -8,11 +8,12 @@ from dataclasses import replace
 from perdure.errors import UsageError
 from perdure.hosts.kubectl import current_context
 from perdure.hosts.pod import Pod
-from perdure.hosts.pod_spec import PodSpec, read_destination
+from perdure.hosts.pod_spec import NOT_PUSHED, PodSpec, read_destination
 from perdure.images.user import found_user
 from perdure.model.project import Project
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.model.station import Station
+from perdure.targets import pushed
 from perdure.targets.kubernetes import Kubernetes
 from perdure.targets.kubernetes_manifest import tolerations
 from perdure.targets.place import folder_name
@@ -34,8 +35,12 @@ def open_kubernetes(project: Project, settings: Settings | None, name: str) -> K
         raise UsageError(f"no target `{name}` in the settings", hint="perdure targets")
     wanted = settings.targets[name]
     assert wanted.kubernetes is not None  # a target of this kind has them
-    spec = spec_of(project, settings, wanted.kubernetes)
-    return _made(name, project, wanted, spec)
+    own = wanted.kubernetes
+    if own.registry is not None:
+        image = pushed.read(project.state, own.registry) or f"{own.registry}{NOT_PUSHED}"
+        own = replace(own, image=image)
+    spec = spec_of(project, settings, own)
+    return _made(name, project, replace(wanted, kubernetes=own), spec)
 
 
 def open_begun(

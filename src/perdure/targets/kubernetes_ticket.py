@@ -99,13 +99,23 @@ def hold_array(folder: str, turns: Values, name: str, afters: dict[str, int]) ->
         write_ticket(Path(run_dir), Ticket(name, after, array=folder))
 
 
-def call_off(run_dir: str, index: int) -> bool:
-    """Return whether a job of an array that no pod has begun will be begun by none any more."""
-    ticket = read_ticket(Path(run_dir))
-    if ticket is None or not ticket.array:
+def call_off(run_dir: str, index: int, reason: str) -> bool:
+    """Return whether a job of an array that no pod has begun will be begun by none any more.
+
+    It is written down as stopped for that reason, or as killed where there is none. That comes
+    first: a job that nobody has, and of which nothing is said, a sweep would go on with.
+    """
+    path = Path(run_dir)
+    ticket = read_ticket(path)
+    if ticket is None or not ticket.array or not array.take(ticket.array, index, _BY_HAND):
         return False
-    if not array.take(ticket.array, index, _BY_HAND):
-        return False
+    if reason:
+        stop(run_dir, reason)
+        return True
+    events = path / names.ATTEMPTS / names.numbered(generation.claim(path), ".jsonl")
+    events.parent.mkdir(exist_ok=True)
+    ended = {"event": "ended", "state": "CANCELLED", "reason": "killed", "code": 130}
+    events.write_text(json.dumps({"t": time.time(), **ended}) + "\n")
     release(run_dir)
     return True
 
