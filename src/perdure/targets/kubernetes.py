@@ -346,7 +346,7 @@ class Kubernetes(Remote):
 
     def _running(self, handle: Handle) -> Word:
         word = self.word(handle.run_dir)
-        if word is None or word.waits is not None or not word.pod:
+        if word is None or not word.pod or not self._hears(handle, word):
             raise PerdureError(
                 f"job `{handle.key}` is in no pod just now", hint=f"perdure show {handle.key}"
             )
