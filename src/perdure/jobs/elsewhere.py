@@ -16,6 +16,7 @@ from perdure.model.job_values import data_of, machine_of
 from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.model.settings import Settings
+from perdure.model.station import is_cloud
 from perdure.runtime import names
 from perdure.targets import shelf
 from perdure.targets.place import Place
@@ -52,6 +53,10 @@ def target_in(
         return open_begun(project, settings, name)
     if witness is None:
         return open_target(name, project, settings)
+    if is_cloud(witness.station):
+        from perdure.targets.cloud import open_begun as open_cloud_begun
+
+        return open_cloud_begun(project, witness.target, witness.station)
     from perdure.targets.remote import open_station
 
     return open_station(project, witness.target, witness.station)
@@ -68,9 +73,10 @@ def mark(target: Target, record: JobRecord) -> None:
 
     Nothing for a job of this machine.
     """
+    from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 
-    if isinstance(target, Remote):
+    if isinstance(target, Remote | Cloud):
         write_witness(record.folder, Witness(target.name, target.station))
 
 
@@ -198,9 +204,12 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     Raises:
         ConflictError: its supervisor lives.
     """
+    from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 
-    if isinstance(target, Remote):
+    if isinstance(target, Cloud):
+        target.finish(handle, now)
+    elif isinstance(target, Remote):
         run_dir = target.place.path(handle.run_dir)
         target.host.call(there.finish, target.values(), run_dir)
     else:

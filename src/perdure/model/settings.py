@@ -58,10 +58,33 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """What a cloud is asked for, for every job of a target. None: as it is found.
+
+    `bucket` is a folder's address, `types` are the kinds of machine that will do, `market` is
+    "spot" or "on-demand". After `max_hours` a job is stopped, whatever it is at; after
+    `max_restarts` machines in a row without progress it has failed. `image` is an AMI's id, or the
+    name of the parameter that has it; `profile` the instance profile of its machines.
+    """
+
+    region: str = ""
+    bucket: str = ""
+    types: tuple[str, ...] = ()
+    market: str = "spot"
+    max_hours: float = 24.0
+    max_restarts: int = 5
+    disk_gib: int = 100
+    image: str | None = None
+    profile: str = "perdure-instance"
+    subnets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSettings:
     """Another host where jobs can run. `host` is what `ssh` is given; "": it is this machine.
 
-    `kind` is "ssh" or "slurm", which has settings of its own; a Slurm may be this machine's.
+    `kind` is "ssh", "slurm" or "aws", which have settings of their own; a Slurm may be this
+    machine's, and a cloud has no host at all.
     `engine` is "docker", "process" or, of that kind, "slurm"; None: docker if it answers there.
     `root` is the folder that projects lie in over there. `sync` is "live", or "none" for those who
     bring their own. `images` says where images come from: "build" them there, "ship" them from
@@ -75,6 +98,7 @@ class TargetSettings:
     sync: str = "live"
     images: str | None = None
     slurm: SlurmSettings | None = None
+    cloud: CloudSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

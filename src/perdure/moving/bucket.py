@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,24 @@ _CREDENTIALS = {
 _AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID")
 
 
-def open_bucket(address: Address, *, make: bool) -> ObjectStore:
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """How a bucket is reached where that is not the usual way: its region, how long it may take.
+
+    Times are in seconds.
+    """
+
+    region: str | None = None
+    connect_s: int | None = None
+    answer_s: int | None = None
+    retry_s: int | None = None
+    retries: int | None = None
+
+
+_USUALLY = Reaching()
+
+
+def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) -> ObjectStore:
     """Return the folder of a bucket. `make`: a folder of this machine is made where it is missing.
 
     Touches the disk; asks nobody over the network yet.
@@ -57,11 +75,16 @@ def open_bucket(address: Address, *, make: bool) -> ObjectStore:
         ) from error
     if address.provider == "file":
         return _open_folder(address, make=make)
-    retrying = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}
+    retrying = {
+        "max_retries": _or(reaching.retries, RETRIES),
+        "retry_timeout": timedelta(seconds=_or(reaching.retry_s, RETRY_S)),
+    }
     settings = _settings(address)
+    if reaching.region is not None and address.provider == "s3":
+        settings = {**settings, "region": reaching.region}
     client = {
-        "connect_timeout": timedelta(seconds=CONNECT_S),
-        "timeout": timedelta(seconds=ANSWER_S),
+        "connect_timeout": timedelta(seconds=_or(reaching.connect_s, CONNECT_S)),
+        "timeout": timedelta(seconds=_or(reaching.answer_s, ANSWER_S)),
         # Only where the user's own address says so, as AWS's tools have it.
         "allow_http": settings.get("endpoint", "").startswith("http://"),
     }
@@ -90,6 +113,10 @@ def asking(address: Address, what: str) -> Iterator[None]:
 def is_missing(error: Exception) -> bool:
     """Return whether an error says that there is no such object, in a bucket that is there."""
     return isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
+
+
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given
 
 
 def _open_folder(address: Address, *, make: bool) -> ObjectStore:

@@ -73,7 +73,9 @@ class EnvironmentTable(Struct, forbid_unknown_fields=True):
 class TargetTable(Struct, forbid_unknown_fields=True):
     """Another host where jobs can run, reached by ssh; or a cluster, by its login node."""
 
-    kind: Annotated[Literal["ssh", "slurm"], Meta(description="default: ssh")] | UnsetType = UNSET
+    kind: (
+        Annotated[Literal["ssh", "slurm", "aws"], Meta(description="default: ssh")] | UnsetType
+    ) = UNSET
     host: (
         Annotated[
             Name,
@@ -120,6 +122,44 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     ) = UNSET
     modules: (
         Annotated[list[Name], Meta(description="slurm: what `module load` is given")] | UnsetType
+    ) = UNSET
+    region: Annotated[Name, Meta(description="aws: such as eu-central-1")] | UnsetType = UNSET
+    bucket: (
+        Annotated[Name, Meta(description="aws: where jobs are kept: s3://BUCKET/FOLDER")]
+        | UnsetType
+    ) = UNSET
+    types: (
+        Annotated[list[Name], Meta(description="aws: the machines that will do: g5.xlarge, ...")]
+        | UnsetType
+    ) = UNSET
+    market: (
+        Annotated[Literal["spot", "on-demand"], Meta(description="aws: default: spot")] | UnsetType
+    ) = UNSET
+    max_hours: (
+        Annotated[float, Meta(gt=0, description="aws: a job is stopped after; default: 24")]
+        | UnsetType
+    ) = UNSET
+    max_restarts: (
+        Annotated[
+            int, Meta(ge=0, description="aws: machines in a row without progress; default: 5")
+        ]
+        | UnsetType
+    ) = UNSET
+    disk_gib: (
+        Annotated[int, Meta(ge=8, description="aws: the disk of a machine; default: 100")]
+        | UnsetType
+    ) = UNSET
+    image: (
+        Annotated[Name, Meta(description="aws: an AMI, or the parameter that has its id")]
+        | UnsetType
+    ) = UNSET
+    profile: (
+        Annotated[Name, Meta(description="aws: the machines' profile; default: perdure-instance")]
+        | UnsetType
+    ) = UNSET
+    subnets: (
+        Annotated[list[Name], Meta(description="aws: default: those of the default network")]
+        | UnsetType
     ) = UNSET
 
 

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from perdure.model.duration import seconds_in
 from perdure.model.settings import SlurmSettings, TargetSettings
-from perdure.project import tables
+from perdure.project import clouds, tables
 from perdure.project.find import perdure_table
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse
 
@@ -97,6 +97,10 @@ def merge(layers: Sequence[Layer]) -> Mapping[str, TargetSettings]:
 
 def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
     """Yield what of one layer's table does not fit the kind of target that all of them make."""
+    if whole.kind in clouds.KINDS:
+        yield from clouds.misfits(whole, table)
+        return
+    yield from clouds.strangers(table)
     is_slurm = whole.kind == SLURM
     if not is_slurm and isinstance(whole.host, UnsetType):
         yield "host", "is missing: what `ssh` is to be given"
@@ -118,6 +122,7 @@ def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, st
     if not isinstance(table.root, UnsetType) and (problem := _root_problem(table.root)):
         yield "root", problem
     yield from _slurm_problems(table)
+    yield from clouds.problems(table)
 
 
 def _slurm_problems(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -151,6 +156,8 @@ def _over(weaker: tables.TargetTable, stronger: tables.TargetTable) -> tables.Ta
 
 def _target(table: tables.TargetTable) -> TargetSettings:
     given = _given(table)
+    if given.get("kind") in clouds.KINDS:
+        return clouds.settings_of(given)
     if "root" in given:
         # Without `.`, doubled and final slashes: one folder, one spelling.
         given["root"] = str(PurePosixPath(given["root"]))

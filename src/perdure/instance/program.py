@@ -1,0 +1,167 @@
+"""The program of a machine that is lent, from its config to its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from perdure.clouds.opening import open_folder, open_for_lease
+from perdure.clouds.side import checkpoints, standing
+from perdure.clouds.side.aws import Aws
+from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.lease import Fenced, Lease
+from perdure.clouds.side.order import Config, Order, read_order
+from perdure.errors import PerdureError
+from perdure.instance import preparing
+from perdure.instance.turn import Turn
+from perdure.moving.address import parse_address
+from perdure.runtime import generation, names, settled
+from perdure.targets import far, supervisor
+from perdure.targets.protocol import Plan
+
+# The machine goes, and another one is to come.
+AGAIN = 75
+_TRIES = 5
+_AFTER_FAILURE_S = 2.0
+
+
+class Machine(Protocol):
+    """The provider's side of a machine."""
+
+    def identity(self) -> str:
+        """Return what the provider calls this machine."""
+
+    def settle(self) -> None:
+        """Have no machine follow this one."""
+
+
+def main(text: str, root: str) -> int:
+    """Run the turn that a config asks for, with the project's folder in `root`.
+
+    Return 0 where no other machine is to follow, 75 where one is.
+    """
+    config = Config.read(text)
+    try:
+        return run(config, Path(root), Aws(config.region, config.group), _say)
+    except PerdureError as failure:
+        _say(failure.message)
+        return 1
+
+
+def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]) -> int:
+    """Run a turn of a job on this machine; return 0 where no other one is to follow, else 75."""
+    bucket = open_folder(parse_address(config.address), config.region)
+    wanted = standing.wanted(bucket, config.job)
+    order = read_order(bucket, config.job)
+    if not wanted.wanted or order is None:
+        say(f"`{config.job}` wants no machine")
+        return _settle(machine, say)
+    newest = next(iter(checkpoints.Shelf(bucket, config.job).committed()), "")
+    alone = open_for_lease(parse_address(config.address), config.region)
+    lease = Lease(alone, config.job, machine.identity())
+    lease.take(newest)
+    say(f"turn {lease.held.turn} of `{config.job}`, from {newest or 'the beginning'}")
+    # While it waited, the job may have come to its end.
+    order = read_order(bucket, config.job) or order
+    if not standing.wanted(bucket, config.job).wanted:
+        lease.release()
+        return _settle(machine, say)
+    try:
+        why = _Turning(config, root, bucket, order, lease, say).run()
+        if why is None:
+            lease.release()
+            return AGAIN
+        standing.settle(bucket, config.job, order.turn, why)
+        with contextlib.suppress(Fenced):
+            lease.release()
+    except Fenced as error:
+        say(f"fenced: {error}")
+        return AGAIN
+    say(f"`{config.job}` is settled: {why}")
+    return _settle(machine, say)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turning:
+    """A turn whose lease this machine has."""
+
+    config: Config
+    root: Path
+    bucket: Bucket
+    order: Order
+    lease: Lease
+    say: Callable[[str], None]
+
+    def run(self) -> str | None:
+        """Return why the job wants no other machine, None where it does."""
+        bucket, job = self.bucket, self.config.job
+        run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
+        preparing.bring_code(bucket, self.root, run_dir)
+        writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
+        idle = self.lease.held.idle
+        if idle > self.order.restarts:
+            why = f"{idle} machines in a row made no progress"
+            _write_failed(run_dir, why)
+            writer.flush()
+            return why
+        before = generation.newest(run_dir)
+        turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
+        code = turn.run(self.plan())
+        self.say(f"the supervisor ended with {code}")
+        if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
+            return None
+        events = settled.ended(run_dir, before)
+        return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+
+    def plan(self) -> Plan:
+        """Return the supervisor's command, as it is on this machine."""
+        root, order = str(self.root), self.order
+        digest = supervisor.digest()
+        supervisor.unpack(root, digest, supervisor.sources())
+        opened = {"root": root, "engine": order.engine, "name": "", "settings": {}}
+        job = {**order.job, "results": f"{root}/results"}
+        job["limits"] = {**job["limits"], "watch": [self.config.cloud]}
+        values = far.plan({**opened, "supervisor": digest}, job, order.commands)
+        plan = far.plan_of(values)
+        at = plan.argv.index("--")
+        return replace(plan, argv=(*plan.argv[:at], *_watch(self.config), *plan.argv[at:]))
+
+
+def _watch(config: Config) -> tuple[str, ...]:
+    """Return the supervisor's option for a metadata service that is elsewhere, as AWS names it."""
+    other = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    return ("--watch-url", other) if other and config.cloud == "aws" else ()
+
+
+def _write_failed(run_dir: Path, why: str) -> None:
+    """Write down that the job failed in an attempt that never began."""
+    number = generation.claim(run_dir)
+    path = run_dir / names.ATTEMPTS / names.numbered(number, ".jsonl")
+    path.parent.mkdir(exist_ok=True)
+    ended = {"t": time.time(), "event": "ended", "state": "FAILED", "reason": why, "code": 1}
+    path.write_text(json.dumps(ended) + "\n")
+
+
+def _settle(machine: Machine, say: Callable[[str], None]) -> int:
+    """Have no machine follow; return 0. The provider is asked a few times."""
+    for _ in range(_TRIES):
+        try:
+            machine.settle()
+        except (OSError, ValueError) as error:
+            say(f"the group cannot be set to 0: {error}")
+            time.sleep(_AFTER_FAILURE_S)
+        else:
+            return 0
+    return 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"perdure: {text}\n")
+    sys.stderr.flush()
