@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from perdure.clouds import aws_iam, aws_requests
+from perdure.clouds import aws_iam
 from perdure.moving.address import parse_address
 from perdure.runtime.result import read_result
 from tests.cli.command import Ended, perdure
@@ -32,7 +32,7 @@ import random, sys, time
 import perdure
 
 steps, pause_s = int(sys.argv[1]), float(sys.argv[2])
-run = perdure.start()
+run = perdure.start(save_every=0.5)
 state = {"weight": 0.0, "seen": []}
 run.track(state=state)
 print("from step", run.step, flush=True)
@@ -122,57 +122,63 @@ class Cloud:
         )
 
 
-@pytest.fixture
-def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Return an AWS that was set up for a user who may do no more than is needed."""
-    # Of what was set up here nobody asks who does it; from then on everybody is asked.
-    iam = client("iam", aws, REGION, ("setup", "setup"))
-    calls = aws_iam.setup_calls(parse_address(BUCKET), REGION)
-    arn = ""
-    for service, operation, values in calls:
-        answer = getattr(client(service, aws, REGION, ("setup", "setup")), operation)(**values)
+def set_up(url: str) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+    """Return the keys of the machines' role, and those of a user and of the provider itself."""
+
+    def asked(service: str) -> Any:  # noqa: ANN401
+        return client(service, url, REGION, ("setup", "setup"))
+
+    iam, arn = asked("iam"), ""
+    for service, operation, values in aws_iam.setup_calls(parse_address(BUCKET), REGION):
+        answer = getattr(asked(service), operation)(**values)
         arn = answer["Role"]["Arn"] if operation == "create_role" else arn
+    # moto asks for it of the bucket, where S3 asks for it of each object.
+    quirk = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::lab"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [quirk]})
+    iam.put_role_policy(RoleName=aws_iam.ROLE, PolicyName="quirk", PolicyDocument=document)
+    person = [*aws_iam.person_policy(parse_address(BUCKET))["Statement"], quirk]
+    anything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
     keys = {}
-    for name, policy in (
-        ("ada", aws_iam.person_policy(parse_address(BUCKET))),
-        ("provider", {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}),
-    ):
+    for name, statements in (("ada", person), ("provider", anything)):
         iam.create_user(UserName=name)
-        document = json.dumps({"Version": "2012-10-17", **policy})
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.put_user_policy(UserName=name, PolicyName="perdure", PolicyDocument=document)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         keys[name] = (key["AccessKeyId"], key["SecretAccessKey"])
     # EC2 does this for its machines; moto would ask who it is.
-    role = client("sts", aws, REGION, ("setup", "setup")).assume_role(
-        RoleArn=arn, RoleSessionName="machine"
-    )["Credentials"]
-    monkeypatch.setattr("moto.core.responses.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
-    provider = keys["provider"]
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    project = tmp_path / "a laptop" / "cats"
-    project.mkdir(parents=True)
+    role = asked("sts").assume_role(RoleArn=arn, RoleSessionName="machine")
+    return role["Credentials"], keys
+
+
+def make_project(folder: Path) -> Path:
+    project = folder / "a laptop" / "cats"
+    (project / ".perdure").mkdir(parents=True)
     (project / "pyproject.toml").write_text(_PROJECT)
     (project / "train.py").write_text(TRAINING)
-    (project / ".perdure").mkdir()
     (project / ".perdure/local.toml").write_text(_TARGET)
+    return project
+
+
+@pytest.fixture
+def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Return an AWS that was set up for a user who may do no more than is needed."""
+    role, keys = set_up(aws)
+    # Of what was set up nobody asked who did it; from now on everybody is asked.
+    monkeypatch.setattr("moto.core.responses.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     folder = tmp_path / "machines"
     folder.mkdir()
-    machines = Machines(
-        aws,
-        REGION,
-        folder,
-        role,
-        client("ec2", aws, REGION, provider),
-    )
+    provider = keys["provider"]
+    machines = Machines(aws, REGION, folder, role, client("ec2", aws, REGION, provider))
     ada = {"AWS_ACCESS_KEY_ID": keys["ada"][0], "AWS_SECRET_ACCESS_KEY": keys["ada"][1]}
     environ = {**ada, "AWS_ENDPOINT_URL": aws, "HOME": str(tmp_path)}
-    yield Cloud(project, machines, environ, provider)
+    yield Cloud(make_project(tmp_path), machines, environ, provider)
     machines.close()
 
 
 @pytest.mark.timeout(JOB_S)
 def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
-    arguments = ("--seed", "7", "train", "60", "0.1")
+    arguments = ("--seed", "7", "train", "150", "0.1")
     cloud.perdure("run", "--name", "alone", *arguments)
     expected = read_result(cloud.project / "results/alone")
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *arguments)
@@ -189,9 +195,29 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
             cloud.machines.reclaim(machine)
     cloud.until_gone()
     found = cloud.job("otter")
-    assert (found["state"], found["step"]) == ("SUCCEEDED", 60), cloud.logs()
+    assert (found["state"], found["step"]) == ("SUCCEEDED", 150), cloud.logs()
     assert read_result(cloud.project / "results/otter") == expected
-    assert "done at 60" in cloud.perdure("logs", "otter").out
+    assert "done at 150" in cloud.perdure("logs", "otter").out
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)
-    assert aws_requests.TAG
+
+
+@pytest.mark.timeout(JOB_S)
+def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
+    explained = cloud.perdure("run", "--on", "aws", "--explain", "train", "9", "0").out
+    assert "aws autoscaling create-auto-scaling-group --cli-input-json" in explained
+    assert cloud.tagged() == (0, 0, 0)
+    cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", "train", "9000", "0.1")
+    assert "already running" in cloud.perdure("resume", "otter", code=3).err
+    cloud.until_saved("otter")
+    cloud.perdure("interrupt", "--no-wait", "otter")
+    cloud.until_gone()
+    assert cloud.job("otter")["state"] == "INTERRUPTED"
+    cloud.perdure("resume", "-d", "otter")
+    cloud.until(lambda: bool(cloud.machines.alive()))
+    cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
+    assert "killed `otter`" in cloud.perdure("kill", "otter").err
+    assert cloud.job("otter")["state"] == "CANCELLED"
+    cloud.until_gone()
+    cloud.perdure("reap", "--on", "aws", "--yes")
+    assert cloud.tagged() == (0, 0, 0)

@@ -220,6 +220,24 @@ VERBS = (
         ("perdure queue --on lab", "perdure queue --on lab --mine --json"),
     ),
     Verb(
+        "reap",
+        STOP,
+        "find and end what is left over in a cloud",
+        "",
+        ("perdure reap --on aws --dry-run", "perdure reap --on aws --yes"),
+    ),
+    Verb(
+        "cloud",
+        SETUP,
+        "make what a cloud needs before the first job, or undo that",
+        "setup|teardown TARGET",
+        (
+            "perdure cloud setup aws --explain",
+            "perdure cloud setup aws",
+            "perdure cloud teardown aws",
+        ),
+    ),
+    Verb(
         "capacity",
         LOOK,
         "tell what a cluster has, and what of it is free",

@@ -23,6 +23,7 @@ from perdure.errors import (
 _CONNECT_S = 10
 _ANSWER_S = 30
 _THERE = ("AlreadyExists", "InvalidLaunchTemplateName.AlreadyExistsException")
+_NONE = ("notfound", "not found", "nosuchentity")
 _DENIED = ("AccessDenied", "UnauthorizedOperation", "AccessDeniedException", "AuthFailure")
 _CLOCK = (
     "RequestExpired",
@@ -67,6 +68,22 @@ class Account:
                 self.call(service, operation, **values)
             except _Exists:
                 continue
+
+    def make(self, service: str, operation: str, values: Mapping[str, Any]) -> bool:
+        """Return whether something was made, and was not there already."""
+        try:
+            self.call(service, operation, **values)
+        except _Exists:
+            return False
+        return True
+
+    def unmake(self, service: str, operation: str, values: Mapping[str, Any]) -> bool:
+        """Return whether something was deleted, and was there."""
+        try:
+            self.call(service, operation, **values)
+        except _Gone:
+            return False
+        return True
 
     def stop(self, name: str) -> None:
         """Have a group have no machine; none of that name is right too."""
@@ -226,9 +243,16 @@ def _in_our_words(target: str, operation: str) -> Iterator[None]:
 def _explained(target: str, operation: str, code: str, message: str) -> PerdureError:
     """Return the error for what AWS answered. Pure."""
     lowered = f"{code} {message}".lower()
-    if code in _THERE or "alreadyexists" in code.lower():
+    if operation == "add_role_to_instance_profile" and code == "LimitExceeded":
+        return _Exists(message)  # it has one, which is its own
+    if code in _THERE or "alreadyexists" in code.lower() or "alreadyowned" in code.lower():
         return _Exists(message)
-    if code == "ParameterNotFound" or "notfound" in lowered or "not found" in lowered:
+    if (
+        code == "ParameterNotFound"
+        or "nosuchentity" in lowered
+        or "not found" in lowered
+        or "notfound" in lowered
+    ):
         return _Gone(message)
     if code in _DENIED:
         call = operation.replace("_", "")

@@ -7,12 +7,12 @@ docs/decisions/0007.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from perdure.clouds import aws_iam, finishing, leftovers, submission, view
 from perdure.clouds import aws_requests as requests
-from perdure.clouds import finishing, submission, view
 from perdure.clouds.aws_account import Account
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side import order as orders
@@ -291,6 +291,37 @@ class Cloud:
         bucket = self.bucket()
         with asking(self.address, "write"):
             finishing.finish(bucket, handle.key, now)
+
+    def leftovers(self) -> list[leftovers.Leftover]:
+        """Return what the project has in the cloud that no job wants. Asks AWS and the bucket."""
+        bucket = self.bucket()
+        with asking(self.address, "read"):
+            return leftovers.find(self.account, bucket, self.station.destination)
+
+    def end_leftovers(self, found: list[leftovers.Leftover]) -> None:
+        """End and delete what `leftovers` found. Asks AWS."""
+        leftovers.end(self.account, found)
+
+    def setup_calls(self) -> tuple[tuple[str, str, requests.Values], ...]:
+        """Return the calls that make bucket, role and profile. Pure."""
+        address = parse_address(self.wanted.bucket)
+        return aws_iam.setup_calls(address, self.wanted.region, self.wanted.profile)
+
+    def teardown_calls(self) -> tuple[tuple[str, str, requests.Values], ...]:
+        """Return the calls that undo it, but for the bucket. Pure."""
+        return aws_iam.teardown_calls(self.wanted.profile)
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made, and what was there already. Asks AWS."""
+        for service, operation, values in self.setup_calls():
+            made = self.account.make(service, operation, values)
+            yield f"{operation}: {'done' if made else 'was there already'}"
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted, and what was not there. Asks AWS."""
+        for service, operation, values in self.teardown_calls():
+            done = self.account.unmake(service, operation, values)
+            yield f"{operation}: {'done' if done else 'there was none'}"
 
     def _brought(self, bucket: Bucket, run_dir: Path, order: orders.Order) -> orders.Order:
         """Return the order of a turn, all that it needs is in the bucket; turn 0: it has begun."""
