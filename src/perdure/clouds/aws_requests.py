@@ -75,7 +75,6 @@ def tag_of(folder: str) -> str:
 
 def template(wish: Wish) -> Values:
     """Return the values of CreateLaunchTemplate."""
-    tags = _tags(wish.tags)
     disk = {"VolumeSize": wish.disk_gib, "VolumeType": "gp3", "DeleteOnTermination": True}
     return {
         "LaunchTemplateName": wish.name,
@@ -92,11 +91,13 @@ def template(wish: Wish) -> Values:
                 {"DeviceName": "/dev/sda1", "Ebs": {**disk, "Encrypted": True}}
             ],
             "TagSpecifications": [
-                {"ResourceType": "instance", "Tags": tags},
-                {"ResourceType": "volume", "Tags": tags},
+                {"ResourceType": "instance", "Tags": _tags(wish.tags)},
+                {"ResourceType": "volume", "Tags": _tags(wish.tags)},
             ],
         },
-        "TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}],
+        "TagSpecifications": [
+            {"ResourceType": "launch-template", "Tags": _tags(wish.tags)},
+        ],
     }
 
 
