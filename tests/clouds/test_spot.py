@@ -180,7 +180,7 @@ def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
     arguments = ("--seed", "7", "train", "150", "0.1")
     cloud.perdure("run", "--name", "alone", *arguments)
-    expected = read_result(cloud.project / "results/alone")
+    expected = read_result(str(cloud.project / "results/alone"))
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *arguments)
     assert cloud.job("otter")["state"] == "QUEUED"
     chance = random.Random(3)
@@ -196,7 +196,7 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
     cloud.until_gone()
     found = cloud.job("otter")
     assert (found["state"], found["step"]) == ("SUCCEEDED", 150), cloud.logs()
-    assert read_result(cloud.project / "results/otter") == expected
+    assert read_result(str(cloud.project / "results/otter")) == expected
     assert "done at 150" in cloud.perdure("logs", "otter").out
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)

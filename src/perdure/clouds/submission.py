@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from perdure.clouds import kit
 from perdure.clouds.side import keys, standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.standing import Wanted
 from perdure.model.report import Report, silent
-
-_WORKERS = 16
-
-
-def bring_code(bucket: Bucket, snapshot: Path, listed: str, report: Report = silent) -> int:
-    """Return how many contents were sent: those that the bucket lacks.
-
-    `snapshot` is the folder of a snapshot, `listed` its list of files. Touches disk and network.
-    """
-    entries: dict[str, list[str]] = json.loads(listed)
-    wanted = {
-        keys.contents(digest, kind): path for path, (kind, digest) in entries.items() if kind != "l"
-    }
-    there = bucket.names(keys.OBJECTS) if wanted else {}
-    missing = [key for key in wanted if key not in there]
-
-    def send(key: str) -> None:
-        bucket.put(key, (snapshot / wanted[key]).read_bytes())
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        for done, _ in enumerate(pool.map(send, missing)):
-            report("sending code to the bucket", done=done, total=len(missing))
-    return len(missing)
 
 
 def bring_folder(bucket: Bucket, job: str, files: Mapping[str, bytes]) -> None:

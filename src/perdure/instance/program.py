@@ -104,6 +104,8 @@ class _Turning:
         bucket, job = self.bucket, self.config.job
         run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
         preparing.bring_code(bucket, self.root, run_dir)
+        used = self.order.job["environment"]
+        prefix = preparing.bring_environment(bucket, self.root, used["prefix"], self.say)
         writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
         idle = self.lease.held.idle
         if idle > self.order.restarts:
@@ -113,20 +115,21 @@ class _Turning:
             return why
         before = generation.newest(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
-        code = turn.run(self.plan())
+        code = turn.run(self.plan(prefix))
         self.say(f"the supervisor ended with {code}")
         if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
             return None
         events = settled.ended(run_dir, before)
         return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
 
-    def plan(self) -> Plan:
+    def plan(self, prefix: str | None) -> Plan:
         """Return the supervisor's command, as it is on this machine."""
         root, order = str(self.root), self.order
         digest = supervisor.digest()
         supervisor.unpack(root, digest, supervisor.sources())
         opened = {"root": root, "engine": order.engine, "name": "", "settings": {}}
         job = {**order.job, "results": f"{root}/results"}
+        job["environment"] = {**job["environment"], "prefix": prefix}
         job["limits"] = {**job["limits"], "watch": [self.config.cloud]}
         values = far.plan({**opened, "supervisor": digest}, job, order.commands)
         plan = far.plan_of(values)

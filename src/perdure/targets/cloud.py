@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.clouds import aws_iam, finishing, leftovers, submission, view
+from perdure.clouds import aws_iam, finishing, submission, view
 from perdure.clouds import aws_requests as requests
+from perdure.clouds import leftovers as unwanted
 from perdure.clouds.aws_account import Account
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side import order as orders
 from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
-from perdure.clouds.user_data import user_data
+from perdure.clouds.user_data import FOLDER, user_data
 from perdure.errors import PerdureError, UsageError
 from perdure.hosts.local import Completed
 from perdure.model.job import Event, JobRecord, Resources
@@ -31,7 +32,8 @@ from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
 from perdure.runtime import names
 from perdure.targets import supervision
-from perdure.targets.place import Place, folder_name, here
+from perdure.targets.bucket_host import BucketHost
+from perdure.targets.place import Place, folder_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 
 _LOOK_S = 0.5
@@ -98,8 +100,11 @@ class Cloud:
 
     @property
     def place(self) -> Place:
-        """Return the project's folder here: what a job needs is brought to the bucket from it."""
-        return here(self.project.root)
+        """Return where a machine will have the project: what it is told is kept in the bucket."""
+        root = f"{FOLDER}/project"
+        region = self.wanted.region
+        host = BucketHost(self.name, self.kind, self.address, region, root)
+        return Place(host, root, self.project.root)
 
     def bucket(self) -> Bucket:
         """Return the project's folder in the bucket, open; asks nobody yet."""
@@ -230,8 +235,6 @@ class Cloud:
 
     def seen(self, job: JobRecord, path: Path) -> str:
         """Return what a path below the results is called on a machine."""
-        from perdure.clouds.user_data import FOLDER
-
         return f"{FOLDER}/project/results/{path.relative_to(job.results).as_posix()}"
 
     def forward(self, handle: Handle, port: int) -> int:  # noqa: ARG002 - the protocol's
@@ -292,15 +295,15 @@ class Cloud:
         with asking(self.address, "write"):
             finishing.finish(bucket, handle.key, now)
 
-    def leftovers(self) -> list[leftovers.Leftover]:
+    def leftovers(self) -> list[unwanted.Leftover]:
         """Return what the project has in the cloud that no job wants. Asks AWS and the bucket."""
         bucket = self.bucket()
         with asking(self.address, "read"):
-            return leftovers.find(self.account, bucket, self.station.destination)
+            return unwanted.find(self.account, bucket, self.station.destination)
 
-    def end_leftovers(self, found: list[leftovers.Leftover]) -> None:
+    def end_leftovers(self, found: list[unwanted.Leftover]) -> None:
         """End and delete what `leftovers` found. Asks AWS."""
-        leftovers.end(self.account, found)
+        unwanted.end(self.account, found)
 
     def setup_calls(self) -> tuple[tuple[str, str, requests.Values], ...]:
         """Return the calls that make bucket, role and profile. Pure."""
@@ -332,10 +335,6 @@ class Cloud:
         files = {
             name: (run_dir / name).read_bytes() for name in _FILES if (run_dir / name).is_file()
         }
-        snapshot = order.job["code"]["snapshot"]
-        if snapshot is not None:
-            folder = self.project.state / "snapshots" / str(snapshot)
-            submission.bring_code(bucket, folder, files["code.json"].decode())
         submission.bring_folder(bucket, key, files)
         return replace(
             order,

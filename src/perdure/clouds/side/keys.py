@@ -14,6 +14,8 @@ OUTPUTS = "outputs"
 SCRATCH = "scratch"
 KITS = "kit"
 OBJECTS = "objects"
+FILES = "files"
+ENVIRONMENTS = "environments"
 JOBS = "jobs"
 
 _DIGITS = 10
@@ -33,6 +35,16 @@ def contents(digest: str, kind: str) -> str:
 def kit(digest: str) -> str:
     """Return the name of perdure's own modules for a machine."""
     return f"{KITS}/{digest}.zip"
+
+
+def file(name: str) -> str:
+    """Return the name of a file that a machine is to have in its project, such as uv."""
+    return f"{FILES}/{name}"
+
+
+def environment(name: str) -> str:
+    """Return the name of what is to be installed for an environment."""
+    return f"{ENVIRONMENTS}/{name}.json"
 
 
 def piece(number: int) -> str:
