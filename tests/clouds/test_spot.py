@@ -23,6 +23,7 @@ from perdure.runtime.result import read_result
 from tests.cli.command import Ended, perdure
 from tests.clouds.conftest import REGION
 from tests.clouds.machines import Machines, client
+from tests.environments.conftest import wheel
 
 JOB_S = 300
 PATIENCE_S = 60.0
@@ -221,3 +222,47 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
     cloud.until_gone()
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)
+
+
+@pytest.mark.timeout(JOB_S)
+def test_a_jobs_packages_are_installed_on_its_machine(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("UV_OFFLINE", "1"),
+        ("UV_NO_CONFIG", "1"),
+        ("PIP_CONFIG_FILE", "/dev/null"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    vendor = cloud.project / "vendor"
+    vendor.mkdir()
+    file = vendor / "brought-1.0-py3-none-any.whl"
+    file.write_bytes(wheel("brought", "1.0", "where = 'vendor'\n"))
+    text = (cloud.project / "pyproject.toml").read_text()
+    text = text.replace(
+        '"0.1"\n', '"0.1"\nrequires-python = ">=3.11"\ndependencies = ["brought"]\n'
+    )
+    source = f'[tool.uv.sources]\nbrought = {{ path = "vendor/{file.name}" }}\n'
+    (cloud.project / "pyproject.toml").write_text(text + source)
+    words = ("--", "python", "-c", "import brought, sys; print(brought.where, sys.prefix)")
+    cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *words)
+    cloud.until_gone()
+    assert cloud.job("otter")["state"] == "SUCCEEDED", cloud.logs()
+    said = cloud.perdure("logs", "otter").out
+    assert "vendor" in said
+    assert "/project/.perdure/environments/" in said
+
+
+@pytest.mark.timeout(JOB_S)
+def test_machines_in_a_row_without_progress_end_it(cloud: Cloud) -> None:
+    # Each is gone before it has saved anything.
+    cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", "--", "sleep", "1000")
+    for _ in range(4):
+        cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
+        cloud.machines.notify(cloud.machines.alive()[0])
+        gone = cloud.machines.alive()[0].process
+        cloud.until(lambda process=gone: process.poll() is not None)  # type: ignore[misc]
+    cloud.until_gone()
+    found = cloud.job("otter")
+    assert (found["state"], found["reason"]) == ("FAILED", "4 machines in a row made no progress")

@@ -49,6 +49,7 @@ class Turn:
     uploaded: str
     flush_s: float = FLUSH_S
     ask_s: float = ASK_S
+    beat_s: float = BEAT_S
     say: Callable[[str], None] = print
     _over: threading.Event = field(default_factory=threading.Event)
     _fenced: threading.Event = field(default_factory=threading.Event)
@@ -111,11 +112,11 @@ class Turn:
                     raise Fenced(f"another machine has `{self.job}`")
 
     def _keep_beating(self) -> None:
-        beat_at = time.monotonic() + BEAT_S
+        beat_at = time.monotonic() + self.beat_s
         while not self._fenced.is_set():
             self._trying(self._hear)
             if time.monotonic() >= beat_at:
-                beat_at = time.monotonic() + BEAT_S
+                beat_at = time.monotonic() + self.beat_s
                 self._trying(self.lease.beat)
             # Until all is in the bucket, not only until the supervisor has ended.
             if self.lease.held.released or self._fenced.wait(self.ask_s):
