@@ -20,7 +20,7 @@ import pytest
 from perdure.clouds import aws_iam
 from perdure.moving.address import parse_address
 from perdure.runtime.result import read_result
-from tests.cli.command import Ended, perdure
+from tests.cli.command import Ended, is_one_error, perdure
 from tests.clouds.conftest import REGION
 from tests.clouds.machines import Machines, client
 from tests.environments.conftest import wheel
@@ -200,6 +200,29 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
     assert read_result(str(cloud.project / "results/otter")) == expected
     assert "done at 150" in cloud.perdure("logs", "otter").out
     cloud.perdure("reap", "--on", "aws", "--yes")
+    assert cloud.tagged() == (0, 0, 0)
+
+
+def test_what_is_wrong_is_found_before_a_job(cloud: Cloud) -> None:
+    said = cloud.perdure("doctor", "aws", "--json").out
+    seen = {each["name"]: each["verdict"] for each in json.loads(said)["findings"]}
+    assert {name for name, verdict in seen.items() if verdict == "problem"} == set()
+    assert {"credentials", "bucket", "clock", "machines", "image", "quota"} <= seen.keys()
+    assert seen["ec2:CreateLaunchTemplate"] == "ok"
+    assert "m5.large" in cloud.perdure("targets", "--check").out
+    gpus = cloud.perdure("run", "--on", "aws", "--gpus", "1", "train", "9", "0", code=2)
+    assert is_one_error(gpus, 2, "m5.large", "fewer than 1 GPUs")
+    local = cloud.project / ".perdure/local.toml"
+    text = local.read_text()
+    local.write_text(text.replace("m5.xlarge", "z9.huge"))
+    assert is_one_error(cloud.perdure("run", "--on", "aws", "train", code=2), 2, "z9.huge")
+    local.write_text(text.replace("//lab/", "//nobodys/"))
+    assert is_one_error(cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None), 5)
+    local.write_text(text)
+    nobody = {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000", "AWS_SECRET_ACCESS_KEY": "x"}
+    cloud.environ.update(nobody)
+    refused = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=4)
+    assert is_one_error(refused, 4, "does not know the credentials")
     assert cloud.tagged() == (0, 0, 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from perdure.clouds import aws_requests as requests
 from perdure.clouds import aws_rules as rules
+from perdure.clouds.aws_quotas import quota_codes
 from perdure.errors import (
     EnvironmentFailed,
     HostUnreachable,
@@ -24,7 +25,7 @@ _CONNECT_S = 10
 _ANSWER_S = 30
 _THERE = ("AlreadyExists", "InvalidLaunchTemplateName.AlreadyExistsException")
 _NONE = ("notfound", "not found", "nosuchentity")
-_DENIED = ("AccessDenied", "UnauthorizedOperation", "AccessDeniedException", "AuthFailure")
+_DENIED = ("AccessDenied", "UnauthorizedOperation", "AccessDeniedException")
 _CLOCK = (
     "RequestExpired",
     "SignatureDoesNotMatch",
@@ -32,7 +33,7 @@ _CLOCK = (
     "RequestTimeTooSkewed",
 )
 _ALIVE = ["pending", "running", "stopping", "stopped"]
-_WRONG_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "ExpiredToken")
+_WRONG_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "ExpiredToken", "AuthFailure")
 
 
 @dataclass(slots=True)
@@ -197,6 +198,57 @@ class Account:
         """Return whose credentials these are."""
         return str(self.call("sts", "get_caller_identity")["Arn"])
 
+    def denied(self, machine: str, image: str, profile: str, folder: str) -> dict[str, str]:
+        """Return of each permission that EC2 tells without doing anything why it is lacking, "".
+
+        Those of Auto Scaling cannot be asked for: it has no dry run.
+        """
+        tags = [{"Key": requests.TAG, "Value": requests.tag_of(f"{folder}/x")}]
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
+            "ec2:RunInstances, iam:PassRole": (
+                "run_instances",
+                {
+                    "ImageId": image,
+                    "InstanceType": machine,
+                    "MinCount": 1,
+                    "MaxCount": 1,
+                    "IamInstanceProfile": {"Name": profile},
+                },
+            ),
+            "ec2:CreateLaunchTemplate": (
+                "create_launch_template",
+                {
+                    "LaunchTemplateName": "perdure-doctor",
+                    "LaunchTemplateData": {"InstanceType": machine},
+                    "TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}],
+                },
+            ),
+        }
+        found = {}
+        for permission, (operation, values) in asked.items():
+            try:
+                with _in_our_words(self.target, operation):
+                    getattr(self._client("ec2"), operation)(DryRun=True, **values)
+                found[permission] = ""
+            except _Allowed:
+                found[permission] = ""
+            except PerdureError as error:
+                found[permission] = error.message
+        return found
+
+    def quotas(self, types: tuple[str, ...], market: str) -> dict[str, float | None]:
+        """Return the quotas that count for types of machine, in cores; None: it is not told."""
+        found: dict[str, float | None] = {}
+        for what, code in quota_codes(types, market).items():
+            try:
+                answer = self.call(
+                    "service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=code
+                )
+                found[what] = float(answer["Quota"]["Value"])
+            except PerdureError:
+                found[what] = None
+        return found
+
     def _client(self, service: str) -> Any:  # noqa: ANN401 - boto3 has no types
         if service not in self._clients:
             try:
@@ -219,6 +271,10 @@ class Account:
 
 class _Exists(PerdureError):
     """It is there already."""
+
+
+class _Allowed(PerdureError):
+    """It would have been done."""
 
 
 class _Gone(PerdureError):
@@ -247,15 +303,17 @@ def _explained(target: str, operation: str, code: str, message: str) -> PerdureE
         return _Exists(message)  # it has one, which is its own
     if code in _THERE or "alreadyexists" in code.lower() or "alreadyowned" in code.lower():
         return _Exists(message)
-    if (
-        code == "ParameterNotFound"
-        or "nosuchentity" in lowered
-        or "not found" in lowered
-        or "notfound" in lowered
-    ):
+    if code == "DryRunOperation":
+        return _Allowed(message)
+    if any(word in lowered for word in _NONE):
         return _Gone(message)
+    return _refused(target, operation, code, message)
+
+
+def _refused(target: str, operation: str, code: str, message: str) -> PerdureError:
+    """Return the error for what AWS does not do. Pure."""
     if code in _DENIED:
-        call = operation.replace("_", "")
+        call = "".join(word.title() for word in operation.split("_"))
         return EnvironmentFailed(
             f"AWS does not let us `{call}`: permission denied",
             hint=f"perdure cloud setup {target} --explain: the permissions that are needed",
@@ -267,7 +325,7 @@ def _explained(target: str, operation: str, code: str, message: str) -> PerdureE
         )
     if code in _WRONG_KEYS:
         return EnvironmentFailed("AWS does not know the credentials", hint="aws configure")
-    if "limitexceeded" in lowered or "quota" in lowered:
+    if "limitexceeded" in code.lower() or "quota" in message.lower():
         return EnvironmentFailed(
             f"AWS refuses `{operation}`: a quota is reached ({code})",
             hint=f"perdure doctor {target}",

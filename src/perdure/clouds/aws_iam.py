@@ -45,6 +45,7 @@ def person_policy(address: Address, role: str = ROLE) -> Values:
                     "ec2:DescribeLaunchTemplates",
                     "ec2:DescribeSpotPriceHistory",
                     "ec2:DescribeSubnets",
+                    "servicequotas:GetServiceQuota",
                     "sts:GetCallerIdentity",
                 ],
             ),

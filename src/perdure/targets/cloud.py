@@ -106,6 +106,10 @@ class Cloud:
         host = BucketHost(self.name, self.kind, self.address, region, root)
         return Place(host, root, self.project.root)
 
+    def image(self, *, gpus: bool) -> str:
+        """Return the image of a machine, or the parameter that has it. Pure."""
+        return self.wanted.image or (requests.GPU_IMAGE if gpus else requests.CPU_IMAGE)
+
     def bucket(self) -> Bucket:
         """Return the project's folder in the bucket, open; asks nobody yet."""
         return open_folder(self.address, self.wanted.region)
@@ -182,7 +186,7 @@ class Cloud:
                 return Handle(self.name, key, plan.run_dir, standing.wanted(bucket, key).turn)
             submission.begin(bucket, key, order.text().encode())
             turn = standing.want(bucket, key).turn
-        image = self.account.image(self.wanted.image or _parameter(order.job["resources"]["gpus"]))
+        image = self.account.image(self.image(gpus=bool(order.job["resources"]["gpus"])))
         subnets = self.wanted.subnets or self.account.subnets()
         wish = replace(self._wish(key, turn, image, subnets, kit), deadline=order.deadline)
         try:
@@ -368,7 +372,7 @@ class Cloud:
         return requests.group_name(self.station.destination, job, turn)
 
     def _unresolved(self, job: JobRecord) -> str:
-        named = self.wanted.image or _parameter(job.resources.gpus)
+        named = self.image(gpus=bool(job.resources.gpus))
         return named if named.startswith("ami-") else f"resolve:ssm:{named}"
 
     def _forget_settled(self, key: str) -> None:
@@ -394,8 +398,3 @@ class Cloud:
         kept = None if snapshot is None else self.project.state / "snapshots" / snapshot
         code = command_code(kept if kept is not None and kept.is_dir() else root, word)
         return {} if code is None else {word: code}
-
-
-def _parameter(gpus: object) -> str:
-    """Return the parameter that has the image of a machine, with GPUs or without. Pure."""
-    return requests.GPU_IMAGE if gpus else requests.CPU_IMAGE

@@ -13,9 +13,12 @@ from perdure.cli.progress import terminal_width
 from perdure.cli.render import Console
 from perdure.cli.table import GAP, Column, make_table, shorten
 from perdure.cli.words import counted
+from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from perdure.doctor.finding import Finding
+    from perdure.model.project import Project
+    from perdure.model.settings import Settings
 
 SEEN_PLACES = 100
 SLURM = "slurm"
@@ -61,12 +64,29 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
     if target not in settings.targets:
         raise unknown_target(target, settings)
     wanted = settings.targets[target]
+    if wanted.cloud is not None:
+        return examined_cloud(target, project, settings, console)
     found = examine_host(target, wanted, report=console) if wanted.host else ()
     if wanted.kind != SLURM or any(each.name == "ssh" and each.remedy for each in found):
         return found
     from perdure.doctor.cluster import examine_cluster
 
     return (*found, examine_cluster(target, project, settings))
+
+
+def examined_cloud(
+    target: str, project: Project | None, settings: Settings, console: Console
+) -> tuple[Finding, ...]:
+    """Return what is found of a cloud.
+
+    Raises:
+        UsageError: there is no project around: a cloud keeps jobs by project.
+    """
+    from perdure.doctor.cloud import examine_cloud
+
+    if project is None:
+        raise UsageError(f"`{target}` is looked at from a project", hint="cd PROJECT")
+    return examine_cloud(target, project, settings, report=console)
 
 
 def is_here(target: str | None) -> bool:
