@@ -178,14 +178,18 @@ def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.mark.timeout(JOB_S)
-def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
-    arguments = ("--seed", "7", "train", "150", "0.1")
+@pytest.mark.parametrize(
+    "times", [3, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
+def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud, times: int) -> None:
+    steps = 50 * times
+    arguments = ("--seed", "7", "train", str(steps), "0.1")
     cloud.perdure("run", "--name", "alone", *arguments)
     expected = read_result(str(cloud.project / "results/alone"))
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *arguments)
     assert cloud.job("otter")["state"] == "QUEUED"
     chance = random.Random(3)
-    for turn in range(3):
+    for turn in range(times):
         cloud.until_saved("otter", 1 if turn == 0 else max(cloud.saved("otter")) + 1)
         machine = cloud.machines.alive()[0]
         assert cloud.job("otter")["state"] == "RUNNING"
@@ -196,13 +200,39 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
             cloud.machines.reclaim(machine)
     cloud.until_gone()
     found = cloud.job("otter")
-    assert (found["state"], found["step"]) == ("SUCCEEDED", 150), cloud.logs()
+    assert (found["state"], found["step"]) == ("SUCCEEDED", steps), cloud.logs()
     assert read_result(str(cloud.project / "results/otter")) == expected
-    assert "done at 150" in cloud.perdure("logs", "otter").out
+    assert f"done at {steps}" in cloud.perdure("logs", "otter").out
+    cloud.perdure("pull", "results", "otter", "--on", "aws", "--checkpoints")
+    written = "outputs/the result.txt"
+    here, alone = (cloud.project / "results" / name for name in ("otter", "alone"))
+    assert (here / written).read_text() == (alone / written).read_text()
+    assert [each.stat().st_size for each in here.glob("checkpoints/*/state.safetensors")]
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)
 
 
+@pytest.mark.timeout(JOB_S)
+def test_a_cloud_is_set_up_and_that_is_undone(aws: str, tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+
+    def told(*words: str) -> str:
+        ended = perdure("cloud", *words, cwd=project, env={"AWS_ENDPOINT_URL": aws})
+        assert ended.code == 0, ended
+        return ended.out + ended.err
+
+    explained = told("setup", "aws", "--explain")
+    assert "aws iam create-role --cli-input-json" in explained
+    assert '"Sid": "Groups"' in explained
+    assert client("iam", aws, REGION, ("a", "b")).list_roles()["Roles"] == []
+    assert told("setup", "aws", "--yes").count(": done") == 6
+    assert "create_role: was there already" in told("setup", "aws", "--yes")
+    assert told("teardown", "aws", "--yes").count(": done") == 4
+    assert told("teardown", "aws", "--yes").count("there was none") == 4
+    assert client("iam", aws, REGION, ("a", "b")).list_roles()["Roles"] == []
+
+
+@pytest.mark.timeout(JOB_S)
 def test_what_is_wrong_is_found_before_a_job(cloud: Cloud) -> None:
     said = cloud.perdure("doctor", "aws", "--json").out
     seen = {each["name"]: each["verdict"] for each in json.loads(said)["findings"]}
@@ -248,7 +278,7 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
 
 
 @pytest.mark.timeout(JOB_S)
-def test_a_jobs_packages_are_installed_on_its_machine(
+def test_a_jobs_packages_and_data_are_brought_to_its_machine(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (
@@ -268,15 +298,22 @@ def test_a_jobs_packages_are_installed_on_its_machine(
     )
     source = f'[tool.uv.sources]\nbrought = {{ path = "vendor/{file.name}" }}\n'
     (cloud.project / "pyproject.toml").write_text(text + source)
-    words = ("--", "python", "-c", "import brought, sys; print(brought.where, sys.prefix)")
+    (cloud.project / "data").mkdir()
+    (cloud.project / "data/all ü.txt").write_text("the data\n")
+    cloud.perdure("push", "data", "--on", "aws")
+    script = "import brought, sys; print(brought.where, sys.prefix, open(sys.argv[1]).read())"
+    data = "../../../data/all ü.txt"
+    words = ("--", "python", "-c", script, data)
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *words)
     cloud.until_gone()
     assert cloud.job("otter")["state"] == "SUCCEEDED", cloud.logs()
     said = cloud.perdure("logs", "otter").out
     assert "vendor" in said
+    assert "the data" in said
     assert "/project/.perdure/environments/" in said
 
 
+@pytest.mark.long
 @pytest.mark.timeout(JOB_S)
 def test_machines_in_a_row_without_progress_end_it(cloud: Cloud) -> None:
     # Each is gone before it has saved anything.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
+    from perdure.cli.render import Console
+    from perdure.jobs.workspace import Workspace
     from perdure.targets.cloud import Cloud
 
 
@@ -34,3 +36,41 @@ def open_cloud_named(name: str) -> Cloud:
     if not isinstance(target, Cloud):
         raise UsageError(f"`{name}` is no cloud", hint="perdure targets")
     return target
+
+
+def pull_results(workspace: Workspace, arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 once the results of a cloud's jobs are here: what they wrote, and what they say.
+
+    Raises:
+        UsageError: a job that is named is not on that target.
+    """
+    from perdure.cli.moving import named_job
+    from perdure.jobs.elsewhere import target_in
+    from perdure.jobs.mirror import bring
+    from perdure.jobs.witness import read_witness
+    from perdure.targets.cloud import Cloud
+    from perdure.targets.protocol import Handle
+
+    named = [named_job(workspace, job) for job in arguments.jobs]
+    done = []
+    for folder in sorted(workspace.project.results.glob("*")):
+        witness = read_witness(folder)
+        is_its = witness is not None and witness.target == arguments.target
+        if not is_its or (named and folder.name not in named):
+            continue
+        done.append(folder.name)
+        target = target_in(folder, workspace.project, arguments.target, workspace.settings)
+        if arguments.dry_run or not isinstance(target, Cloud):
+            continue
+        bring(folder)
+        console.say(f"pulling `{folder.name}` from {target.address}")
+        handle = Handle(target.name, folder.name, folder)
+        target.collect(handle)
+        if arguments.checkpoints:
+            target.collect_checkpoint(handle, console.say)
+    lacking = [job for job in named if job not in done]
+    if lacking:
+        raise UsageError(f"job `{lacking[0]}` is not on `{arguments.target}`", hint="perdure ps -a")
+    if arguments.json:
+        console.json(done)
+    return 0

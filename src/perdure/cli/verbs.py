@@ -231,11 +231,7 @@ VERBS = (
         SETUP,
         "make what a cloud needs before the first job, or undo that",
         "setup|teardown TARGET",
-        (
-            "perdure cloud setup aws --explain",
-            "perdure cloud setup aws",
-            "perdure cloud teardown aws",
-        ),
+        ("perdure cloud setup aws --explain", "perdure cloud teardown aws"),
     ),
     Verb(
         "capacity",

@@ -20,6 +20,7 @@ from perdure.clouds.side.lease import Fenced, Lease
 from perdure.clouds.side.order import Config, Order, read_order
 from perdure.errors import PerdureError
 from perdure.instance import preparing
+from perdure.instance.data import bring_data
 from perdure.instance.turn import Turn
 from perdure.moving.address import parse_address
 from perdure.runtime import generation, names, settled
@@ -104,6 +105,7 @@ class _Turning:
         bucket, job = self.bucket, self.config.job
         run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
         preparing.bring_code(bucket, self.root, run_dir)
+        bring_data(bucket, parse_address(self.config.address), self.root, self.say)
         used = self.order.job["environment"]
         prefix = preparing.bring_environment(bucket, self.root, used["prefix"], self.say)
         writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)

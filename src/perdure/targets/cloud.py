@@ -7,12 +7,12 @@ docs/decisions/0007.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.clouds import aws_iam, finishing, submission, view
 from perdure.clouds import aws_requests as requests
+from perdure.clouds import finishing, submission, view
 from perdure.clouds import leftovers as unwanted
 from perdure.clouds.aws_account import Account
 from perdure.clouds.opening import open_folder
@@ -292,6 +292,22 @@ class Cloud:
             Outputs(bucket, handle.key, handle.run_dir).bring()
         return handle.run_dir
 
+    def collect_checkpoint(self, handle: Handle, warn: Callable[[str], None]) -> str:
+        """Return the name of the newest checkpoint, brought here whole; "" where there is none."""
+        import shutil
+
+        from perdure.clouds.side import checkpoints
+
+        shelf = checkpoints.Shelf(self.bucket(), handle.key)
+        with asking(self.address, "read"):
+            for name in shelf.committed()[:1]:
+                final = handle.run_dir / names.CHECKPOINTS / name
+                if (final / "state.safetensors").exists():
+                    return name
+                # What tells of it may be here already, and is in it as well.
+                shutil.rmtree(final, ignore_errors=True)
+            return checkpoints.restore(shelf, handle.run_dir, warn)
+
     def finish(self, handle: Handle, now: float) -> None:
         """Write the end of a job that no machine has into the bucket; its group is deleted."""
         self.sweep(handle, ())
@@ -308,27 +324,6 @@ class Cloud:
     def end_leftovers(self, found: list[unwanted.Leftover]) -> None:
         """End and delete what `leftovers` found. Asks AWS."""
         unwanted.end(self.account, found)
-
-    def setup_calls(self) -> tuple[tuple[str, str, requests.Values], ...]:
-        """Return the calls that make bucket, role and profile. Pure."""
-        address = parse_address(self.wanted.bucket)
-        return aws_iam.setup_calls(address, self.wanted.region, self.wanted.profile)
-
-    def teardown_calls(self) -> tuple[tuple[str, str, requests.Values], ...]:
-        """Return the calls that undo it, but for the bucket. Pure."""
-        return aws_iam.teardown_calls(self.wanted.profile)
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made, and what was there already. Asks AWS."""
-        for service, operation, values in self.setup_calls():
-            made = self.account.make(service, operation, values)
-            yield f"{operation}: {'done' if made else 'was there already'}"
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted, and what was not there. Asks AWS."""
-        for service, operation, values in self.teardown_calls():
-            done = self.account.unmake(service, operation, values)
-            yield f"{operation}: {'done' if done else 'there was none'}"
 
     def _brought(self, bucket: Bucket, run_dir: Path, order: orders.Order) -> orders.Order:
         """Return the order of a turn, all that it needs is in the bucket; turn 0: it has begun."""

@@ -41,18 +41,21 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     unasked = f"perdure cloud {arguments.what} {cloud.name} --yes"
     if not (arguments.yes or console.confirm(question, unasked=unasked)):
         return 0
-    for done in cloud.set_up() if arguments.what == SETUP else cloud.tear_down():
+    from perdure.clouds import aws_setup
+
+    act = aws_setup.set_up if arguments.what == SETUP else aws_setup.tear_down
+    for done in act(cloud.account, cloud.wanted):
         console.say(done)
     return 0
 
 
 def explained(cloud: Cloud, what: str) -> str:
     """Return the calls as the provider's own tool takes them, and what a person may need."""
-    from perdure.clouds import aws_iam, aws_requests
+    from perdure.clouds import aws_iam, aws_requests, aws_setup
     from perdure.moving.address import parse_address
 
-    calls = cloud.setup_calls() if what == SETUP else cloud.teardown_calls()
-    lines = [aws_requests.words(*call) for call in calls]
+    calls = aws_setup.setup_calls if what == SETUP else aws_setup.teardown_calls
+    lines = [aws_requests.words(*call) for call in calls(cloud.wanted)]
     if what == SETUP:
         policy = aws_iam.person_policy(parse_address(cloud.wanted.bucket), cloud.wanted.profile)
         lines += [
