@@ -145,16 +145,7 @@ class Machines:
             path.write_text(each["content"])
         home = folder / "opt/perdure"
         server, words = self._metadata(name)
-        port = server.server_address[1]
-        kept = {key: each for key, each in os.environ.items() if not key.startswith("AWS_")}
-        environment = {
-            **kept,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}",
-            "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}",
-            "HOME": str(folder),
-            "PERDURE_TESTS_MACHINE": str(folder),
-        }
+        environment = self._environment(folder, server.server_address[1])
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "boot.py"],
@@ -167,6 +158,17 @@ class Machines:
         machine = Machine(name, home, process, server)
         words["spot/instance-action"] = lambda: machine.action and json.dumps(machine.action)
         self.booted.append(machine)
+
+    def _environment(self, folder: Path, port: int) -> dict[str, str]:
+        kept = {key: each for key, each in os.environ.items() if not key.startswith("AWS_")}
+        return {
+            **kept,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}",
+            "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}",
+            "HOME": str(folder),
+            "PERDURE_TESTS_MACHINE": str(folder),
+        }
 
     def _metadata(self, name: str) -> tuple[http.server.ThreadingHTTPServer, dict[str, Any]]:
         words: dict[str, Any] = {

@@ -277,6 +277,18 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
     assert cloud.tagged() == (0, 0, 0)
 
 
+def bring_along(project: Path) -> None:
+    """Have a project depend on a wheel of its own."""
+    file = project / "vendor/brought-1.0-py3-none-any.whl"
+    file.parent.mkdir()
+    file.write_bytes(wheel("brought", "1.0", "where = 'vendor'\n"))
+    text = (project / "pyproject.toml").read_text()
+    needs = 'requires-python = ">=3.11"\ndependencies = ["brought"]\n'
+    text = text.replace('version = "0.1"\n', f'version = "0.1"\n{needs}')
+    source = f'[tool.uv.sources]\nbrought = {{ path = "vendor/{file.name}" }}\n'
+    (project / "pyproject.toml").write_text(text + source)
+
+
 @pytest.mark.timeout(JOB_S)
 def test_a_jobs_packages_and_data_are_brought_to_its_machine(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -288,16 +300,7 @@ def test_a_jobs_packages_and_data_are_brought_to_its_machine(
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    vendor = cloud.project / "vendor"
-    vendor.mkdir()
-    file = vendor / "brought-1.0-py3-none-any.whl"
-    file.write_bytes(wheel("brought", "1.0", "where = 'vendor'\n"))
-    text = (cloud.project / "pyproject.toml").read_text()
-    text = text.replace(
-        '"0.1"\n', '"0.1"\nrequires-python = ">=3.11"\ndependencies = ["brought"]\n'
-    )
-    source = f'[tool.uv.sources]\nbrought = {{ path = "vendor/{file.name}" }}\n'
-    (cloud.project / "pyproject.toml").write_text(text + source)
+    bring_along(cloud.project)
     (cloud.project / "data").mkdir()
     (cloud.project / "data/all ü.txt").write_text("the data\n")
     cloud.perdure("push", "data", "--on", "aws")

@@ -45,32 +45,39 @@ def pull_results(workspace: Workspace, arguments: argparse.Namespace, console: C
         UsageError: a job that is named is not on that target.
     """
     from perdure.cli.moving import named_job
-    from perdure.jobs.elsewhere import target_in
-    from perdure.jobs.mirror import bring
     from perdure.jobs.witness import read_witness
-    from perdure.targets.cloud import Cloud
-    from perdure.targets.protocol import Handle
 
     named = [named_job(workspace, job) for job in arguments.jobs]
     done = []
     for folder in sorted(workspace.project.results.glob("*")):
         witness = read_witness(folder)
         is_its = witness is not None and witness.target == arguments.target
-        if not is_its or (named and folder.name not in named):
-            continue
-        done.append(folder.name)
-        target = target_in(folder, workspace.project, arguments.target, workspace.settings)
-        if arguments.dry_run or not isinstance(target, Cloud):
-            continue
-        bring(folder)
-        console.say(f"pulling `{folder.name}` from {target.address}")
-        handle = Handle(target.name, folder.name, folder)
-        target.collect(handle)
-        if arguments.checkpoints:
-            target.collect_checkpoint(handle, console.say)
+        if is_its and (not named or folder.name in named):
+            done.append(folder.name)
+            if not arguments.dry_run:
+                pull_job(workspace, folder, arguments, console)
     lacking = [job for job in named if job not in done]
     if lacking:
         raise UsageError(f"job `{lacking[0]}` is not on `{arguments.target}`", hint="perdure ps -a")
     if arguments.json:
         console.json(done)
     return 0
+
+
+def pull_job(
+    workspace: Workspace, folder: Path, arguments: argparse.Namespace, console: Console
+) -> None:
+    """Bring what a job wrote here, with its newest checkpoint if that is asked for."""
+    from perdure.jobs.elsewhere import target_in
+    from perdure.jobs.mirror import bring
+    from perdure.targets.cloud import Cloud
+    from perdure.targets.protocol import Handle
+
+    target = target_in(folder, workspace.project, arguments.target, workspace.settings)
+    assert isinstance(target, Cloud)  # its witness names a bucket
+    bring(folder)
+    console.say(f"pulling `{folder.name}` from {target.address}")
+    handle = Handle(target.name, folder.name, folder)
+    target.collect(handle)
+    if arguments.checkpoints:
+        target.collect_checkpoint(handle, console.say)

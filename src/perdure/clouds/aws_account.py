@@ -203,25 +203,14 @@ class Account:
 
         Those of Auto Scaling cannot be asked for: it has no dry run.
         """
-        tags = [{"Key": requests.TAG, "Value": requests.tag_of(f"{folder}/x")}]
-        asked: dict[str, tuple[str, dict[str, Any]]] = {
+        asked = {
             "ec2:RunInstances, iam:PassRole": (
                 "run_instances",
-                {
-                    "ImageId": image,
-                    "InstanceType": machine,
-                    "MinCount": 1,
-                    "MaxCount": 1,
-                    "IamInstanceProfile": {"Name": profile},
-                },
+                requests.trial(machine, image, profile),
             ),
             "ec2:CreateLaunchTemplate": (
                 "create_launch_template",
-                {
-                    "LaunchTemplateName": "perdure-doctor",
-                    "LaunchTemplateData": {"InstanceType": machine},
-                    "TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}],
-                },
+                requests.trial_template(machine, folder),
             ),
         }
         found = {}

@@ -16,6 +16,31 @@ Values = dict[str, Any]
 
 ROLE = "perdure-instance"
 POLICY = "perdure"
+_SERVICES = ("autoscaling.amazonaws.com", "spot.amazonaws.com")
+_LOOKING = (
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeScalingActivities",
+    "ec2:DescribeInstanceTypeOfferings",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplateVersions",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeSubnets",
+    "servicequotas:GetServiceQuota",
+    "sts:GetCallerIdentity",
+)
+_MAKING = ("autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags")
+_ENDING = (
+    "autoscaling:DeleteAutoScalingGroup",
+    "autoscaling:PutScheduledUpdateGroupAction",
+    "autoscaling:UpdateAutoScalingGroup",
+)
+_CLOSED = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+_TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "ec2.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
 
 
 def machine_policy(address: Address) -> Values:
@@ -29,48 +54,25 @@ def person_policy(address: Address, role: str = ROLE) -> Values:
     """Return what a person may do who submits jobs, looks at them and clears up after them."""
     own = {"StringLike": {f"aws:ResourceTag/{TAG}": f"{address}/*"}}
     asked = {"StringLike": {f"aws:RequestTag/{TAG}": f"{address}/*"}}
+    made = {"StringEquals": {"ec2:CreateAction": ["CreateLaunchTemplate", "RunInstances"]}}
     to_machines = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    # The provider makes its own roles at the first group and the first spot machine of an account.
+    first = {"StringEquals": {"iam:AWSServiceName": list(_SERVICES)}}
+    named = f"arn:aws:iam::*:role/{role}"
     return _policy(
         [
             *_bucket(address),
-            _allow(
-                "Look",
-                [
-                    "autoscaling:DescribeAutoScalingGroups",
-                    "autoscaling:DescribeScalingActivities",
-                    "ec2:DescribeInstanceTypeOfferings",
-                    "ec2:DescribeInstanceTypes",
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:DescribeSpotPriceHistory",
-                    "ec2:DescribeSubnets",
-                    "servicequotas:GetServiceQuota",
-                    "sts:GetCallerIdentity",
-                ],
-            ),
+            _allow("Look", list(_LOOKING)),
             _allow("Images", ["ssm:GetParameter"], "arn:aws:ssm:*:*:parameter/aws/service/*"),
             # An Auto Scaling group with a launch template asks whether its maker may do this.
-            _allow("Start", ["ec2:RunInstances", "ec2:CreateTags"]),
+            _allow("Start", ["ec2:RunInstances"]),
+            _allow("Tag", ["ec2:CreateTags"], "*", made),
             _allow("Templates", ["ec2:CreateLaunchTemplate"], "*", asked),
             _allow("Own", ["ec2:DeleteLaunchTemplate", "ec2:TerminateInstances"], "*", own),
-            _allow(
-                "Groups",
-                ["autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags"],
-                "*",
-                asked,
-            ),
-            _allow(
-                "OwnGroups",
-                [
-                    "autoscaling:DeleteAutoScalingGroup",
-                    "autoscaling:PutScheduledUpdateGroupAction",
-                    "autoscaling:UpdateAutoScalingGroup",
-                ],
-                "*",
-                own,
-            ),
-            _allow("Role", ["iam:PassRole"], f"arn:aws:iam::*:role/{role}", to_machines),
+            _allow("Groups", list(_MAKING), "*", asked),
+            _allow("OwnGroups", list(_ENDING), "*", own),
+            _allow("Role", ["iam:PassRole"], named, to_machines),
+            _allow("Services", ["iam:CreateServiceLinkedRole"], "*", first),
         ]
     )
 
@@ -79,47 +81,22 @@ def setup_calls(
     address: Address, region: str, role: str = ROLE
 ) -> tuple[tuple[str, str, Values], ...]:
     """Return what makes bucket, role and instance profile: service, operation and values."""
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "ec2.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
     # S3 refuses its oldest region as a constraint: CreateBucket, Amazon S3 API Reference.
     place = {} if region == "us-east-1" else {"LocationConstraint": region}
     where = {"CreateBucketConfiguration": place} if place else {}
-    closed = dict.fromkeys(
-        ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
-    )
-    tags = [{"Key": TAG, "Value": str(address)}]
-    policy = json.dumps(machine_policy(address))
+    bucket = {"Bucket": address.bucket}
+    closed = {"PublicAccessBlockConfiguration": dict.fromkeys(_CLOSED, True)}
+    tags = {"Tags": [{"Key": TAG, "Value": str(address)}]}
+    named, profile = {"RoleName": role}, {"InstanceProfileName": role}
+    policy = {"PolicyName": POLICY, "PolicyDocument": json.dumps(machine_policy(address))}
+    trust = {"AssumeRolePolicyDocument": json.dumps(_policy([_TRUST]))}
     return (
-        ("s3", "create_bucket", {"Bucket": address.bucket, **where}),
-        (
-            "s3",
-            "put_public_access_block",
-            {"Bucket": address.bucket, "PublicAccessBlockConfiguration": closed},
-        ),
-        (
-            "iam",
-            "create_role",
-            {"RoleName": role, "AssumeRolePolicyDocument": json.dumps(trust), "Tags": tags},
-        ),
-        (
-            "iam",
-            "put_role_policy",
-            {"RoleName": role, "PolicyName": POLICY, "PolicyDocument": policy},
-        ),
-        ("iam", "create_instance_profile", {"InstanceProfileName": role, "Tags": tags}),
-        (
-            "iam",
-            "add_role_to_instance_profile",
-            {"InstanceProfileName": role, "RoleName": role},
-        ),
+        ("s3", "create_bucket", {**bucket, **where}),
+        ("s3", "put_public_access_block", {**bucket, **closed}),
+        ("iam", "create_role", {**named, **trust, **tags}),
+        ("iam", "put_role_policy", {**named, **policy}),
+        ("iam", "create_instance_profile", {**profile, **tags}),
+        ("iam", "add_role_to_instance_profile", {**profile, **named}),
     )
 
 

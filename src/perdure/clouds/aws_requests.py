@@ -126,17 +126,13 @@ def group(wish: Wish) -> Values:
                 "SpotAllocationStrategy": "price-capacity-optimized",
             },
         },
-        "Tags": [
-            {
-                "ResourceType": "auto-scaling-group",
-                "ResourceId": wish.name,
-                "Key": name,
-                "Value": value,
-                "PropagateAtLaunch": True,
-            }
-            for name, value in wish.tags.items()
-        ],
+        "Tags": [_group_tag(wish.name, *each) for each in wish.tags.items()],
     }
+
+
+def _group_tag(group: str, name: str, value: str) -> Values:
+    whose = {"ResourceType": "auto-scaling-group", "ResourceId": group}
+    return {**whose, "Key": name, "Value": value, "PropagateAtLaunch": True}
 
 
 def limit(wish: Wish) -> Values:
@@ -152,6 +148,23 @@ def limit(wish: Wish) -> Values:
 def nothing(name: str) -> Values:
     """Return the values of UpdateAutoScalingGroup that end a group's machine, and have no other."""
     return {"AutoScalingGroupName": name, "MinSize": 0, "MaxSize": 0, "DesiredCapacity": 0}
+
+
+def trial(machine: str, image: str, profile: str) -> Values:
+    """Return the values of RunInstances with which it is tried whether that is allowed."""
+    counts = {"MinCount": 1, "MaxCount": 1}
+    role = {"IamInstanceProfile": {"Name": profile}}
+    return {"ImageId": image, "InstanceType": machine, **counts, **role}
+
+
+def trial_template(machine: str, folder: str) -> Values:
+    """Return the values of CreateLaunchTemplate with which it is tried whether that is allowed."""
+    tags = _tags({TAG: tag_of(f"{folder}/any")})
+    return {
+        "LaunchTemplateName": "perdure-doctor",
+        "LaunchTemplateData": {"InstanceType": machine},
+        "TagSpecifications": [{"ResourceType": "launch-template", "Tags": tags}],
+    }
 
 
 def calls(wish: Wish) -> tuple[tuple[str, str, Values], ...]:

@@ -75,27 +75,22 @@ def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) 
         ) from error
     if address.provider == "file":
         return _open_folder(address, make=make)
-    retrying = {
-        "max_retries": _or(reaching.retries, RETRIES),
-        "retry_timeout": timedelta(seconds=_or(reaching.retry_s, RETRY_S)),
-    }
-    settings = _settings(address)
-    if reaching.region is not None and address.provider == "s3":
-        settings = {**settings, "region": reaching.region}
-    client = {
-        "connect_timeout": timedelta(seconds=_or(reaching.connect_s, CONNECT_S)),
-        "timeout": timedelta(seconds=_or(reaching.answer_s, ANSWER_S)),
-        # Only where the user's own address says so, as AWS's tools have it.
-        "allow_http": settings.get("endpoint", "").startswith("http://"),
-    }
-    url = f"{address.provider}://{address.bucket}/"
-    prefix = f"{url}{address.folder}" if address.folder else url
+    settings = _settings(address, reaching.region)
+    url = f"{address.provider}://{address.bucket}/{address.folder}"
     with _in_our_words(address):
         opened: ObjectStore = stores.from_url(
-            prefix,
+            url,
             config=settings,  # type: ignore[call-overload]
-            client_options=client,
-            retry_config=retrying,
+            client_options={
+                "connect_timeout": timedelta(seconds=_or(reaching.connect_s, CONNECT_S)),
+                "timeout": timedelta(seconds=_or(reaching.answer_s, ANSWER_S)),
+                # Only where the user's own address says so, as AWS's tools have it.
+                "allow_http": settings.get("endpoint", "").startswith("http://"),
+            },
+            retry_config={
+                "max_retries": _or(reaching.retries, RETRIES),
+                "retry_timeout": timedelta(seconds=_or(reaching.retry_s, RETRY_S)),
+            },
         )
         return opened
 
@@ -134,11 +129,12 @@ def _open_folder(address: Address, *, make: bool) -> ObjectStore:
     return LocalStore(prefix=folder)
 
 
-def _settings(address: Address) -> dict[str, str]:
+def _settings(address: Address, region: str | None) -> dict[str, str]:
     if address.provider == "s3":
         from perdure.moving.aws_profile import read_profile
 
-        return read_profile(os.environ, Path.home())
+        found = read_profile(os.environ, Path.home())
+        return found if region is None else {**found, "region": region}
     if address.provider == "az" and not any(os.environ.get(name) for name in _AZURE):
         return {"use_azure_cli": "true"} if shutil.which("az") else {}
     return {}
