@@ -141,6 +141,12 @@ CLAIMS = (
         "... idle, both ends, to 1.5 % of a core", "sync", "perdure: idle, both ends, of a core", ""
     ),
     Claim(
+        "`perdure ps` for a job at a round trip of 20 ms, beyond one here, to 30 ms",
+        "sync",
+        "  beyond the one here, 20 ms round trip",
+        "",
+    ),
+    Claim(
         "push of 1 GB to a host (ratio of speeds)",
         "moving",
         "perdure push: 1 GB",
@@ -159,13 +165,27 @@ CLAIMS = (
             ("submitit local", "submitit local: 1000 no-ops"),
         ),
     ),
-    Claim("... the memory of its driver, to 100 MB", "sweep", "the driver's memory", ""),
+    Claim(
+        "... the same on Slurm, as job arrays",
+        "sweep",
+        "perdure sweep on Slurm: 1000 no-ops",
+        "bare sbatch array: 1000 no-ops",
+        (("submitit", "submitit on Slurm: 1000 no-ops"),),
+    ),
+    Claim(
+        "one job on Slurm, from the command to its first line",
+        "sweep",
+        "perdure run on Slurm: submit to start",
+        "bare sbatch: submit to start",
+    ),
+    Claim("the memory of a driver of 1,000 jobs, to 100 MB", "sweep", "the driver's memory", ""),
     Claim(
         "`perdure sweep status` of 10,000 jobs, to 300 ms",
         "sweep",
         "  perdure sweep status, to 300 ms",
         "",
     ),
+    Claim("`perdure ps` of the same", "sweep", "  perdure ps, to 300 ms", ""),
     Claim("Optuna's share of a trial, to 5 ms", "sweep", "  to 5 ms", ""),
 )
 

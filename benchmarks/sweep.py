@@ -1,8 +1,8 @@
 """Print what a sweep costs: a thousand no-op jobs against other ways to run them, in turns.
 
 Each way is a whole process, from its start to the end of the last job; perdure's has run folders,
-events and retries, and survives its terminal. Then what looking at 10,000 jobs takes, the driver's
-memory, and Optuna's share of a trial.
+events and retries, and survives its terminal. The same on a Slurm, as root: on the tests' own.
+Then what looking at 10,000 jobs takes, the driver's memory, and Optuna's share of a trial.
 
 Peers that are not installed are left out; `--peers FOLDER` is where some are (`pip install --target
 FOLDER submitit ray`).
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import measure, startup, sweep_peers
+from benchmarks import measure, startup, sweep_peers, sweep_slurm
 
 JOBS = 1000
 MANY = 10_000
@@ -40,6 +40,9 @@ format = 1
 package = "noop"
 [tool.perdure.tasks]
 noop = "true"
+when = "./when.sh"
+[tool.perdure.targets.lab]
+kind = "slurm"
 """
 
 
@@ -73,12 +76,15 @@ class Sweeps:
         self.peak_mb = 0.0
         self._turn = 0
         (root / "pyproject.toml").write_text(TABLE)
+        script = root / "when.sh"
+        script.write_text(sweep_slurm.WHEN)
+        script.chmod(0o755)
 
-    def run(self, count: int) -> float:
+    def run(self, count: int, on: str = "local") -> float:
         """Return the seconds from the command to the end of its last job."""
         self._turn += 1
         name = f"turn-{self._turn}"
-        words = (*PERDURE, "sweep", "--name", name, "noop", f"n=1..{count}")
+        words = (*PERDURE, "sweep", "--on", on, "--name", name, "noop", f"n=1..{count}")
         began = time.perf_counter()
         self.call(*words)
         self._await(name)
@@ -159,11 +165,37 @@ def listed(root: Path, turns: int) -> dict[str, list[float]]:
     return measure.in_turns(ways, turns)
 
 
+def on_slurm(sweeps: Sweeps, jobs: int, turns: int, peers: Path | None) -> dict[str, list[float]]:
+    """Return the seconds of arrays and of single jobs on a Slurm, {} where there is none."""
+    started = sweep_slurm.start()
+    if started is None:
+        return {}
+    root = sweeps.root
+    ways: dict[str, Callable[[], float]] = {
+        sweep_slurm.BARE: lambda: sweep_slurm.bare_array(root, jobs),
+        sweep_slurm.PERDURE: lambda: sweeps.run(jobs, "lab"),
+    }
+    if sweep_peers.available("submitit local"):
+        ways[sweep_slurm.SUBMITIT] = lambda: sweep_slurm.submitit_array(
+            root, jobs, environment(peers)
+        )
+    single: dict[str, Callable[[], float]] = {
+        "bare sbatch: submit to start": lambda: sweep_slurm.bare_start(root),
+        "perdure run on Slurm: submit to start": lambda: sweep_slurm.perdure_start(root, PERDURE),
+    }
+    try:
+        return measure.in_turns(ways, turns) | measure.in_turns(single, turns * 3)
+    finally:
+        if started:
+            sweep_slurm.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--no-many", dest="many", action="store_false", help="no 10,000 jobs")
     options = parser.parse_args()
     if options.peers is not None:
         sys.path.append(str(options.peers))
@@ -179,14 +211,39 @@ def main() -> None:
         }
         ways["perdure"] = lambda: sweeps.run(options.jobs)
         found = measure.in_turns(ways, options.turns)
-        many = listed(root / "many", options.turns * 2)
+        slurm = on_slurm(sweeps, options.jobs, max(1, options.turns // 2), options.peers)
+        many = listed(root / "many", options.turns * 2) if options.many else {}
         share = optuna_share(root / "tuned", 200)
-    finish(found, many, sweeps.peak_mb, share, options.jobs)
+    rest = [*told_of_slurm(slurm, options.jobs), *told_of_many(many)]
+    finish(found, rest, sweeps.peak_mb, share, options.jobs)
+
+
+def told_of_slurm(slurm: dict[str, list[float]], jobs: int) -> list[measure.Line]:
+    """Return what is reported of a Slurm."""
+    if not slurm:
+        return []
+    ways = [way for way in (sweep_slurm.BARE, sweep_slurm.SUBMITIT) if way in slurm]
+    lines = [measure.line(f"{way}: {jobs} no-ops", slurm[way]) for way in ways]
+    name, bare = f"{sweep_slurm.PERDURE}: {jobs} no-ops", slurm[sweep_slurm.BARE]
+    lines.append(measure.against(name, slurm[sweep_slurm.PERDURE], bare, at_most=1.1))
+    alone, ours = "bare sbatch: submit to start", "perdure run on Slurm: submit to start"
+    lines.append(measure.line(alone, slurm[alone]))
+    lines.append(measure.against(ours, slurm[ours], slurm[alone], at_most=1.1))
+    return lines
+
+
+def told_of_many(many: dict[str, list[float]]) -> list[measure.Line]:
+    """Return what is reported of looking at many jobs."""
+    lines = []
+    for name, seconds in many.items():
+        lines.append(measure.line(f"{name}, {MANY} jobs", seconds))
+        lines.append(startup.within(f"  {name}, to 300 ms", min(seconds), LIST_WITHIN_S))
+    return lines
 
 
 def finish(
     found: dict[str, list[float]],
-    many: dict[str, list[float]],
+    rest: list[measure.Line],
     peak: float,
     share: float | None,
     jobs: int,
@@ -197,13 +254,13 @@ def finish(
     name = f"perdure sweep: {jobs} no-ops"
     lines.append(measure.against(name, found["perdure"], limit, at_most=2))
     lines.append(measure.amount("the driver's memory", peak, "MB", peak / DRIVER_MB, at_most=1))
-    for name, seconds in many.items():
-        lines.append(measure.line(f"{name}, {MANY} jobs", seconds))
-        lines.append(startup.within(f"  {name}, to 300 ms", min(seconds), LIST_WITHIN_S))
+    lines += rest
     if share is not None:
         lines.append(measure.line("Optuna: ask and tell, a trial", [share]))
         lines.append(startup.within("  to 5 ms", share, TELL_WITHIN_S))
     notes = [f"{way}: measured with {few} jobs" for way, few in FEW.items() if way in found]
+    if any(line.name.startswith(sweep_slurm.SUBMITIT) for line in rest):
+        notes.append(f"{sweep_slurm.SUBMITIT}: measured with {sweep_slurm.SUBMITIT_JOBS} jobs")
     measure.report("sweep", lines, notes)
 
 

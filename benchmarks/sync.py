@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import measure
+from benchmarks import measure, sync_ps
 from benchmarks.sync_peers import TARGET, Lsyncd, Perdure, Rsync, Unison, Way, there_are
 from perdure.sync import session
 from tests.engines import hosts as engine
@@ -314,6 +314,7 @@ def main() -> None:
     try:
         bench = Bench(folder, hosts, options.files)
         rows = rows_of(bench, options.saves, options.turns)
+        rows += sync_ps.rows_of(folder, hosts, options.saves)
         measure.report("sync", rows)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

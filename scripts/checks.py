@@ -76,7 +76,9 @@ def static_checks() -> list[Check]:
 def test_checks(options: argparse.Namespace) -> list[Check]:
     """Return the checks that run the code: pytest, and how much of it was covered."""
     # The tests of one file share what is costly to start; see tests/conftest.py for the groups.
-    arguments = list(options.pytest) or ["-n", str(min(2, os.cpu_count() or 1)), "--dist=loadscope"]
+    # One process more than there are processors: those that hold engines wait for them mostly.
+    workers = min(3, (os.cpu_count() or 1) + 1)
+    arguments = list(options.pytest) or ["-n", str(workers), "--dist=loadscope"]
     if options.long:
         arguments += ["-m", ""]
     elif options.quick:

@@ -30,6 +30,12 @@ from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by the
     laptop,
     root_laptop,
 )
+from tests.engines.kubernetes import is_built
+from tests.engines.kubernetes_fixtures import (  # noqa: F401 - fixtures, found by their names
+    _kubernetes_running,
+    kubernetes,
+    kubernetes_image,
+)
 from tests.engines.slurm_fixtures import (  # noqa: F401 - fixtures, found by their names
     _slurm_running,
     slurm,
@@ -44,7 +50,7 @@ ENGINES = frozenset(
     {
         *("engine", "old_engine", "modern_engine", "_old_running", "_modern_running"),
         *("podman_engine", "rootless_podman", "_podman_there"),
-        *("_hosts_running", "_slurm_running"),
+        *("_hosts_running", "_slurm_running", "_kubernetes_running"),
     }
 )
 
@@ -70,6 +76,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if fixtures and item.get_closest_marker("timeout") is None:
             # The first one waits until the engine is installed.
             item.add_marker(pytest.mark.timeout(600))
+        if "_kubernetes_running" in fixtures and not is_built():
+            # To build it takes minutes, once: `tests/engines/kubernetes build`.
+            item.add_marker(pytest.mark.long)
+            item.add_marker(pytest.mark.timeout(3000))
         if fixtures and hasattr(item.config, "workerinput"):
             # As xdist's own marker for it would, which pytest 9.2 no longer hears.
             item._id = coerce_node_id(f"{item.nodeid}@{name}")
@@ -77,6 +87,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def group_of(fixtures: Set[str]) -> str:
     """Return which of the processes a test belongs to by what it needs."""
+    if "_kubernetes_running" in fixtures:
+        return "kubernetes"
     if "_slurm_running" in fixtures and "_hosts_running" not in fixtures:
         return "slurm"
     return "hosts" if "_hosts_running" in fixtures else "engines"

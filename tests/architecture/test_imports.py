@@ -13,6 +13,7 @@ from tests.architecture.source import ROOT, SRC, imported, python_files, relativ
 
 #: Modules of the runtime that the rest may import: the standard library and xxhash do for them.
 SHARED = {
+    "perdure.runtime.array",
     "perdure.runtime.names",
     "perdure.runtime.settled",
     "perdure.runtime.generation",
@@ -20,10 +21,11 @@ SHARED = {
     "perdure.runtime.result",
 }
 #: The driver of a sweep is a supervisor itself; what else imports one would start slower for it.
-SUPERVISING = {f"perdure.sweeps.{name}" for name in ("inside", "outside", "program")}
+SUPERVISING = {f"perdure.sweeps.{name}" for name in ("arrays", "inside", "outside", "program")}
 #: What a training imports: doors to the runtime.
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {
+    "perdure.runtime.array",
     "perdure.runtime.names",
     "perdure.runtime.generation",
     "perdure.runtime.settled",

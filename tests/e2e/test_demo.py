@@ -63,6 +63,7 @@ def test_the_demo_interrupts_kills_resumes_and_compares(
     assert whole[0][-1]["state"] == "SUCCEEDED"
 
 
+@pytest.mark.long
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
 def test_it_works_twice_in_a_row(folder: Path, first: subprocess.CompletedProcess[str]) -> None:

@@ -60,7 +60,7 @@ def test_kill_9_of_supervisor_and_training_then_recover_ends_alike(tmp_path: Pat
     perdure(tmp_path, "new", "cats", "--yes")
     project = tmp_path / "cats"
     folder = project / "results" / "broken"
-    perdure(project, "run", "-d", "--name", "broken", "--seed", "3", "train", "--epochs", "20")
+    perdure(project, "run", "-d", "--name", "broken", "--seed", "3", "train", "--epochs", "6")
     wait_for(folder, 1, "step", 25)
     perdure(project, "interrupt", "broken")
     wait_for(folder, 1, "ended", 0)
@@ -75,7 +75,7 @@ def test_kill_9_of_supervisor_and_training_then_recover_ends_alike(tmp_path: Pat
     perdure(project, "recover")
     perdure(project, "logs", "-f", "broken")
     assert wait_for(folder, 3, "restored", 1)["step"] == saved
-    perdure(project, "run", "--name", "whole", "--seed", "3", "train", "--epochs", "20")
+    perdure(project, "run", "--name", "whole", "--seed", "3", "train", "--epochs", "6")
     broken, whole = read_result(str(folder)), read_result(str(project / "results" / "whole"))
     assert broken is not None
     assert whole is not None

@@ -89,7 +89,8 @@ class Person:
 
     def far_port(self) -> int:
         """Return the port that the service has on gpu1."""
-        (state,) = self.hosts.place("gpu1").glob("*/*/.perdure/services/files/state.json")
+        root = self.hosts.place("gpu1") / self.name
+        (state,) = root.glob("*/.perdure/services/files/state.json")
         return int(json.loads(state.read_bytes())["port"])
 
     def listed(self) -> list[dict[str, object]]:

@@ -11,7 +11,11 @@ from pathlib import Path
 SCRIPT = Path(__file__).with_name("slurm")
 LIMIT_S = 400.0
 SET = os.environ.get("PERDURE_TESTS_SLURM_SET", "0")
+HOSTS_SET = os.environ.get("PERDURE_TESTS_HOSTS_SET", "0")
 STATE = Path(os.environ.get("PERDURE_TESTS_SLURM", "/var/lib/perdure-tests/slurm")) / SET
+# "newer": see the script; "": the one that is installed.
+RELEASE = os.environ.get("PERDURE_TESTS_SLURM_RELEASE", "")
+NEWER = Path(os.environ.get("PERDURE_TESTS_SLURM_NEWER", "/var/lib/perdure-tests/slurm-newer"))
 PATIENCE_S = 60.0
 # A job that is killed has ended by then: Slurm's KillWait, and a little.
 STUCK_S = 8.0
@@ -85,6 +89,12 @@ class Cluster:
         _script("controller", "start")
 
 
+def search_path() -> str:
+    """Return where this process finds Slurm's programs: before all others, those of a newer one."""
+    path = os.environ.get("PATH", os.defpath)
+    return f"{NEWER / 'bin'}{os.pathsep}{path}" if RELEASE else path
+
+
 def start() -> bool:
     """Return whether the cluster was started; it was running already where not.
 
@@ -100,8 +110,20 @@ def stop() -> None:
 
 
 def _script(*words: str) -> str:
+    # In the middle of a test the variables of whoever started the tests are hidden.
     done = subprocess.run(
-        [str(SCRIPT), *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S
+        [str(SCRIPT), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT_S,
+        env={
+            **os.environ,
+            "PERDURE_TESTS_SLURM_SET": SET,
+            "PERDURE_TESTS_SLURM": str(STATE.parent),
+            "PERDURE_TESTS_SLURM_RELEASE": RELEASE,
+            "PERDURE_TESTS_SLURM_NEWER": str(NEWER),
+            "PERDURE_TESTS_HOSTS_SET": HOSTS_SET,
+        },
     )
     if done.returncode != 0:
         raise RuntimeError(f"`slurm {' '.join(words)}` failed: {done.stderr.decode()}")

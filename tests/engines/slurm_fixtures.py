@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engines.slurm import STATE, Cluster, start, stop
+from tests.engines.slurm import STATE, Cluster, search_path, start, stop
 
 
 @contextlib.contextmanager
@@ -36,6 +36,7 @@ def _slurm_running() -> Iterator[Cluster]:
 def slurm(_slurm_running: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Return a cluster with all its nodes and no job, which this process's variables lead to."""
     monkeypatch.setenv("SLURM_CONF", str(_slurm_running.conf))
+    monkeypatch.setenv("PATH", search_path())
     with _alone():
         start()
         _slurm_running.settle()

@@ -1,4 +1,4 @@
-"""A project with hostile names in it, a real server that speaks S3, and a folder as a bucket."""
+"""A project with hostile names in it, and buckets: of servers on loopback, and a folder."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from perdure.hosts.ssh import Ssh
 from perdure.moving.address import Address
 from perdure.moving.far import Far
+from tests.engines import azure, google
 from tests.engines.hosts import Hosts
 from tests.moving.trees import Project, fill
 
@@ -59,12 +60,59 @@ def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Addr
     return Address("s3", "lab", "some folder/cats")
 
 
-@pytest.fixture(params=["s3", "file"])
+@pytest.fixture(scope="session")
+def _azure_server() -> Iterator[int]:
+    with azure.serve() as port:
+        yield port
+
+
+@pytest.fixture
+def az(_azure_server: int, monkeypatch: pytest.MonkeyPatch) -> Address:
+    """Return a folder of a new container, which this process's variables lead to."""
+    for name in [*os.environ]:
+        if name.startswith("AZURE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", azure.ACCOUNT)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", azure.KEY)
+    server = f"http://127.0.0.1:{_azure_server}/{azure.ACCOUNT}"
+    monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", server)
+    name = f"lab{uuid.uuid4().hex}"
+    azure.make_container(_azure_server, name)
+    return Address("az", name, "some folder/cats")
+
+
+@pytest.fixture(scope="session")
+def _google_server() -> Iterator[str]:
+    with google.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def gs(_google_server: str, monkeypatch: pytest.MonkeyPatch) -> Address:
+    """Return a folder of a new bucket, which this process's variables lead to."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", _google_server.removeprefix("http://"))
+    name = f"lab{uuid.uuid4().hex}"
+    google.make_bucket(_google_server, name)
+    return Address("gs", name, "some folder/cats")
+
+
+SERVED = ["s3", "gs", pytest.param("az", marks=pytest.mark.install)]
+
+
+@pytest.fixture(params=[*SERVED, "file"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
     """Return each kind of bucket in turn."""
     if request.param == "file":
         return Address("file", "", str(tmp_path / "a bucket"))
-    found = request.getfixturevalue("s3")
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Address)
+    return found
+
+
+@pytest.fixture(params=SERVED)
+def served(request: pytest.FixtureRequest) -> Address:
+    """Return a bucket of each provider in turn."""
+    found = request.getfixturevalue(request.param)
     assert isinstance(found, Address)
     return found
 

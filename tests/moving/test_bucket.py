@@ -1,4 +1,4 @@
-"""Pushed to a bucket and pulled from it: an S3 server, and a folder, alike."""
+"""Pushed to a bucket and pulled from it: a server for each provider, and a folder, alike."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from perdure.moving.bucket_push import push_to_bucket
 from perdure.moving.clean import doomed_in_bucket
 from perdure.moving.outcome import Moved
 from perdure.moving.shelf import open_shelf
+from tests.engines import azure
 from tests.moving.trees import HOSTILE, Project, content, fill, why
 
 
@@ -212,7 +213,7 @@ def test_half_a_push_over_old_files_counts_no_more_until_it_is_ended(
 
 
 def test_two_who_push_at_once_do_not_undo_each_other(
-    project: Project, s3: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, served: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = other(tmp_path)
     fill(there.data)
@@ -224,17 +225,17 @@ def test_two_who_push_at_once_do_not_undo_each_other(
 
     def meanwhile(shelf: Shelf, manifest: Manifest, before: Mark | None, old: str | None) -> None:
         monkeypatch.setattr(Shelf, "commit", commit)
-        push(there, s3)
+        push(there, served)
         commit(shelf, manifest, before, old)
 
     monkeypatch.setattr(Shelf, "commit", meanwhile)
     with pytest.raises(ConflictError, match="somebody else"):
-        push(project, s3)
-    push(project, s3)
+        push(project, served)
+    push(project, served)
     assert (
         "hers"
-        in open_shelf(s3, "data", make=False)
-        .manifest(open_shelf(s3, "data", make=False).committed())
+        in open_shelf(served, "data", make=False)
+        .manifest(open_shelf(served, "data", make=False).committed())
         .files
     )
 
@@ -298,8 +299,8 @@ def test_cleaning_deletes_all_that_was_pushed(
         pull(other(tmp_path), bucket)
 
 
-def test_a_bucket_that_is_not_there_is_one_clear_error(project: Project, s3: Address) -> None:
-    nowhere = Address("s3", "no-such-bucket", "x")
+def test_a_bucket_that_is_not_there_is_one_clear_error(project: Project, served: Address) -> None:
+    nowhere = Address(served.provider, "no-such-bucket", "x")
     with pytest.raises(UsageError, match="there is no bucket `no-such-bucket`"):
         push(project, nowhere)
     with pytest.raises(UsageError, match="there is no bucket"):
@@ -337,6 +338,37 @@ def test_no_credentials_are_one_clear_error(
         push(project, s3)
 
 
+@pytest.mark.install
+def test_a_wrong_key_of_azure_is_one_clear_error_without_it(
+    project: Project, az: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "AAAA" + azure.KEY[4:]
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", wrong)
+    with pytest.raises(StorageError, match="permission denied") as refused:
+        push(project, az)
+    assert "az login" in str(refused.value.hint)
+    assert wrong not in str(refused.value) + str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable", "value"),
+    [
+        ("gs", "GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json"),
+        ("gs", "GOOGLE_APPLICATION_CREDENTIALS", "/dev/null"),
+        ("az", "AZURE_STORAGE_ACCOUNT_KEY", "no base64!"),
+    ],
+)
+def test_credentials_that_are_none_are_one_clear_error_without_them(
+    project: Project, monkeypatch: pytest.MonkeyPatch, provider: str, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "lab")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(EnvironmentFailed, match="cannot be used") as refused:
+        push(project, Address(provider, "lab", "x"))
+    assert value not in str(refused.value)
+    assert refused.value.hint
+
+
 def test_keys_come_from_the_files_of_aws_too(
     project: Project, s3: Address, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -351,9 +383,10 @@ def test_keys_come_from_the_files_of_aws_too(
 
 
 def test_a_server_that_does_not_answer_is_one_clear_error(
-    project: Project, s3: Address, monkeypatch: pytest.MonkeyPatch
+    project: Project, served: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST", "AZURE_STORAGE_ENDPOINT"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setattr("perdure.moving.bucket.RETRIES", 0)
     with pytest.raises(EnvironmentFailed, match="does not answer"):
-        push(project, s3)
+        push(project, served)

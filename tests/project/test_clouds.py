@@ -43,7 +43,7 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         ('["g5.xlarge"]', '["big one"]', ("targets.aws.types", "`big one` is no type of machine")),
         ('["g5.xlarge"]', "[]", ("targets.aws.types", "is empty")),
         ('region = "eu-central-1"\n', "", ("targets.aws.region", "is missing")),
-        ('kind = "aws"', 'kind = "aws"\nhost = "x"', ("targets.aws.host", "is not a key of")),
+        ('kind = "aws"', 'kind = "aws"\nhost = "x"', ("targets.aws.host", "is a key of")),
         ('kind = "aws"', 'kind = "ssh"\nhost = "x"', ("targets.aws.types", "is a key of")),
         ('kind = "aws"', 'kind = "aws"\nmarket = "black"', ("targets.aws.market",)),
         ('kind = "aws"', 'kind = "aws"\nmax_hours = 0', ("targets.aws.max_hours",)),

@@ -33,7 +33,7 @@ def drive(yard: Yard, folder: Path) -> None:
     """Drive a sweep in this process, which knows of the small image."""
     workspace = yard.workspace
     with holding.held(folder) as said:
-        pool, mark = open_pool(workspace, folders.read_record(folder), {})
+        pool, mark = open_pool(workspace, folder, folders.read_record(folder), {})
         maker = Maker(folder, read_sweep(folder), workspace.project.results, mark=mark)
         driver = Driver(workspace, folder, pool, maker, said)
         try:

@@ -112,6 +112,14 @@ def test_one_that_began_with_other_patterns_is_told_of(kept: Kept) -> None:
     assert "perdure sync stop --on gpu1" in kept.told[-1]
 
 
+def test_a_session_that_ends_at_once_says_why(kept: Kept) -> None:
+    kept.there.write_text("no folder")
+    with pytest.raises(StorageError, match=r"not up to date: .*file exists") as told:
+        kept.keep("first")
+    assert told.value.hint == "perdure doctor gpu1"
+    assert not session.runs(kept.here, TARGET)
+
+
 def test_a_sync_that_is_being_done_once_is_let_finish(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ with open(os.path.join(os.environ["PERDURE_RUN_DIR"], "outputs", "digest"), "w")
     file.write(digest)
 print(os.environ.get("SLURMD_NODENAME"), digest)
 """
-PATIENCE_S = 100.0
+PATIENCE_S = 60.0
 
 
 def slurm_workspace(root: Path, settings: SlurmSettings | None = None) -> Workspace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_a_lost_answer_submits_nothing_twice(
     real = tmp_path / "bin"
     real.mkdir()
     program = real / "sbatch"
-    program.write_text('#!/bin/sh\n/usr/bin/sbatch "$@" >/dev/null\necho gone\n')
+    program.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" >/dev/null\necho gone\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{real}:{os.environ['PATH']}")
     record = started(workspace, "1000", "0.1")

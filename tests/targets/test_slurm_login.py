@@ -36,7 +36,7 @@ def login(hosts_here: Hosts, slurm: Cluster) -> Iterator[Hosts]:
     """Return the hosts; Slurm's commands on gpu1 reach the cluster."""
     programs = hosts_here.state / "gpu1" / "bin"
     for name in PROGRAMS:
-        words = f'SLURM_CONF={slurm.conf_away} exec /usr/bin/{name} "$@"'
+        words = f'SLURM_CONF={slurm.conf_away} exec {shutil.which(name)} "$@"'
         (programs / name).write_text(f"#!/bin/sh\n{words}\n")
         (programs / name).chmod(0o755)
     yield hosts_here

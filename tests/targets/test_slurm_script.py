@@ -22,7 +22,8 @@ def turn(*command: str, grace_s: float = 30.0) -> Turn:
     return Turn(
         job="brave-otter",
         comment="perdure:0123:brave-otter",
-        supervisor=("/usr/bin/python3", "-I", "main.py", "--run-dir", "/home/me/a b"),
+        supervisor=("/usr/bin/python3", "-I", "main.py"),
+        options=("--run-dir", "/home/me/a b"),
         command=command or ("python", "train.py"),
         grace_s=grace_s,
         first={"PATH": "/env/bin"},

@@ -124,6 +124,8 @@ def other_side(workspace: Workspace, text: str) -> Address | Far:
         raise unknown_target(text, workspace.settings)
     if wanted.cloud is not None:
         return cloud_folder(workspace, text)
+    if wanted.kubernetes is not None:
+        return _on_volume(workspace, text)
     if not wanted.host:
         raise _is_here(text)
     host = Ssh(text, wanted.host, wanted.root)
@@ -146,6 +148,16 @@ def cloud_folder(workspace: Workspace, name: str) -> Address:
     # The bucket is in the target's region, whatever this shell's usual one is.
     os.environ["AWS_REGION"] = cloud.wanted.region
     return cloud.address
+
+
+def _on_volume(workspace: Workspace, target: str) -> Far:
+    """Return the project's folder on the volume of a cluster, through the pod that has it."""
+    from perdure.moving.far import Far
+    from perdure.targets.kubernetes_opening import open_kubernetes
+
+    found = open_kubernetes(workspace.project, workspace.settings, target)
+    found.pod.connect()
+    return Far(found.pod, found.station.root)
 
 
 def _is_here(target: str) -> UsageError:

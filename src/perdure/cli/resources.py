@@ -45,6 +45,14 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
         "--cpus", type=processors, metavar="N", help="processors, such as 2 or 1.5 (all)"
     )
     parser.add_argument(
+        "--nodes",
+        type=nodes,
+        default=1,
+        metavar="N",
+        help="on a cluster: machines that train together, with torchrun on each (1); what else is "
+        "said holds for each of them",
+    )
+    parser.add_argument(
         "--time",
         type=run_time,
         metavar="TIME",
@@ -63,6 +71,7 @@ def chosen_resources(arguments: argparse.Namespace) -> Resources:
         shm_bytes=arguments.shm_size,
         cpus=arguments.cpus,
         time_s=arguments.time,
+        nodes=arguments.nodes,
     )
 
 
@@ -89,6 +98,13 @@ def gpus(text: str) -> int | Literal["all"]:
         return "all"
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MOST_GPUS:
         raise argparse.ArgumentTypeError(f"`{text}` is no number of GPUs: write `1`, `2`, `all`")
+    return int(text)
+
+
+def nodes(text: str) -> int:
+    """Return a number of nodes."""
+    if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not int(text):
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of nodes: write `1`, `4`")
     return int(text)
 
 

@@ -28,7 +28,7 @@ EXPLAINED = 20
 def submit_sweep(arguments: argparse.Namespace, words: Sequence[str], console: Console) -> int:
     """Return 0 once a sweep is submitted and driven, or explained."""
     from perdure.jobs.workspace import open_workspace
-    from perdure.sweeps.submit import explained, outline, submit
+    from perdure.sweeps.submit import at_a_time, explained, outline, submit
 
     workspace = open_workspace(Path.cwd())
     request = make_request(workspace.project, arguments, words)
@@ -42,7 +42,7 @@ def submit_sweep(arguments: argparse.Namespace, words: Sequence[str], console: C
     variables = chosen_variables(arguments.env, os.environ)
     _drive(workspace, folder, variables.passed_on)
     console.say(
-        f"{outlined.sweep.count:,} jobs, {outlined.sweep.max_running} at a time: "
+        f"{outlined.sweep.count:,} jobs, {at_a_time(outlined.sweep)}: "
         f"perdure sweep status {folder.name}"
     )
     console.lines([folder.name])
@@ -117,13 +117,13 @@ def agreed(outlined: Outline, console: Console, *, yes: bool) -> bool:
     Raises:
         UsageError: there is nobody to ask.
     """
-    from perdure.sweeps.submit import ASKED_FROM
+    from perdure.sweeps.submit import ASKED_FROM, at_a_time
 
     count = outlined.sweep.count
     if yes or count < ASKED_FROM:
         return True
     return console.confirm(
-        f"{count:,} jobs, {outlined.sweep.max_running} at a time: is that meant?",
+        f"{count:,} jobs, {at_a_time(outlined.sweep)}: is that meant?",
         unasked="--yes, or fewer values; `--explain` prints what they would be",
     )
 

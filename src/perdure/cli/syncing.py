@@ -33,6 +33,11 @@ def chosen_target(workspace: Workspace, name: str | None) -> str:
         raise UsageError(f"`{name}` is this machine: its code is the code", hint="perdure targets")
     if name not in known:
         raise unknown_target(name, workspace.settings)
+    if known[name].kubernetes is not None:
+        raise UsageError(
+            f"`{name}` is a cluster: jobs there run snapshots, which come with them",
+            hint=f"perdure run --on {name}",
+        )
     if not known[name].host:
         raise UsageError(f"`{name}` is this machine: its code is the code", hint="perdure targets")
     if known[name].sync == BRINGS_OWN:

@@ -100,6 +100,7 @@ def about_image(image: ImageUsed | None) -> list[tuple[str, str]]:
 def about_resources(resources: Resources) -> str:
     """Return what the job may use, "" where nothing was said about it."""
     wanted = {
+        "nodes": str(resources.nodes) if resources.nodes > 1 else "",
         "GPUs": str(resources.gpus or ""),
         "processors": "" if resources.cpus is None else f"{resources.cpus:g}",
         "of memory": "" if resources.memory_bytes is None else size(resources.memory_bytes),

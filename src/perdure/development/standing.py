@@ -24,6 +24,7 @@ from perdure.hosts.engine_socket import LOCAL
 from perdure.jobs.workspace import Workspace
 from perdure.model.project import Project
 from perdure.model.settings import Settings
+from perdure.targets.cluster import require_machine
 from perdure.targets.invocation import container_name
 from perdure.targets.place import Place, here
 from perdure.targets.registry import open_target
@@ -100,7 +101,9 @@ def open_session(workspace: Workspace, on: str | None = None) -> Session:
 
     place = here(workspace.project.root)
     if on is not None:
-        place = open_target(on, workspace.project, workspace.settings).place
+        found = open_target(on, workspace.project, workspace.settings)
+        require_machine(found, "there is no engine for the container to develop in")
+        place = found.place
     try:
         settings = settings_on(place.host, workspace.settings)
         engine = find_engine(settings)

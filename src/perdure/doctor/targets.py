@@ -129,6 +129,8 @@ def _facts(target: Listed) -> Asked:
     if target.kind in CLOUDS:
         return Asked()
     host: Host = HERE
+    if target.kind == "kubernetes":
+        return Asked()  # what its nodes have, the target itself says
     if target.host:
         host = Ssh(target.name, target.host, target.root or "~", asks=False)
     try:

@@ -26,7 +26,7 @@ from perdure.hosts.ssh_folder import control_folder
 
 if TYPE_CHECKING:
     from perdure.hosts import local
-    from perdure.hosts.ssh import Ssh
+    from perdure.hosts.reaching import Linked
 
 # Longer than the channel takes to give up, so that it can say why.
 _START_S = 75.0
@@ -40,7 +40,7 @@ _TURN_S = 120.0
 
 
 def ask(
-    host: Ssh,
+    host: Linked,
     function: Callable[..., Any],
     arguments: Sequence[object],
     named: Mapping[str, object],
@@ -66,7 +66,7 @@ def ask(
 class Question:
     """A call on its way over a link that was there: nobody waits before `answer` is called."""
 
-    def __init__(self, stream: _Stream, host: Ssh) -> None:
+    def __init__(self, stream: _Stream, host: Linked) -> None:
         self._stream = stream
         self._host = host
 
@@ -83,7 +83,7 @@ class Question:
 
 
 def question(
-    host: Ssh, function: Callable[..., Any], arguments: Sequence[object]
+    host: Linked, function: Callable[..., Any], arguments: Sequence[object]
 ) -> Question | None:
     """Return a call that was sent over a link that is there, None where there is none."""
     stream = _open(socket_path(host))
@@ -119,7 +119,7 @@ def _asked(
 
 
 def _heard(
-    stream: BinaryIO, host: Ssh, timeout_s: float, on_line: local.LineCallback | None
+    stream: BinaryIO, host: Linked, timeout_s: float, on_line: local.LineCallback | None
 ) -> Any:  # noqa: ANN401 - whatever the function returns
     whole = Assembly()
     while True:
@@ -140,7 +140,7 @@ def _heard(
             on_line(str(answer["line"]))
 
 
-def _hand_over(stream: BinaryIO, asked: Mapping[str, object], host: Ssh) -> None:
+def _hand_over(stream: BinaryIO, asked: Mapping[str, object], host: Linked) -> None:
     """Return once the link has taken the call: until then, no other end has seen it."""
     try:
         stream.write(pack(asked))
@@ -152,7 +152,7 @@ def _hand_over(stream: BinaryIO, asked: Mapping[str, object], host: Ssh) -> None
     _confirm(stream, host)
 
 
-def _confirm(stream: BinaryIO, host: Ssh) -> None:
+def _confirm(stream: BinaryIO, host: Linked) -> None:
     """Return once the link says that it has taken the call."""
     try:
         frame = read_frame(stream)
@@ -169,7 +169,7 @@ def _lost_answer() -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _losing(host: Ssh, timeout_s: float) -> Iterator[None]:
+def _losing(host: Linked, timeout_s: float) -> Iterator[None]:
     """Turn the errors of the connection, and only those, into ours."""
     try:
         yield
@@ -179,7 +179,7 @@ def _losing(host: Ssh, timeout_s: float) -> Iterator[None]:
         raise _lost(host) from error
 
 
-def _error_of(answer: Mapping[str, Any], host: Ssh) -> Exception:
+def _error_of(answer: Mapping[str, Any], host: Linked) -> Exception:
     if "error" in answer:
         return revived(answer["error"])
     if "failed" in answer:
@@ -202,7 +202,7 @@ def revived(described: object) -> PerdureError:
     return cast(PerdureError, kind(message, hint=None if hint is None else str(hint), **known))
 
 
-def _lost(host: Ssh) -> HostUnreachable:
+def _lost(host: Linked) -> HostUnreachable:
     return HostUnreachable(f"the connection to `{host.name}` was lost", hint="try again")
 
 
@@ -244,7 +244,7 @@ class _Stream:
 
 
 @contextlib.contextmanager
-def _connected(host: Ssh, timeout_s: float) -> Iterator[BinaryIO]:
+def _connected(host: Linked, timeout_s: float) -> Iterator[BinaryIO]:
     stream = _stream_of(host)
     try:
         stream.wait_at_most(timeout_s)
@@ -253,7 +253,7 @@ def _connected(host: Ssh, timeout_s: float) -> Iterator[BinaryIO]:
         stream.close()
 
 
-def _stream_of(host: Ssh) -> _Stream:
+def _stream_of(host: Linked) -> _Stream:
     path = socket_path(host)
     found = _open(path)
     if found is not None:
@@ -262,7 +262,7 @@ def _stream_of(host: Ssh) -> _Stream:
         return _open(path) or _start(host, path)
 
 
-def socket_path(host: Ssh) -> Path:
+def socket_path(host: Linked) -> Path:
     """Return where the link to a host is served: other sources or another user, another link."""
     known = json.dumps([host.destination, modules.digest(), sys.executable]).encode()
     # A checksum is enough for a private folder, and hashlib costs more than the question.
@@ -276,7 +276,7 @@ def _open(path: Path) -> _Stream | None:
         return None
 
 
-def _start(host: Ssh, path: Path) -> _Stream:
+def _start(host: Linked, path: Path) -> _Stream:
     """Return a connection to a link that is started now. Starts a process."""
     from perdure.hosts import local
 
@@ -297,7 +297,7 @@ def _start(host: Ssh, path: Path) -> _Stream:
     return found
 
 
-def _why(log: Path, host: Ssh) -> PerdureError:
+def _why(log: Path, host: Linked) -> PerdureError:
     """Return why a link ended before it served: its last line says so."""
     try:
         last = (log.read_text(errors="replace").splitlines() or [""])[-1]
@@ -310,7 +310,7 @@ def _why(log: Path, host: Ssh) -> PerdureError:
 
 
 @contextlib.contextmanager
-def _alone(host: Ssh, path: Path) -> Iterator[None]:
+def _alone(host: Linked, path: Path) -> Iterator[None]:
     """Let one process at a time start a link."""
     fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + (_TURN_S if host.asks else _TURN_S / 10)

@@ -21,6 +21,8 @@ from typing import Any
 from perdure.errors import NoPython, PerdureError
 from perdure.hosts import within
 from perdure.hosts.link_caller import Caller
+from perdure.hosts.pod import Pod
+from perdure.hosts.reaching import reached
 from perdure.hosts.side.channel import Channel, boot_words, search_words
 from perdure.hosts.side.frames import joined, pack, read_frame
 from perdure.hosts.ssh import Ssh
@@ -32,6 +34,8 @@ IDLE_S = 600.0
 PING_S = 60.0
 SILENT_S = 180.0
 ALONE_S = 900.0
+# ssh sees for itself that its host is gone; an API server that a node's end is kept from does not.
+POD_PING_S, POD_SILENT_S = 5.0, 15.0
 _LOOK_S = 1.0
 # What a folder of sockets keeps of versions, and of connections, that are gone.
 _OLD_S = 86_400.0
@@ -40,8 +44,11 @@ _OLD_S = 86_400.0
 class Keeper:
     """A connection to a host, shared by the processes that call it."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(
+        self, channel: Channel, *, ping_s: float = PING_S, silent_s: float = SILENT_S
+    ) -> None:
         self._channel = channel
+        self._ping_s, self._silent_s = ping_s, silent_s
         self._sending = threading.Lock()
         self._numbers = itertools.count(1)
         self._callers: dict[int, tuple[Caller, Any]] = {}
@@ -83,9 +90,9 @@ class Keeper:
     def ping(self) -> None:
         """Ask the other end for a sign of life if it is time to; end it if it owes one for long."""
         now = time.monotonic()
-        if now - self._pinged < PING_S:
+        if now - self._pinged < self._ping_s:
             return
-        if self._heard < self._pinged - SILENT_S:
+        if self._heard < self._pinged - self._silent_s:
             self._channel.end()
             return
         self._pinged = now
@@ -142,7 +149,7 @@ def _joined(header: dict[str, Any], blob: bytes) -> bytes:
     return joined(packed, blob)
 
 
-def open_channel(host: Ssh) -> Channel:
+def open_channel(host: Ssh | Pod) -> Channel:
     """Return a side on the host, in a Python of its own, or else in one of an image's.
 
     Starts a process, and notes for others by what Python it is run.
@@ -151,6 +158,8 @@ def open_channel(host: Ssh) -> Channel:
         HostUnreachable: the host does not answer.
         NoPython: it has no Python for it, whatever its name, and no image with one.
     """
+    if isinstance(host, Pod):
+        return Channel(host.command(boot_words()), lambda _, said: host.lost(said))
 
     def explain(_code: int, said: str) -> PerdureError:
         return failure(host.name, host.destination, said)
@@ -175,7 +184,8 @@ def main() -> int:
     name, destination, path = sys.argv[1:]
     os.chdir("/")
     try:
-        channel = open_channel(Ssh(name, destination))
+        host = reached(name, destination)
+        channel = open_channel(host)
     except PerdureError as error:
         described = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
         # Its log, which the caller reads.
@@ -183,7 +193,8 @@ def main() -> int:
         sys.stdout.flush()
         return 1
     try:
-        _serve(Path(path), Keeper(channel))
+        within = (POD_PING_S, POD_SILENT_S) if isinstance(host, Pod) else (PING_S, SILENT_S)
+        _serve(Path(path), Keeper(channel, ping_s=within[0], silent_s=within[1]))
         _tidy(Path(path).parent)
     finally:
         channel.end()

@@ -193,6 +193,7 @@ def _machine(record: JobRecord) -> Mapping[str, str]:
         "limit of processors": str(resources.cpus or ""),
         "shared memory": str(resources.shm_bytes or ""),
         "limit of time": str(resources.time_s or ""),
+        "nodes": str(resources.nodes),
     }
     return {
         "target": record.target,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -26,6 +25,7 @@ from perdure.targets.registry import open_target
 P = ParamSpec("P")
 R = TypeVar("R")
 
+KUBERNETES = "kubernetes"
 _BATCH_BYTES = 4 << 20
 # A data folder of many files takes its time to be looked through.
 _DATA_S = 600.0
@@ -57,6 +57,11 @@ def target_in(
         from perdure.targets.cloud import open_begun as open_cloud_begun
 
         return open_cloud_begun(project, witness.target, witness.station)
+    if witness.station.engine == KUBERNETES:
+        from perdure.targets import kubernetes_opening
+
+        began = (witness.target, witness.station)
+        return kubernetes_opening.open_begun(project, settings, *began)
     from perdure.targets.remote import open_station
 
     return open_station(project, witness.target, witness.station)
@@ -210,10 +215,20 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     if isinstance(target, Cloud):
         target.finish(handle, now)
     elif isinstance(target, Remote):
+        if target.station.engine == KUBERNETES:
+            _released(target, handle)
         run_dir = target.place.path(handle.run_dir)
         target.host.call(there.finish, target.values(), run_dir)
     else:
         ending.finish(target, handle, now)
+
+
+def _released(target: Target, handle: Handle) -> None:
+    """Have a run folder know that its cluster has nothing of its job, if it has nothing of it."""
+    from perdure.targets.kubernetes import Kubernetes
+
+    assert isinstance(target, Kubernetes)
+    target.release(handle)
 
 
 def _asked(place: Place, function: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
@@ -222,18 +237,8 @@ def _asked(place: Place, function: Callable[P, R], *given: P.args, **named: P.kw
     Raises:
         StorageError: no space there, or a folder that cannot be written.
     """
-    try:
+    with place.writing():
         return place.host.call(function, *given, **named)
-    except OSError as error:
-        where = error.filename if isinstance(error.filename, str) else place.root
-        name = place.host.name
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"cannot write `{where}` on `{name}`: {(error.strerror or str(error)).lower()}",
-            hint=f"perdure clean results --on {name}"
-            if full
-            else f"`root` of `[targets.{name}]`: a folder that you may write to there",
-        ) from error
 
 
 def _batches(

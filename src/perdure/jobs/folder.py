@@ -25,8 +25,8 @@ IMAGE_LOCK = "image.lock"
 CODE_LIST = "code.json"
 # What is known of a job that runs elsewhere: see `perdure.jobs.witness`.
 WITNESS_FILE = "witness.json"
-# The engine of a station whose jobs a scheduler runs.
-SCHEDULER = "slurm"
+# The engines of stations whose jobs a scheduler runs.
+SCHEDULERS = ("slurm", "kubernetes")
 
 _STEP_LINE = re.compile(rb'"event":\s*"step"')
 
@@ -58,7 +58,7 @@ def is_scheduled(folder: Path) -> bool:
         from perdure.jobs.witness import read_witness
 
         witness = read_witness(folder)
-        return witness is not None and witness.station.engine == SCHEDULER
+        return witness is not None and witness.station.engine in SCHEDULERS
     return os.path.exists(folder / names.TICKET_FILE)  # noqa: PTH110 - as above
 
 

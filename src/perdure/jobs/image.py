@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import EnvironmentFailed
+from perdure.errors import EnvironmentFailed, UsageError
 from perdure.hosts.host import Host
 from perdure.jobs.snapshot import Tree
 from perdure.jobs.workspace import Workspace
@@ -31,6 +31,9 @@ def image_for(
     Raises:
         EnvironmentFailed: it cannot be had.
     """
+    own = _own_image(target, variant, pegged=code is not None)
+    if own is not None:
+        return own
     from perdure.environments.lock import lock_digest
 
     project = workspace.project
@@ -91,6 +94,9 @@ def planned_image(
     Raises:
         EnvironmentFailed: nothing is locked yet.
     """
+    own = _own_image(target, variant, pegged=tree is not None)
+    if own is not None:
+        return own
     from perdure.environments.lock import lock_digest
     from perdure.environments.sync import choose_variant
     from perdure.images.build import planned_image as plan_image
@@ -117,6 +123,8 @@ def restore_image(
     Raises:
         EnvironmentFailed: it is gone, and the lock is another one now.
     """
+    if _own_image(target, None, pegged=False) is not None:
+        return record.environment
     from perdure.environments.lock import lock_digest
     from perdure.hosts.engine import find_engine
     from perdure.jobs.snapshot import snapshot_folder
@@ -141,6 +149,27 @@ def restore_image(
     if again.image is not None and again.image.tag != used.image.tag:
         report(f"warning: it is built otherwise now: `{again.image.tag}`")
     return replace(again, python=used.python)
+
+
+def _own_image(target: Target, variant: str | None, *, pegged: bool) -> EnvironmentUsed | None:
+    """Return the environment of a target whose image is the user's own, None where it is not.
+
+    Raises:
+        UsageError: something is asked for that the image would have to be built for.
+    """
+    from perdure.targets.cluster import image_of
+
+    image = image_of(target)
+    if image is None:
+        return None
+    asked = "--pegged" if pegged else "--variant" if variant is not None else None
+    if asked is not None:
+        raise UsageError(
+            f"`{target.name}` runs jobs in an image of your own, `{image.tag}`: {asked} is for "
+            "those that perdure builds",
+            hint=f"leave out {asked}",
+        )
+    return EnvironmentUsed(None, None, "", None, image)
 
 
 def _used(image: Image) -> ImageUsed:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
 from perdure.jobs import folder as folders
@@ -35,8 +35,10 @@ from perdure.runtime import names
 if TYPE_CHECKING:
     from perdure.clouds.view import BucketLine
     from perdure.hosts.link import Question
-    from perdure.hosts.ssh import Ssh
+    from perdure.targets.kubernetes_cluster import Known
 
+# The engine of stations whose jobs a cluster runs that they cannot ask themselves.
+CLUSTER = "kubernetes"
 # So long one answer may take to come.
 ANSWER_S = 60.0
 # A job is asked after no more often than this, whoever asks.
@@ -132,22 +134,22 @@ class Line:
 
     def connect(self) -> None:
         """Return once a connection is there; raises as `Ssh.connect`."""
-        from perdure.hosts.ssh import Ssh
+        from perdure.hosts.reaching import reached
 
-        Ssh(self.name, self.destination, asks=self.asks).connect()
+        reached(self.name, self.destination, asks=self.asks).connect()
 
     def call(self, function: Callable[..., Any], *given: object) -> dict[str, Any]:
         """Return what a function returns there; raises as `Ssh.call`."""
         from perdure.hosts.link import ask
 
-        said: dict[str, Any] = ask(cast("Ssh", self), function, given, {}, ANSWER_S)
+        said: dict[str, Any] = ask(self, function, given, {}, ANSWER_S)
         return said
 
     def question(self, function: Callable[..., Any], *given: object) -> Question | None:
         """Return a call that was sent over a connection that is there, None if none is."""
         from perdure.hosts.link import question
 
-        return question(cast("Ssh", self), function, given)
+        return question(self, function, given)
 
 
 class _Asker:
@@ -161,6 +163,7 @@ class _Asker:
         self._fresh: dict[Path, float] = {}
         self._tried = -AFTER_FAILURE_S
         self._thread: threading.Thread | None = None
+        self._known: Known | None = None
 
     def refresh(self, wanted: Sequence[Path], patience_s: float, *, whole: bool) -> None:
         """Ask after those jobs that were not just asked after, and wait so long for an answer."""
@@ -179,6 +182,8 @@ class _Asker:
         stale = self._stale(wanted)
         if not stale or self._is_asking():
             return not stale
+        if self._station.engine == CLUSTER:
+            return False  # its API server may be away for longer than anybody waits here
         host = self._line(asks=False)
         known = {self._name(each): _sizes(each, whole=False) for each in stale}
         began = time.time()
@@ -226,6 +231,7 @@ class _Asker:
         left = list(wanted)
         while left:
             known = {self._name(each): _sizes(each, whole=whole) for each in left}
+            self._ask_scheduler()
             began = time.time()
             try:
                 said = host.call(looking.look, self._station.root, known, whole)
@@ -254,7 +260,7 @@ class _Asker:
 
     def _keep(self, folder: Path, said: Mapping[str, Any], *, whole: bool) -> bool:
         """Keep what was said of a job; return whether there is more to be asked."""
-        found = said["jobs"][self._name(folder)]
+        found = self._judged(self._name(folder), said["jobs"][self._name(folder)])
         if not folder.is_dir():
             return False  # it has been cleaned away meanwhile
         for name, (at, data) in found["files"].items():
@@ -271,6 +277,21 @@ class _Asker:
                 write_witness(folder, heard)
         self._fresh[folder] = time.monotonic()
         return False
+
+    def _ask_scheduler(self) -> None:
+        """Have a cluster asked that a job's host cannot ask: before the files are looked at."""
+        if self._station.engine == CLUSTER:
+            from perdure.targets.kubernetes_standing import ask_cluster
+
+            self._known = ask_cluster(self._station)
+
+    def _judged(self, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        """Return what was said of a job, with what its cluster says of it."""
+        if self._known is None:
+            return found
+        from perdure.targets.kubernetes_standing import overlaid
+
+        return overlaid(self._known, self._station.root, name, found)
 
     def _fail(self, problem: str) -> None:
         self.problem, self._tried = problem, time.monotonic()

@@ -97,7 +97,7 @@ class Resources:
     """What a job may use of a machine. None: the target's own way, which is mostly all there is.
 
     `cpus` may be a part of one; `shm_bytes` is the size of /dev/shm; `time_s` is how long a
-    scheduler lets it run at a stretch, in seconds.
+    scheduler lets it run at a stretch, in seconds. The rest is of each of its `nodes`.
     """
 
     gpus: int | Literal["all"] = 0
@@ -105,6 +105,7 @@ class Resources:
     shm_bytes: int | None = None
     cpus: float | None = None
     time_s: float | None = None
+    nodes: int = 1
 
 
 UNLIMITED = Resources()

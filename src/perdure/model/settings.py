@@ -80,12 +80,39 @@ class CloudSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """What a cluster is told of every job of a target. None: the cluster's own default.
+
+    `results` and `data` are volume claims, `image` is what jobs run in. `node_selector` are labels
+    that a node must have, `tolerations` are `KEY[=VALUE][:EFFECT]`. `queue` is Kueue's, `scheduler`
+    one beside the cluster's own. `time_s` is the limit of one attempt, in seconds; `gpu_resource`
+    what GPUs are called there. `lines` are `PATH: VALUE`, and go over what stands in the manifest.
+    """
+
+    image: str
+    results: str
+    context: str | None = None
+    namespace: str | None = None
+    data: str | None = None
+    node_selector: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tolerations: tuple[str, ...] = ()
+    priority_class: str | None = None
+    scheduler: str | None = None
+    queue: str | None = None
+    service_account: str | None = None
+    pull_secret: str | None = None
+    gpu_resource: str = "nvidia.com/gpu"
+    time_s: float | None = None
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetSettings:
     """Another host where jobs can run. `host` is what `ssh` is given; "": it is this machine.
 
-    `kind` is "ssh", "slurm" or "aws", which have settings of their own; a Slurm may be this
-    machine's, and a cloud has no host at all.
-    `engine` is "docker", "process" or, of that kind, "slurm"; None: docker if it answers there.
+    `kind` is "ssh", or "slurm", "kubernetes" or "aws", which have settings of their own; a Slurm
+    may be this machine's, a Kubernetes and a cloud have no host.
+    `engine` is "docker", "process" or, of these kinds, their name; None: docker if it answers.
     `root` is the folder that projects lie in over there. `sync` is "live", or "none" for those who
     bring their own. `images` says where images come from: "build" them there, "ship" them from
     here; None: they are built there, but for those that are here already.
@@ -99,6 +126,7 @@ class TargetSettings:
     images: str | None = None
     slurm: SlurmSettings | None = None
     cloud: CloudSettings | None = None
+    kubernetes: KubernetesSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ Kind = Literal["grid", "random", "optuna"]
 Direction = Literal["minimize", "maximize"]
 # The axis that is the job's own seed too.
 SEED = "seed"
-# So that jobs of a sweep sort by their numbers, up to here.
-_DIGITS = 4
+#: So that jobs of a sweep sort by their numbers, up to here.
+JOB_DIGITS = 4
 _DRAWN_DIGITS = 6
 
 
@@ -198,7 +198,7 @@ def arguments_of(
 
 def job_name(sweep: str, trial: int) -> str:
     """Return the name of a trial's job; trials are counted from 1."""
-    return f"{sweep}-{trial:0{_DIGITS}d}"
+    return f"{sweep}-{trial:0{JOB_DIGITS}d}"
 
 
 def trial_number(sweep: str, job: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -30,12 +31,15 @@ CONNECT_S = 10
 ANSWER_S = 300
 RETRY_S = 60
 RETRIES = 5
+_OPEN = "open it"
 _CREDENTIALS = {
     "s3": "`aws configure`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS",
     "az": "`az login`, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     "file": "look at who owns the folder",
 }
+# What Google's own libraries ask in its place: a server for tests, without credentials.
+_GOOGLE_SERVER = "STORAGE_EMULATOR_HOST"
 _AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID")
 
 
@@ -75,7 +79,7 @@ def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) 
         ) from error
     if address.provider == "file":
         return _open_folder(address, make=make)
-    settings = _settings(address, reaching.region)
+    settings, is_plain = _settings(address, reaching.region)
     url = f"{address.provider}://{address.bucket}/{address.folder}"
     with _in_our_words(address):
         opened: ObjectStore = stores.from_url(
@@ -85,7 +89,7 @@ def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) 
                 "connect_timeout": timedelta(seconds=_or(reaching.connect_s, CONNECT_S)),
                 "timeout": timedelta(seconds=_or(reaching.answer_s, ANSWER_S)),
                 # Only where the user's own address says so, as AWS's tools have it.
-                "allow_http": settings.get("endpoint", "").startswith("http://"),
+                "allow_http": is_plain,
             },
             retry_config={
                 "max_retries": _or(reaching.retries, RETRIES),
@@ -107,7 +111,7 @@ def asking(address: Address, what: str) -> Iterator[None]:
 
 def is_missing(error: Exception) -> bool:
     """Return whether an error says that there is no such object, in a bucket that is there."""
-    return isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
+    return isinstance(error, FileNotFoundError) and not _is_no_bucket(str(error))
 
 
 def _or(given: int | None, usual: int) -> int:
@@ -129,19 +133,36 @@ def _open_folder(address: Address, *, make: bool) -> ObjectStore:
     return LocalStore(prefix=folder)
 
 
-def _settings(address: Address, region: str | None) -> dict[str, str]:
+def _settings(address: Address, region: str | None) -> tuple[dict[str, str], bool]:
+    """Return settings of the library, and whether the user has it ask without encryption."""
     if address.provider == "s3":
         from perdure.moving.aws_profile import read_profile
 
         found = read_profile(os.environ, Path.home())
-        return found if region is None else {**found, "region": region}
+        found = found if region is None else {**found, "region": region}
+        return found, _is_plain(found.get("endpoint", ""))
+    if address.provider == "gs":
+        if not (server := os.environ.get(_GOOGLE_SERVER, "")):
+            return {}, False
+        server = server if "://" in server else f"http://{server}"
+        return {"service_account_key": _nobody(server)}, _is_plain(server)
     if address.provider == "az" and not any(os.environ.get(name) for name in _AZURE):
-        return {"use_azure_cli": "true"} if shutil.which("az") else {}
-    return {}
+        return ({"use_azure_cli": "true"} if shutil.which("az") else {}), False
+    return {}, _is_plain(os.environ.get("AZURE_STORAGE_ENDPOINT", ""))
+
+
+def _is_plain(url: str) -> bool:
+    return url.startswith("http://")
+
+
+def _nobody(server: str) -> str:
+    """Return the key of nobody, with which the library asks a server that is not Google's own."""
+    empty = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+    return json.dumps({"gcs_base_url": server.rstrip("/"), "disable_oauth": True, **empty})
 
 
 @contextlib.contextmanager
-def _in_our_words(address: Address, what: str = "open it") -> Iterator[None]:
+def _in_our_words(address: Address, what: str = _OPEN) -> Iterator[None]:
     from obstore.exceptions import BaseError
 
     try:
@@ -156,11 +177,7 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
     """Return the error for what a bucket's library raised. Pure."""
     said = str(error)
     lowered = said.lower()
-    if (
-        "nosuchbucket" in lowered
-        or "containernotfound" in lowered
-        or "bucket does not exist" in lowered
-    ):
+    if _is_no_bucket(said):
         return UsageError(
             f"there is no bucket `{address.bucket}`", hint="make it with the provider's own tools"
         )
@@ -179,7 +196,16 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
         return HostUnreachable(
             f"`{address}` does not answer", hint="say it again: it goes on where it stopped"
         )
+    if what == _OPEN and address.provider != "file":
+        # Nobody was asked yet: a file of credentials is not there, or a key is none.
+        return EnvironmentFailed(
+            f"the credentials for `{address}` cannot be used", hint=_CREDENTIALS[address.provider]
+        )
     return StorageError(f"cannot {what} in `{address}`: {_reason(error, said)}")
+
+
+def _is_no_bucket(said: str) -> bool:
+    return re.search(r"(?i)NoSuchBucket|ContainerNotFound|bucket does not exist", said) is not None
 
 
 def _is_no_credential(said: str) -> bool:

@@ -186,7 +186,10 @@ class _Push:
         done = {}
         for path, entry in self.plan.files.items():
             line, found = noted.get(path), there.get(key_of(self.shelf.word, path))
-            if line and found and (line[1], line[2]) == entry.stamp and line[4] == found.tag:
+            if not (line and found and (line[1], line[2]) == entry.stamp):
+                continue
+            # Azure answers with tags in quotes, and lists them without.
+            if str(line[4]).strip('"') == str(found.tag).strip('"'):
                 done[path] = Stored(*entry.stamp, entry.mode, str(line[3]))
         return done
 

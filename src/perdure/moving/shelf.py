@@ -25,6 +25,7 @@ from perdure.moving.manifest import (
 from perdure.runtime import names
 
 if TYPE_CHECKING:
+    from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
 _MOST_AT_ONCE = 500
@@ -34,13 +35,14 @@ _MOST_AT_ONCE = 500
 class Mark:
     """What `committed.json` or `pushing.json` says: a manifest's name, None for none.
 
-    `touched` are the files of that manifest that a push may have replaced. `tag` is the provider's
-    name for this version of the mark.
+    `touched` are the files of that manifest that a push may have replaced. `tag` and
+    `version` are the provider's names for what this mark holds: some compare one, some the other.
     """
 
     manifest: str | None
     touched: tuple[str, ...] = ()
     tag: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Shelf:
         with asking(self.address, "read"):
             try:
                 found = obstore.get(self.store, f"{self.word}/{name}")
-                tag, raw = found.meta["e_tag"], bytes(found.bytes())
+                meta, raw = found.meta, bytes(found.bytes())
             except FileNotFoundError as error:
                 if not is_missing(error):
                     raise
@@ -180,7 +182,8 @@ class Shelf:
         try:
             content = json.loads(raw)
             check_format(content, self.where)
-            return Mark(content["manifest"], tuple(content.get("touched", ())), tag)
+            touched = tuple(content.get("touched", ()))
+            return Mark(content["manifest"], touched, meta["e_tag"], meta["version"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"`{name}` of `{self.where}` cannot be read") from error
 
@@ -194,7 +197,7 @@ class Shelf:
                 if before is None:
                     obstore.put(self.store, key, data, mode="create")
                 else:
-                    obstore.put(self.store, key, data, mode={"e_tag": before.tag})
+                    obstore.put(self.store, key, data, mode=_named(before))
             except NotImplementedError:
                 # A folder of this machine cannot compare; the lock of `alone` does for one user.
                 obstore.put(self.store, key, data)
@@ -203,6 +206,16 @@ class Shelf:
                     f"somebody else pushed to `{self.where}` meanwhile",
                     hint=f"perdure pull {self.word} --on {self.address}, and push again",
                 ) from None
+
+
+def _named(mark: Mark) -> UpdateVersion:
+    """Return how a provider knows a mark again: Google by its version, others by its tag."""
+    known: UpdateVersion = {}
+    if mark.tag:
+        known["e_tag"] = mark.tag
+    if mark.version:
+        known["version"] = mark.version
+    return known
 
 
 def open_shelf(address: Address, word: str, *, make: bool) -> Shelf:

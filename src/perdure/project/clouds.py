@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from msgspec import UNSET
-
 from perdure.model.settings import CloudSettings, TargetSettings
-from perdure.project import tables
 
 AWS = "aws"
 KINDS = (AWS,)
@@ -41,43 +38,33 @@ _BUCKET = re.compile(
     r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]*)+/?|file:///[^\0]+"
 )
 
+_PATTERNS = {
+    "region": (_REGION, "no region of AWS: write `eu-central-1`"),
+    "bucket": (_BUCKET, "no folder of a bucket: write `s3://lab/perdure`"),
+    "profile": (_PROFILE, "no name of an instance profile"),
+}
 
-def problems(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the values, each for itself."""
-    patterns = {"region": _REGION, "bucket": _BUCKET, "image": _IMAGE, "profile": _PROFILE}
-    words = {
-        "region": "no region of AWS: write `eu-central-1`",
-        "bucket": "no folder of a bucket: write `s3://lab/perdure`",
-        "image": "neither an AMI (`ami-0123abcd`) nor the name of a parameter",
-        "profile": "no name of an instance profile",
-    }
-    for key, pattern in patterns.items():
-        value = getattr(table, key)
-        if value is not UNSET and not pattern.fullmatch(value):
-            yield key, f"`{value}` is {words[key]}"
+
+def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the values of a table, each for itself."""
+    for key, (pattern, what) in _PATTERNS.items():
+        if key in given and not pattern.fullmatch(given[key]):
+            yield key, f"`{given[key]}` is {what}"
     for key, pattern, what in (("types", _TYPE, "type of machine"), ("subnets", _SUBNET, "subnet")):
-        for each in () if getattr(table, key) is UNSET else getattr(table, key):
+        for each in given.get(key, ()):
             if not pattern.fullmatch(each):
                 yield key, f"`{each}` is no {what}"
-    if table.types is not UNSET and not table.types:
+    if given.get("types") == []:
         yield "types", "is empty: name at least one"
 
 
-def misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
-    """Yield what of one layer's table does not fit a cloud, and what all of them lack."""
+def missing(whole: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what all layers of a cloud lack, and an image in one that is none of a cloud."""
     for key, example in _NEEDED.items():
-        if getattr(whole, key) is UNSET:
+        if key not in whole:
             yield key, f"is missing: {example}"
-    for key in table.__struct_fields__:
-        if getattr(table, key) is not UNSET and key not in (*KEYS, "kind"):
-            yield key, f'is not a key of `kind = "{whole.kind}"`'
-
-
-def strangers(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
-    """Yield the keys of clouds that stand in the table of another kind of target."""
-    for key in KEYS:
-        if getattr(table, key) is not UNSET:
-            yield key, f'is a key of `kind = "{AWS}"` only'
+    if "image" in given and not _IMAGE.fullmatch(given["image"]):
+        yield "image", f"`{given['image']}` is neither an AMI (`ami-0123abcd`) nor a parameter"
 
 
 def settings_of(given: Mapping[str, Any]) -> TargetSettings:

@@ -74,7 +74,8 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     """Another host where jobs can run, reached by ssh; or a cluster, by its login node."""
 
     kind: (
-        Annotated[Literal["ssh", "slurm", "aws"], Meta(description="default: ssh")] | UnsetType
+        Annotated[Literal["ssh", "slurm", "kubernetes", "aws"], Meta(description="default: ssh")]
+        | UnsetType
     ) = UNSET
     host: (
         Annotated[
@@ -110,13 +111,17 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     time: (
         Annotated[
             Name,
-            Meta(description="slurm: how long a job may run at a stretch, such as 8h"),
+            Meta(description="clusters: how long a job may run at a stretch, such as 8h"),
         ]
         | UnsetType
     ) = UNSET
     lines: (
         Annotated[
-            list[Name], Meta(description="slurm: lines of the sbatch script, such as #SBATCH ...")
+            list[Name],
+            Meta(
+                description="slurm: lines of the sbatch script, such as #SBATCH ...; kubernetes: "
+                "PATH: VALUE in the manifest"
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -149,10 +154,6 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=8, description="aws: the disk of a machine; default: 100")]
         | UnsetType
     ) = UNSET
-    image: (
-        Annotated[Name, Meta(description="aws: an AMI, or the parameter that has its id")]
-        | UnsetType
-    ) = UNSET
     profile: (
         Annotated[Name, Meta(description="aws: the machines' profile; default: perdure-instance")]
         | UnsetType
@@ -160,6 +161,46 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     subnets: (
         Annotated[list[Name], Meta(description="aws: default: those of the default network")]
         | UnsetType
+    ) = UNSET
+    context: (
+        Annotated[Name, Meta(description="kubernetes: kubectl's context; default: its current one")]
+        | UnsetType
+    ) = UNSET
+    namespace: (
+        Annotated[Name, Meta(description="kubernetes: default: the context's own")] | UnsetType
+    ) = UNSET
+    image: (
+        Annotated[Name, Meta(description="kubernetes: what jobs run in; aws: an AMI")] | UnsetType
+    ) = UNSET
+    results: (
+        Annotated[Name, Meta(description="kubernetes: the volume claim for run folders")]
+        | UnsetType
+    ) = UNSET
+    data: (
+        Annotated[Name, Meta(description="kubernetes: the volume claim for the project's data")]
+        | UnsetType
+    ) = UNSET
+    node_selector: (
+        Annotated[dict[str, str], Meta(description="kubernetes: labels that a node must have")]
+        | UnsetType
+    ) = UNSET
+    tolerations: (
+        Annotated[list[Name], Meta(description="kubernetes: KEY[=VALUE][:EFFECT]")] | UnsetType
+    ) = UNSET
+    priority_class: Annotated[Name, Meta(description="kubernetes")] | UnsetType = UNSET
+    scheduler: (
+        Annotated[Name, Meta(description="kubernetes: such as runai-scheduler")] | UnsetType
+    ) = UNSET
+    queue: Annotated[Name, Meta(description="kubernetes: the local queue of Kueue")] | UnsetType = (
+        UNSET
+    )
+    service_account: Annotated[Name, Meta(description="kubernetes")] | UnsetType = UNSET
+    pull_secret: (
+        Annotated[Name, Meta(description="kubernetes: the secret for the image's registry")]
+        | UnsetType
+    ) = UNSET
+    gpu_resource: (
+        Annotated[Name, Meta(description="kubernetes: default: nvidia.com/gpu")] | UnsetType
     ) = UNSET
 
 

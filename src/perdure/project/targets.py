@@ -13,16 +13,22 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from perdure.model.duration import seconds_in
-from perdure.model.settings import SlurmSettings, TargetSettings
-from perdure.project import clouds, tables
+from perdure.model.settings import KubernetesSettings, SlurmSettings, TargetSettings
+from perdure.project import clouds, kubernetes, tables
 from perdure.project.find import perdure_table
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse
 
 RESERVED = ("local", "docker")
-SLURM = "slurm"
-# The keys that only one kind of target has.
-OF_SLURM = ("partition", "account", "qos", "time", "lines", "modules")
-OF_SSH = ("engine", "images")
+SSH, SLURM, KUBERNETES = "ssh", "slurm", "kubernetes"
+# The keys that not every kind of target has.
+KINDS = MappingProxyType(
+    {
+        SSH: ("host", "root", "sync", "engine", "images"),
+        SLURM: ("host", "root", "sync", "partition", "account", "qos", "time", "lines", "modules"),
+        KUBERNETES: kubernetes.KEYS,
+        clouds.AWS: clouds.KEYS,
+    }
+)
 LEAST_TIME_S = 60.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -97,19 +103,24 @@ def merge(layers: Sequence[Layer]) -> Mapping[str, TargetSettings]:
 
 def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
     """Yield what of one layer's table does not fit the kind of target that all of them make."""
-    if whole.kind in clouds.KINDS:
-        yield from clouds.misfits(whole, table)
-        return
-    yield from clouds.strangers(table)
-    is_slurm = whole.kind == SLURM
-    if not is_slurm and isinstance(whole.host, UnsetType):
+    kind = SSH if isinstance(whole.kind, UnsetType) else whole.kind
+    if kind == SSH and isinstance(whole.host, UnsetType):
         yield "host", "is missing: what `ssh` is to be given"
-    given = _given(table)
-    for key in OF_SSH if is_slurm else OF_SLURM:
-        if key not in given:
+    if kind in clouds.KINDS:
+        yield from clouds.missing(_given(whole), _given(table))
+    if kind == KUBERNETES:
+        yield from kubernetes.missing(_given(whole))
+        # Of a Slurm they are anything that sbatch and a shell take.
+        yield from kubernetes.line_problems(_given(table))
+    for key in _given(table):
+        if key == "kind" or key in KINDS[kind]:
             continue
-        kind = 'not of `kind = "slurm"`' if is_slurm else 'of `kind = "slurm"` only'
-        yield key, f"is a key {kind}"
+        owners = [each for each, keys in KINDS.items() if key in keys]
+        if owners == [SSH]:
+            yield key, f'is a key not of `kind = "{kind}"`'
+        else:
+            names = " and ".join(f'`kind = "{each}"`' for each in owners)
+            yield key, f"is a key of {names} only"
 
 
 def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -122,7 +133,13 @@ def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, st
     if not isinstance(table.root, UnsetType) and (problem := _root_problem(table.root)):
         yield "root", problem
     yield from _slurm_problems(table)
-    yield from clouds.problems(table)
+    given = _given(table)
+    yield from clouds.problems(given)
+    # Of a cloud an image is something else.
+    of_cloud = given.get("kind") in clouds.KINDS
+    yield from kubernetes.problems(
+        {key: each for key, each in given.items() if key != "image" or not of_cloud}
+    )
 
 
 def _slurm_problems(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -156,13 +173,19 @@ def _over(weaker: tables.TargetTable, stronger: tables.TargetTable) -> tables.Ta
 
 def _target(table: tables.TargetTable) -> TargetSettings:
     given = _given(table)
-    if given.get("kind") in clouds.KINDS:
+    if given.get("kind", SSH) in clouds.KINDS:
         return clouds.settings_of(given)
     if "root" in given:
         # Without `.`, doubled and final slashes: one folder, one spelling.
         given["root"] = str(PurePosixPath(given["root"]))
-    own = {key: given.pop(key) for key in OF_SLURM if key in given}
-    if given.get("kind") == SLURM:
+    kind = given.get("kind", SSH)
+    own = {key: given.pop(key) for key in KINDS[kind] if key in given and key not in KINDS[SSH]}
+    if kind == KUBERNETES:
+        limit = own.pop("time", None)
+        own |= {key: tuple(own[key]) for key in ("lines", "tolerations") if key in own}
+        made = KubernetesSettings(**own, time_s=None if limit is None else seconds_in(limit))
+        return TargetSettings("", kind, KUBERNETES, sync="none", kubernetes=made)
+    if kind == SLURM:
         limit = own.pop("time", None)
         given |= {"host": given.get("host", ""), "engine": SLURM}
         own |= {key: tuple(own[key]) for key in ("lines", "modules") if key in own}

@@ -43,6 +43,7 @@ SUPERVISOR_LOG: Final = "supervisor.log"
 # A job that a scheduler runs has these: what finds it there, and what its script says.
 TICKET_FILE: Final = "slurm.json"
 SCHEDULER_LOG: Final = "slurm.log"
+KUBERNETES_FILE: Final = "kubernetes.json"
 PREEMPT: Final = "PREEMPT"
 CANCEL: Final = "CANCEL"
 ATTEMPTS: Final = "attempts"

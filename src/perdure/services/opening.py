@@ -12,7 +12,7 @@ from perdure.model.report import Report
 from perdure.services import files, forwards, jupyter, tensorboard
 from perdure.services.code import keep_code, leave_code
 from perdure.services.program import DEFAULT, Limits, Program, id_of, ports_of, spec_of
-from perdure.services.side import desk
+from perdure.services.side import desk, record
 from perdure.services.side.request import with_token
 from perdure.services.spot import Spot, find_spot
 
@@ -68,19 +68,22 @@ def open_service(workspace: Workspace, wanted: Wanted, report: Report) -> Opened
         ConflictError: the port asked for is in use, or it runs already and is another one.
         EnvironmentFailed: it cannot be installed, or does not start.
         HostUnreachable: the target's host does not answer.
+        StorageError: no space there, or a folder that cannot be written.
         UsageError: there is no such target.
     """
     spot = find_spot(workspace, wanted.target)
     make_state_folder(workspace.project)
     identity = id_of(str(workspace.project.root), wanted.target, wanted.name)
     ports = ports_of(identity)
-    running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
+    with spot.place.writing():
+        running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
     stands = running.get(wanted.name)
     if stands is None:
         if wanted.port and not desk.is_free(wanted.port):
             # Before anything is installed.
             raise desk.in_use(wanted.port)
-        stands = _start(spot, wanted, identity, ports, report)
+        with spot.place.writing():
+            stands = _start(spot, wanted, identity, ports, report)
     else:
         _refuse_another(spot, wanted, stands)
     port = forwards.reach(spot, wanted, stands, identity, ports, report)
@@ -140,7 +143,16 @@ def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
         from perdure.services import contained
 
         return contained.prepare(spot, wanted.variant, wanted.gpus, report)
-    return jupyter.prepare(spot, wanted.variant, report)
+    program = jupyter.prepare(spot, wanted.variant, report)
+    target = spot.workspace.settings.targets.get(spot.name)
+    if target is None or target.kind != "slurm":
+        return program
+    from perdure.model.settings import SlurmSettings
+    from perdure.services.cluster import on_node
+
+    log = f"{spot.services}/{jupyter.NAME}/{record.LOG}"
+    settings = target.slurm or SlurmSettings()
+    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.report import Report
 from perdure.services import requirement
 from perdure.services.side import desk, record, tools
+from perdure.targets.cluster import require_machine
 from perdure.targets.place import Place
 from perdure.targets.registry import open_target
 
@@ -86,4 +87,5 @@ def find_spot(workspace: Workspace, target: str) -> Spot:
         HostUnreachable: it does not answer.
     """
     found = open_target(target, workspace.project, workspace.settings)
+    require_machine(found, "services run on a machine, and are not there yet for pods")
     return Spot(workspace, target, found.place, found.in_image)

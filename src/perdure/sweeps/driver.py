@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -207,15 +207,23 @@ class Driver:
         if not self._backoff.over(_POOL, time.monotonic()):
             return None
         self._say("")
-        while len(self._running) + len(self._others) < self.sweep.max_running:
-            trial = self._next()
-            if trial is None:
+        room = self._room_now()
+        while room > 0:
+            records = self._records(room)
+            begun = self._begin(records) if records else 0
+            if not begun:
                 return None
-            if not self._begin(trial):
-                self._waiting.appendleft(trial)
-                return None
+            room -= begun
             self._prepare()
         return None
+
+    def _room_now(self) -> int:
+        most = self.sweep.max_running
+        if not self._proposals.ahead:
+            # What is proposed next depends on what these come to.
+            most = most or 1
+            return min(most - len(self._running), self._pool.room(most, len(self._others)))
+        return self._pool.room(most, len(self._others))
 
     def _prepare(self) -> None:
         """Have run folders made for those that come next, while others begin."""
@@ -235,31 +243,64 @@ class Driver:
             self._waiting.append(trial)
         return self._waiting.pop() if self._left() else None
 
-    def _begin(self, trial: int) -> bool:
-        """Return whether a trial runs by now, or never will."""
-        try:
-            record = self._record(trial)
+    def _records(self, most: int) -> dict[int, JobRecord]:
+        """Return trials that wait, `most` at most, whose run folders are there by now."""
+        found: dict[int, JobRecord] = {}
+        while len(found) < min(most, self._pool.most):
+            trial = self._next()
+            if trial is None:
+                break
+            try:
+                record = self._record(trial)
+            except ConflictError:
+                self._leave(trial)
+                continue
+            except OSError as error:
+                self._refused(error)
+                record = None
+            except PerdureError as error:
+                self._cannot(error)
+                record = None
             if record is None:
-                return False
-            if trial in self._ahead and self._killed(record):
-                return True
-            self._pool.begin([record])
+                self._waiting.appendleft(trial)
+                break
+            if not (trial in self._ahead and self._killed(record)):
+                found[trial] = record
+        return found
+
+    def _begin(self, records: Mapping[int, JobRecord]) -> int:
+        """Return how many trials of the first run by now, or are others'; the rest wait again."""
+        trials = list(records)
+        try:
+            begun = self._pool.begin(list(records.values()), self.sweep.max_running)
         except ConflictError:
-            # Somebody was quicker: `perdure resume`, or a job of that name that is none of ours.
-            self._others[trial] = self._workspace.project.results / job_name(self.sweep.name, trial)
+            # Somebody was quicker: `perdure resume`.
+            self._leave(trials[0])
+            begun = 1
         except OSError as error:
-            self._room.refused(error)
-            self._say(self._room.problem)
-            return False
+            self._refused(error)
+            begun = 0
         except PerdureError as error:
-            self._say(f"cannot begin a trial: {error.message}")
-            self._backoff.failed(_POOL, time.monotonic())
-            return False
+            self._cannot(error)
+            begun = 0
         else:
-            self._ahead.discard(trial)
-            self._running[trial] = record
+            self._ahead.difference_update(trials[:begun])
+            self._running |= {trial: records[trial] for trial in trials[:begun]}
             self._backoff.succeeded(_POOL)
-        return True
+        self._waiting.extendleft(reversed(trials[begun:]))
+        return begun
+
+    def _leave(self, trial: int) -> None:
+        """Leave a trial to those who have it: or a job of that name that is none of ours."""
+        self._others[trial] = self._workspace.project.results / job_name(self.sweep.name, trial)
+
+    def _cannot(self, error: PerdureError) -> None:
+        self._say(f"cannot begin a trial: {error.message}")
+        self._backoff.failed(_POOL, time.monotonic())
+
+    def _refused(self, error: OSError) -> None:
+        self._room.refused(error)
+        self._say(self._room.problem)
 
     def _killed(self, record: JobRecord) -> bool:
         """Return whether somebody ended a job that was made ahead, and never ran."""

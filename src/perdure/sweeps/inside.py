@@ -44,18 +44,28 @@ class Inside:
         """Return that this process is the supervisor of its jobs."""
         return True
 
-    def begin(self, records: Sequence[JobRecord]) -> None:
-        """Begin jobs.
+    @property
+    def most(self) -> int:
+        """Return 1: each is a process of its own."""
+        return 1
+
+    def room(self, most_running: int, busy: int) -> int:
+        """Return how many more may run."""
+        return most_running - busy - len(self._jobs)
+
+    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:  # noqa: ARG002
+        """Begin the first of the jobs.
 
         Raises:
-            ConflictError: another supervisor holds the run folder of one.
+            ConflictError: another supervisor holds its run folder.
             OSError: the disk refuses.
         """
-        for record in records:
-            try:
-                self._jobs.begin(self._options(record))
-            except AlreadyRunning:
-                raise ConflictError(f"job `{record.job}` is already running") from None
+        record = records[0]
+        try:
+            self._jobs.begin(self._options(record))
+        except AlreadyRunning:
+            raise ConflictError(f"job `{record.job}` is already running") from None
+        return 1
 
     def running(self) -> int:
         """Return how many run."""

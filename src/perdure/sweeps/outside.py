@@ -20,6 +20,8 @@ from perdure.targets.protocol import Notice
 _LOOK_S = 0.5
 _ASK_S = 10.0
 _KILL_S = 60.0
+# So many are asked after one by one.
+_MOST = 100
 
 
 class Outside:
@@ -42,11 +44,21 @@ class Outside:
         """Return that its jobs have supervisors of their own."""
         return False
 
-    def begin(self, records: Sequence[JobRecord]) -> None:
-        """Begin jobs. Raises as `perdure.jobs.launch.resume`."""
-        for record in records:
-            resume(self._workspace, record, environment=self._passed)
-            self._jobs[record.job] = record.folder
+    @property
+    def most(self) -> int:
+        """Return 1: each is submitted by itself."""
+        return 1
+
+    def room(self, most_running: int, busy: int) -> int:
+        """Return how many more may run; a scheduler has a queue for those that cannot."""
+        return (most_running or _MOST) - busy - len(self._jobs)
+
+    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:  # noqa: ARG002
+        """Begin the first of the jobs. Raises as `perdure.jobs.launch.resume`."""
+        record = records[0]
+        resume(self._workspace, record, environment=self._passed)
+        self._jobs[record.job] = record.folder
+        return 1
 
     def running(self) -> int:
         """Return how many run, as far as is known."""

@@ -1,7 +1,7 @@
 """Where a driver runs its trials: the one seam between a sweep and what executes it.
 
-`local` has its jobs in the driver's own process; other targets are given them one by one. A
-scheduler with arrays is a pool too: one that begins many at once.
+`local` has its jobs in the driver's own process; other targets are given them one by one, and a
+scheduler with arrays many at once, which wait in its queue.
 """
 
 from __future__ import annotations
@@ -35,11 +35,23 @@ class Pool(Protocol):
     def holds(self) -> bool:
         """Return whether its jobs lose their supervisor when this process ends."""
 
-    def begin(self, records: Sequence[JobRecord]) -> None:
-        """Begin jobs, or go on with them: one call for as many as there is room for.
+    @property
+    def most(self) -> int:
+        """Return how many jobs one call of `begin` can make use of."""
+
+    def room(self, most_running: int, busy: int) -> int:
+        """Return how many jobs may be begun now.
+
+        `most_running` are to run at a time (0: as many as the target can have), of which `busy`
+        are others' and not this pool's.
+        """
+
+    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:
+        """Begin jobs, or go on with them; return how many of the first were begun, at least one.
 
         Raises:
-            PerdureError: a job cannot be begun; those before it run.
+            ConflictError: somebody else runs the first one.
+            PerdureError: the first one cannot be begun; none is.
             OSError: the disk refuses.
         """
 

@@ -37,7 +37,7 @@ def drive(root: Path, name: str) -> None:
         sweep = read_sweep(folder)
         base = folders.read_record(folder)
         passed = {key: os.environ[key] for key in sweep.passes if key in os.environ}
-        pool, mark = open_pool(workspace, base, passed)
+        pool, mark = open_pool(workspace, folder, base, passed)
         try:
             maker = Maker(folder, sweep, workspace.project.results, mark=mark)
             driver = Driver(workspace, folder, pool, maker, said)

@@ -30,6 +30,7 @@ from perdure.targets.protocol import Target
 
 #: So many trials are asked about before they are submitted.
 ASKED_FROM = 100_000
+_SCHEDULERS = ("slurm",)
 _LONGEST_NAME = job_names.LONGEST - 9
 _SEED = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -39,7 +40,7 @@ class SweepRequest:
     """A sweep to be submitted. `job` says what its jobs have in common: task, target, limits.
 
     `passes` are variables of whoever starts the driver that its jobs get, and that are not
-    recorded. No `max_running`: as many as the machine has processors.
+    recorded. No `max_running`: as many as the machine has processors, or as a scheduler starts.
     """
 
     job: JobRequest
@@ -85,7 +86,7 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
         task=known[0].task,
         boxes=(mapping(request.axes),),
         search=request.search,
-        max_running=request.max_running or os.cpu_count() or 1,
+        max_running=request.max_running or _usual(workspace, request),
         submitted=dt.datetime.now(dt.UTC).isoformat(),
         axes_as="flags" if task is None else task.axes,
         seed_argument=task is not None and task.seed_argument,
@@ -134,7 +135,7 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
     sweep = outlined.sweep
     plan = explain(workspace, outlined.job)
     lines = [
-        f"{sweep.count:,} jobs, {sweep.max_running} at a time, on {outlined.job.target}: "
+        f"{sweep.count:,} jobs, {at_a_time(sweep)}, on {outlined.job.target}: "
         + ", ".join(f"{axis.name} ({_size(axis)})" for axis in sweep.axes),
         *plan.splitlines(),
     ]
@@ -149,9 +150,23 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
     return lines
 
 
+def at_a_time(sweep: Sweep) -> str:
+    """Return in words how many of its jobs run at a time."""
+    if not sweep.max_running:
+        return "as many at a time as its scheduler starts"
+    return f"{sweep.max_running} at a time"
+
+
 def told(values: Mapping[str, str]) -> str:
     """Return a trial's values as they are told: `lr=1e-3 seed=0`."""
     return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _usual(workspace: Workspace, request: SweepRequest) -> int:
+    """Return how many run at a time if nobody says; 0: a scheduler has a queue, and knows."""
+    wanted = workspace.settings.targets.get(request.job.target)
+    queues = wanted is not None and wanted.kind in _SCHEDULERS and request.search.kind != "optuna"
+    return 0 if queues else os.cpu_count() or 1
 
 
 def _size(axis: Axis) -> str:

@@ -38,9 +38,13 @@ def ensure(
     alike = barrier(root, target, timeout_s)
     if alike is None:
         state = Session(root, target).folder
-        return synchronise(
-            root, destination, state=state, rules=rules, report=report, timeout_s=timeout_s
-        )
+        try:
+            return synchronise(
+                root, destination, state=state, rules=rules, report=report, timeout_s=timeout_s
+            )
+        except StorageError as error:
+            hint = error.hint or f"perdure doctor {target}"
+            raise StorageError(error.message, hint=hint) from error
     if not alike:
         raise _why(root, target)
     return None
@@ -92,11 +96,14 @@ def leave(root: Path, target: str, mark: Path) -> None:
 
 def _why(root: Path, target: str) -> StorageError | ConflictError:
     """Return what keeps a live session from being done."""
+    hint = f"perdure sync status --on {target}"
     try:
-        found = status(root, target) or {}
+        found = status(root, target)
+        if found is None:
+            hint = f"perdure doctor {target}"
+            found = {"problem": session.last_words(root, target)}
     except TimeoutExpired as error:
         found = {"problem": error.message}
-    hint = f"perdure sync status --on {target}"
     if found.get("refused"):
         count = len(found["refused"])
         return ConflictError(f"{count} files would be deleted on `{target}` at once", hint=hint)

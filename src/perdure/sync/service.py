@@ -22,7 +22,7 @@ from perdure.sync.hints import watch_tree
 from perdure.sync.live import Live
 from perdure.sync.once import Destination, alone
 from perdure.sync.rules import Rules
-from perdure.sync.session import DESCRIPTION, Session
+from perdure.sync.session import DESCRIPTION, ENDED, Session
 from perdure.sync.state import State
 from perdure.sync.told import Told
 from perdure.sync.trees import Tell, Trees
@@ -125,10 +125,10 @@ def main() -> None:
     try:
         serve(session, destination, rules, told, told, wait_s=float(described["wait_s"]))
     except PerdureError as error:
-        told(f"ended: {error.message}")
+        told(f"{ENDED}: {error.message}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        told("ended")
+        told(ENDED)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from perdure.sync.once import Destination
 from perdure.sync.rules import DEFAULT, Rules
 
 DESCRIPTION = "session.json"
+# How the last words of a session begin.
+ENDED = "ended"
 _ASK_S = 5.0
 _POLL_S = 0.02
 
@@ -129,6 +131,17 @@ def stop(root: Path, target: str) -> bool:
     return ask(Session(root, target).socket, {"ask": "stop"}, _ASK_S) is not None
 
 
+def last_words(root: Path, target: str) -> str:
+    """Return why a session has ended; waits a moment for it to say so."""
+    session = Session(root, target)
+    deadline = time.monotonic() + _ASK_S
+    while not (said := _last_words(session)).startswith(ENDED):
+        if time.monotonic() > deadline:
+            return "its session is gone"
+        time.sleep(_POLL_S)
+    return said.removeprefix(ENDED).lstrip(": ") or "somebody ended it"
+
+
 def _last_words(session: Session) -> str:
     for file in (session.log, session.folder / "output"):
         try:
@@ -136,5 +149,6 @@ def _last_words(session: Session) -> str:
         except OSError:
             continue
         if lines:
-            return lines[-1]
+            # Each line of the log begins with its time.
+            return lines[-1].partition(" ")[2] if file == session.log else lines[-1]
     return "it says nothing"

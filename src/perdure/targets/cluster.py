@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.errors import UsageError
+from perdure.model.job import ImageUsed
 from perdure.targets import far
 from perdure.targets.protocol import Target
 
 Values = dict[str, Any]
+
+KUBERNETES = "kubernetes"
 
 
 def queue_of(target: Target) -> list[Values]:
@@ -31,13 +34,37 @@ def capacity_of(target: Target) -> list[Values]:
     return _asked(target, "capacity")
 
 
+def image_of(target: Target) -> ImageUsed | None:
+    """Return the image of the user's own that a target's jobs run in, None where it has none."""
+    from perdure.targets.remote import Remote
+
+    # Its module is loaded where such a target was opened.
+    if not isinstance(target, Remote) or target.wanted.kubernetes is None:
+        return None
+    from perdure.targets.kubernetes import Kubernetes
+
+    return target.image if isinstance(target, Kubernetes) else None
+
+
+def require_machine(target: Target, what: str) -> None:
+    """Return if a target has a machine of its own for what is no job.
+
+    Raises:
+        UsageError: it has pods, which come and go.
+    """
+    if image_of(target) is not None:
+        raise UsageError(
+            f"`{target.name}` is a cluster of pods: {what}", hint="perdure attach JOB, for a shell"
+        )
+
+
 def is_scheduled(target: Target) -> bool:
     """Return whether a scheduler runs the jobs of a target; may ask the host."""
     from perdure.targets.remote import Remote
     from perdure.targets.slurm import Slurm
 
     if isinstance(target, Remote):
-        return target.station.engine == far.SLURM
+        return target.station.engine in (far.SLURM, KUBERNETES)
     return isinstance(target, Slurm)
 
 
@@ -49,6 +76,12 @@ def _asked(target: Target, what: str) -> list[Values]:
         from perdure.targets import slurm_listing
 
         return slurm_listing.LISTS[what](target.settings)
+    if image_of(target) is not None:
+        from perdure.targets import kubernetes_listing
+        from perdure.targets.kubernetes import Kubernetes
+
+        assert isinstance(target, Kubernetes)  # it has an image of the user's own
+        return kubernetes_listing.LISTS[what](target.kubectl, target.settings)
     if isinstance(target, Remote) and target.station.engine == far.SLURM:
         return target.host.call(far.listed, target.values(), what)
     raise UsageError(

@@ -120,6 +120,10 @@ class Container:
                 "a container runs for as long as it likes: no engine has time limits",
                 hint="leave out --time: it is for clusters",
             )
+        if resources.nodes > 1:
+            raise UsageError(
+                "a container is on one machine", hint="leave out --nodes: it is for clusters"
+            )
         self._engine()
 
     def plan(self, job: JobRecord) -> Plan:

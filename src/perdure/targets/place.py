@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perdure.errors import UsageError
+from perdure.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from perdure.hosts.host import Host
@@ -46,6 +48,30 @@ class Place:
                 f"`{self.host.name}` either"
             ) from None
         return "" if relative == Path() else relative.as_posix()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Have what a disk there refuses be one clear error. Touches nothing itself.
+
+        Raises:
+            StorageError: no space there, or a folder that cannot be written.
+        """
+        import errno
+
+        try:
+            yield
+        except OSError as error:
+            if self.is_here:
+                raise
+            where = error.filename if isinstance(error.filename, str) else self.root
+            name = self.host.name
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise StorageError(
+                f"cannot write `{where}` on `{name}`: {(error.strerror or str(error)).lower()}",
+                hint=f"perdure clean results --on {name}"
+                if full
+                else f"`root` of `[targets.{name}]`: a folder that you may write to there",
+            ) from error
 
 
 def here(root: Path) -> Place:

@@ -28,6 +28,12 @@ def standing(run_dir: Path) -> Standing:
         ticket = read_ticket(run_dir)
         if ticket is not None:
             return standing_of(run_dir, ticket)
+    if os.path.exists(run_dir / names.KUBERNETES_FILE):  # noqa: PTH110 - as above
+        from perdure.targets import kubernetes_ticket
+
+        held = kubernetes_ticket.read_ticket(run_dir)
+        if held is not None:
+            return kubernetes_ticket.standing_of(run_dir, held)
     return Standing(is_locked(run_dir))
 
 
@@ -63,7 +69,8 @@ def held(run_dir: Path) -> Iterator[None]:
     """
     if standing(run_dir).alive:
         raise _running(run_dir)
-    if os.path.exists(run_dir / names.TICKET_FILE):  # noqa: PTH110 - as above
+    tickets = (names.TICKET_FILE, names.KUBERNETES_FILE)
+    if any(os.path.exists(run_dir / each) for each in tickets):  # noqa: PTH110 - as above
         # On a node that was given up somebody may hold the lock, and is fenced.
         yield
         return

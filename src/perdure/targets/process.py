@@ -84,8 +84,8 @@ class Process:
         """Return if nothing is to be limited: a process has all of the machine."""
         if resources != UNLIMITED:
             raise UsageError(
-                "`local` gives a job all of this machine: it limits neither memory, processors, "
-                "GPUs nor time",
+                "`local` gives a job all of this machine, and no other: it limits neither memory, "
+                "processors, GPUs nor time",
                 hint="--on docker",
             )
 

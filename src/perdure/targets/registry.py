@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "ssh": "perdure.targets.remote:open_remote",
         "slurm": "perdure.targets.slurm_opening:open_slurm",
         "aws": "perdure.targets.cloud:open_cloud",
+        "kubernetes": "perdure.targets.kubernetes_opening:open_kubernetes",
     }
 )
 

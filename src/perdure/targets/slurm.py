@@ -104,25 +104,33 @@ class Slurm:
         Raises:
             UsageError: its time limit leaves it no time before its grace.
         """
+        turn = self.turn(job)
+        text = scripts.script(turn, self.settings, job.resources)
+        log = str(job.folder / names.SCHEDULER_LOG).replace("%", "%%")
+        words = ("sbatch", "--parsable", f"--chdir={job.folder}", f"--output={log}")
+        cwd = self._beneath().code_folder(job)
+        return Plan(job.job, job.folder, cwd, words, dict(job.variables), turn.command, script=text)
+
+    def turn(self, job: JobRecord) -> scripts.Turn:
+        """Return what a job's script runs.
+
+        Raises:
+            UsageError: its time limit leaves it no time before its grace.
+        """
         self._require_time(job)
         beneath = self._beneath()
         cwd = beneath.code_folder(job)
-        options = supervision.supervisor_options(job, str(job.folder), str(cwd))
-        command = beneath.plan(job).command
         python = self.python if job.environment.prefix is None else command_python(job)
-        turn = scripts.Turn(
+        return scripts.Turn(
             job=job.job,
             comment=tickets.comment_of(self.root, job.job),
-            supervisor=(python, "-I", "-S", str(self.main), *options),
-            command=command,
+            supervisor=(python, "-I", "-S", str(self.main)),
+            options=supervision.supervisor_options(job, str(job.folder), str(cwd)),
+            command=beneath.plan(job).command,
             grace_s=job.limits.grace_s,
             first={k: v for k, v in _first(job, cwd).items() if k not in job.variables},
             exports={k: v for k, v in _exports(job).items() if k not in job.variables},
         )
-        text = scripts.script(turn, self.settings, job.resources)
-        log = str(job.folder / names.SCHEDULER_LOG).replace("%", "%%")
-        words = ("sbatch", "--parsable", f"--chdir={job.folder}", f"--output={log}")
-        return Plan(job.job, job.folder, cwd, words, dict(job.variables), command, script=text)
 
     def verify(self, plan: Plan) -> None:
         """Return if there is such a program; what a module brings is not seen from here."""
@@ -136,11 +144,15 @@ class Slurm:
             SchedulerUnreachable: Slurm does not answer.
             UsageError: it refuses what is asked for.
         """
-        if self.digest and not self.main.is_file():
-            supervisor.unpack(os.fspath(self.root), self.digest, supervisor.sources())
+        self.bring_supervisor()
         variables = supervision.without_job(environ()) | dict(plan.environment)
         number = submit_script(plan, tickets.comment_of(self.root, key), variables, self.settings)
         return Handle(self.name, key, plan.run_dir, number)
+
+    def bring_supervisor(self) -> None:
+        """Have the supervisor's sources where the nodes find them. Touches the disk."""
+        if self.digest and not self.main.is_file():
+            supervisor.unpack(os.fspath(self.root), self.digest, supervisor.sources())
 
     def find(self, key: str) -> Handle | None:
         """Return the job of that name which waits or runs, None where none does."""
@@ -322,7 +334,10 @@ class Slurm:
 
     def _word(self, run_dir: Path) -> Word | None:
         ticket = tickets.read_ticket(run_dir)
-        return None if ticket is None else tickets.word_of(ticket, fresh=True)
+        if ticket is None or (ticket.array and settled.is_over(run_dir, ticket.after)):
+            # An element of an array goes on without it.
+            return None
+        return tickets.word_of(ticket, fresh=True)
 
     def _gone_soon(self, run_dir: Path) -> bool:
         return self._gone(run_dir, time.monotonic() + _ASKED_S)

@@ -152,7 +152,16 @@ def require(settings: SlurmSettings, resources: Resources, nodes: Sequence[Node]
                 f"no node{where} has {number} {what}: the most is {most}",
                 hint="perdure capacity shows the nodes",
             )
+    _require_nodes(resources, len({node.name for node in mine}), where)
     _require_time(settings, resources, mine)
+
+
+def _require_nodes(resources: Resources, together: int, where: str) -> None:
+    if resources.nodes > together:
+        raise UsageError(
+            f"{resources.nodes} nodes are asked for, and there are {together}{where}",
+            hint="perdure capacity shows the nodes",
+        )
 
 
 def _require_time(settings: SlurmSettings, resources: Resources, mine: Sequence[Node]) -> None:

@@ -152,15 +152,18 @@ def parse(text: str) -> dict[str, Word]:
     found: dict[str, Word] = {}
     for line in text.splitlines():
         parts = line.split("|", 4)
-        if len(parts) != 5 or not parts[0].isdecimal():
+        number, _, index = parts[0].partition("_")
+        if len(parts) != 5 or not number.isdecimal() or not (index.isdecimal() or not index):
             continue
-        number, state, reason, node, comment = parts
+        _, state, reason, node, comment = parts
         said = "" if reason in ("None", "(null)") else reason.strip("()")
-        word = found[number] = Word(number, state, said, "" if node == "n/a" else node)
-        before = found.get(comment)
-        later = before is None or int(number) > int(before.number)
-        if later and comment.startswith("perdure:"):
-            found[comment] = word
+        word = found[parts[0]] = Word(parts[0], state, said, "" if node == "n/a" else node)
+        if comment.startswith("perdure:"):
+            # An array's comment is that of all its elements.
+            name = f"{comment}#{index}" if index else comment
+            before = found.get(name)
+            if before is None or int(number) > int(before.number.partition("_")[0]):
+                found[name] = word
     return found
 
 
@@ -213,7 +216,7 @@ class Queue:
             self._known, self._next, self._pause_s = Known({}, 0.0, ""), None, EVERY_S
 
     def _ask(self) -> None:
-        words = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}"]
+        words = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
         try:
             self._pings()
             text = self._asks([*words, f"--format={_FORMAT}"])

@@ -18,6 +18,8 @@ from perdure.model.duration import clock_words
 from perdure.model.job import Resources
 from perdure.model.settings import SlurmSettings
 from perdure.runtime import names
+from perdure.runtime.array import NEEDLESS_FILE, OPTION
+from perdure.targets import slurm_nodes as nodes
 
 # What is left after the grace, to write down that it is over and to ask for another turn.
 MARGIN_S = 10
@@ -30,10 +32,10 @@ _DIRECTIVE = "#SBATCH "
 _ANOTHER_TURN = """\
 tries=0
 while [ "$code" = 75 ] && [ "$tries" -lt 130 ]; do
-  case "$(scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null)" in
+  case "$(scontrol --oneliner show job "NUMBER" 2>/dev/null)" in
   *" JobState=RUNNING "*" Restarts=${SLURM_RESTART_COUNT:-0} "* | \
     *" JobState=COMPLETING Reason=TimeLimit "*" Restarts=${SLURM_RESTART_COUNT:-0} "*)
-    scontrol requeue "$SLURM_JOB_ID" && break ;;
+    scontrol requeue "NUMBER" && break ;;
   "JobId="*) break ;;
   esac
   tries=$((tries + 1))
@@ -41,6 +43,13 @@ while [ "$code" = 75 ] && [ "$tries" -lt 130 ]; do
 done
 exit "$code"
 """
+_SRUN = (
+    "srun --ntasks=1 --export=ALL --input=none \\",
+    '  ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} \\',
+)
+_NUMBER = "$SLURM_JOB_ID"
+# The number of an array means all of its elements.
+_ELEMENT = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +62,60 @@ class Turn:
     job: str
     comment: str
     supervisor: tuple[str, ...]
+    options: tuple[str, ...]
     command: tuple[str, ...]
     grace_s: float
     first: Mapping[str, str]
     exports: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An array: the folder that says what its elements run, and which there are: `1-9,12%4`."""
+
+    folder: str
+    elements: str
+
+
 def script(turn: Turn, settings: SlurmSettings, resources: Resources) -> str:
     """Return the script of a job."""
+    return "\n".join(
+        [
+            *_beginning(turn, settings, resources),
+            *_srun(resources),
+            f"  {' '.join(map(quoted, (*turn.supervisor, *turn.options)))} \\",
+            f'  --scheduled-after "${{{names.SCHEDULED_AFTER}:-0}}" -- \\',
+            f"  {' '.join(map(quoted, nodes.launched(turn.command, resources)))}",
+            "code=$?",
+            _ANOTHER_TURN.replace("NUMBER", _NUMBER),
+        ]
+    )
+
+
+def array_script(turn: Turn, batch: Batch, settings: SlurmSettings, resources: Resources) -> str:
+    """Return the script of an array: one supervisor an element, which is told only its index."""
+    needless = f"{batch.folder}/{NEEDLESS_FILE}"
+    return "\n".join(
+        [
+            *_beginning(turn, settings, resources, f"--array={batch.elements}"),
+            *_srun(resources),
+            f"  {' '.join(map(quoted, turn.supervisor))} {OPTION} {quoted(batch.folder)} \\",
+            '  "$SLURM_ARRAY_TASK_ID"',
+            "code=$?",
+            "# Elements whose trials others have taken need not begin.",
+            f"needless=$(cat {quoted(needless)} 2>/dev/null)",
+            '[ -z "$needless" ] || scancel --state=PENDING "$needless" 2>/dev/null',
+            _ANOTHER_TURN.replace("NUMBER", _ELEMENT),
+        ]
+    )
+
+
+def _beginning(
+    turn: Turn, settings: SlurmSettings, resources: Resources, *more: str
+) -> tuple[str, ...]:
+    """Return the lines up to where the supervisor is started."""
     directives, commands = split_lines(settings.lines)
+    several = resources.nodes > 1
     head = [
         f"--job-name={turn.job}",
         f"--comment={turn.comment}",
@@ -69,32 +123,36 @@ def script(turn: Turn, settings: SlurmSettings, resources: Resources) -> str:
         "--open-mode=append",
         "--export=ALL",
         f"--signal=USR2@{warning_s(turn.grace_s)}",
-        *allocation(settings, resources),
+        *allocation(settings, resources, resources.nodes),
+        *more,
     ]
-    return "\n".join(
-        [
-            "#!/bin/bash -l" if settings.modules else "#!/bin/bash",
-            *(f"{_DIRECTIVE}{each}" for each in (*head, *directives)),
-            "",
-            *(f"module load {quoted(module)} || exit 4" for module in settings.modules),
-            *commands,
-            *_variables(turn),
-            "# Slurm asks the step itself; this goes on, to see how it ended.",
-            "trap : TERM",
-            "srun --ntasks=1 --export=ALL --input=none \\",
-            '  ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} \\',
-            f"  {' '.join(map(quoted, turn.supervisor))} \\",
-            f'  --scheduled-after "${{{names.SCHEDULED_AFTER}:-0}}" -- \\',
-            f"  {' '.join(map(quoted, turn.command))}",
-            "code=$?",
-            _ANOTHER_TURN,
-        ]
+    return (
+        "#!/bin/bash -l" if settings.modules else "#!/bin/bash",
+        *(f"{_DIRECTIVE}{each}" for each in (*head, *directives)),
+        "",
+        *(f"module load {quoted(module)} || exit 4" for module in settings.modules),
+        *commands,
+        *_variables(turn),
+        *(nodes.MEETING if several else ()),
+        "# Slurm asks the step itself; this goes on, to see how it ended.",
+        "trap : TERM",
     )
 
 
-def allocation(settings: SlurmSettings, resources: Resources) -> tuple[str, ...]:
-    """Return the options that say what a job gets and where, for sbatch and srun alike."""
-    options = ["--nodes=1", "--ntasks=1"]
+def _srun(resources: Resources) -> tuple[str, ...]:
+    """Return how the supervisor is started: on the first of several nodes."""
+    if resources.nodes == 1:
+        return _SRUN
+    # What the supervisor has, the training has, too.
+    return ('srun --overlap --nodes=1 --nodelist="$SLURMD_NODENAME" \\', _SRUN[0][4:], *_SRUN[1:])
+
+
+def allocation(settings: SlurmSettings, resources: Resources, number: int = 1) -> tuple[str, ...]:
+    """Return the options that say what a job gets and where, for sbatch and srun alike.
+
+    `number` is how many nodes it gets, with one task on each.
+    """
+    options = [f"--nodes={number}", f"--ntasks={number}"]
     for name in ("partition", "account", "qos"):
         value = getattr(settings, name)
         if value is not None:

@@ -60,14 +60,14 @@ def submit_script(
         tickets.write_ticket(plan.run_dir, ticket)
         given = {**variables, names.SCHEDULED_AFTER: str(ticket.after)}
         try:
-            number = _answered(plan, comment, given, settings, word, pause)
-        except _NotSaidError as error:
+            number = answered(plan, comment, given, settings, word, pause)
+        except NotSaidError as error:
             raise SchedulerUnreachable(
                 f"Slurm does not say whether it has taken the job: {error}",
                 hint="perdure ps shows it, once Slurm answers",
             ) from error
         except BaseException:
-            _restore(plan.run_dir, before)
+            tickets.restore(plan.run_dir, before)
             raise
         QUEUE.changed()
         tickets.write_ticket(plan.run_dir, ticket._replace(number=number))
@@ -86,19 +86,27 @@ def _heard() -> Known:
     return known
 
 
-class _NotSaidError(Exception):
+class NotSaidError(Exception):
     """Nobody can say whether Slurm has taken a job: what finds it there is kept."""
 
 
-def _answered(
+def answered(
     plan: Plan,
     comment: str,
     variables: Mapping[str, str],
     settings: SlurmSettings,
     word: Optional[Word],  # noqa: UP045 - Python 3.9
-    pause: Callable[[float], None],
+    pause: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Return the number of the job that is handed over, also where no answer says it."""
+    """Return the number of the job that is handed over, also where no answer says it.
+
+    `word` is what Slurm had said of one of that comment before.
+
+    Raises:
+        NotSaidError: nobody can say whether it was taken.
+        SchedulerUnreachable: it was not, and may be later.
+        UsageError: it is refused.
+    """
     try:
         return _hand_over(plan, variables, settings)
     except (SchedulerUnreachable, TimeoutExpired) as error:
@@ -153,15 +161,8 @@ def _looked_for(
             fresh = word is not None and word.number != before
             return word.number if word is not None and fresh else None
         if time.monotonic() > deadline:
-            raise _NotSaidError(known.problem)
+            raise NotSaidError(known.problem)
         pause(_POLL_S)
-
-
-def _restore(run_dir: Path, before: Optional[tickets.Ticket]) -> None:  # noqa: UP045 - Python 3.9
-    if before is None:
-        (run_dir / names.TICKET_FILE).unlink(missing_ok=True)
-    else:
-        tickets.write_ticket(run_dir, before)
 
 
 def refusal(text: str, settings: SlurmSettings) -> PerdureError:

@@ -21,17 +21,22 @@ from perdure.targets.standing import Standing
 
 _FORMAT = 1
 _DIGITS = 12
+#: In the folder of an array: Slurm's number of it.
+ARRAY_NUMBER = "number"
+_NUMBERS: dict[str, str] = {}
 
 
 class Ticket(NamedTuple):
     """A job in Slurm's hands: its comment there, and the generation after which it was submitted.
 
-    `number` is Slurm's, None where its answer was lost.
+    `number` is Slurm's, None where its answer was lost. One of an array has `#` and an element's
+    index behind the array's comment, and the array's folder, which may know the number.
     """
 
     comment: str
     after: int
     number: Optional[str] = None  # noqa: UP045 - Python 3.9
+    array: str = ""
 
 
 def comment_of(root: Path, key: str) -> str:
@@ -44,7 +49,8 @@ def read_ticket(run_dir: Path) -> Optional[Ticket]:  # noqa: UP045 - Python 3.9
     """Return what a run folder says, None where it is in no scheduler's hands. Reads the disk."""
     try:
         found = json.loads((run_dir / names.TICKET_FILE).read_bytes())
-        return Ticket(str(found["comment"]), int(found["after"]), found.get("number"))
+        comment, after = str(found["comment"]), int(found["after"])
+        return Ticket(comment, after, found.get("number"), str(found.get("array", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -57,6 +63,32 @@ def write_ticket(run_dir: Path, ticket: Ticket) -> None:
     draft.replace(file)
 
 
+def restore(run_dir: Path, before: Optional[Ticket]) -> None:  # noqa: UP045 - Python 3.9
+    """Have a run folder say again what it said before it was handed over. Touches the disk."""
+    if before is None:
+        (run_dir / names.TICKET_FILE).unlink(missing_ok=True)
+    else:
+        write_ticket(run_dir, before)
+
+
+def number_of(ticket: Ticket) -> Optional[str]:  # noqa: UP045 - Python 3.9
+    """Return Slurm's number of a job, None where nobody knows it. May read the disk."""
+    if ticket.number is None and ticket.array:
+        number = _array_number(ticket.array)
+        return f"{number}_{ticket.comment.rpartition('#')[2]}" if number else None
+    return ticket.number
+
+
+def _array_number(folder: str) -> str:
+    """Return the number of an array, "" where Slurm's answer was lost. Reads the disk once."""
+    if folder not in _NUMBERS:
+        try:
+            _NUMBERS[folder] = (Path(folder) / ARRAY_NUMBER).read_text()
+        except OSError:
+            return ""  # it may be about to be written
+    return _NUMBERS[folder]
+
+
 def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing:
     """Return how a job stands. Asks Slurm, if that was not just done; reads the disk."""
     if settled.is_over(run_dir, ticket.after):
@@ -66,7 +98,7 @@ def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing
 
 def judged(known: Known, ticket: Ticket) -> Standing:
     """Return how a job stands that has not come to its end, by what is known of the queue. Pure."""
-    word = known.of(ticket.comment, ticket.number)
+    word = known.of(ticket.comment, number_of(ticket))
     if word is None and known.problem:
         # Nobody can say that it is gone.
         return Standing(alive=True, problem=known.problem, asked_at=known.asked_at or None)
@@ -88,5 +120,5 @@ def word_of(ticket: Ticket, *, fresh: bool = False, queue: Queue = QUEUE) -> Opt
     known = queue.known(fresh=fresh)
     if known.problem:
         raise SchedulerUnreachable(known.problem, hint="try again in a minute")
-    word = known.of(ticket.comment, ticket.number)
+    word = known.of(ticket.comment, number_of(ticket))
     return word if word is not None and word.active else None

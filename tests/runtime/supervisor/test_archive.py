@@ -50,12 +50,14 @@ def test_it_holds_what_it_needs_and_no_more(archive: Path) -> None:
         "__main__.py",
         "perdure/__init__.py",
         "perdure/runtime/__init__.py",
+        "perdure/runtime/array.py",
         "perdure/runtime/names.py",
         "perdure/runtime/generation.py",
         "perdure/runtime/settled.py",
     }
     assert "perdure/runtime/supervisor/clouds.py" in held
     assert "perdure/runtime/supervisor/archive.py" not in held
+    assert "perdure/runtime/supervisor/several.py" not in held
 
 
 def test_it_runs_alone(archive: Path, run_dir: Path) -> None:

@@ -81,6 +81,7 @@ FINAL = {
     "crashed before its first step": (Exit(3, greeted=True), "crashed", "FAILED", 3),
     "unaware, crashed": (Exit(3), "crashed", "FAILED", 3),
     "segmentation fault at once": (Exit(None, 11), "crashed", "FAILED", 139),
+    "out of memory at once": (Exit(None, 9, starved=True), "crashed", "FAILED", 137),
 }
 
 
@@ -95,6 +96,8 @@ def test_what_people_read_where_it_is_promised() -> None:
     assert verdict(Exit(None, 15, noticed=True)).why == "stopped before it could save"
     assert verdict(FINAL["grace ended"][0]).why == "grace-ended"
     assert verdict(Exit(3)).why == "crashed before its first step: exit code 3"
+    starved = verdict(Exit(None, 9, starved=True)).why
+    assert starved == "crashed before its first step: out of memory (signal 9)"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,21 @@ def test_who_is_to_stay_interrupted_does_not_ask_either(
     assert ended(run_dir)[0] == "INTERRUPTED"
 
 
+def test_who_runs_it_again_whatever_it_ends_with_is_told_so_when_it_is_over(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERDURE_RETURNS_AFTER", "0")
+    assert supervise(run_dir, training("exit:9"), *AFTER).returncode == 0
+    assert ended(run_dir)[0] == "FAILED"
+
+
+def test_it_is_run_again_as_long_as_nobody_wanted_it_to_stop(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERDURE_RETURNS_AFTER", "0")
+    assert supervise(run_dir, training("hello exit:75"), *AFTER).returncode == 75
+
+
 def test_what_is_over_is_not_done_again(run_dir: Path) -> None:
     assert supervise(run_dir, training(AWARE + "exit:0"), *AFTER).returncode == 0
     before = kinds(run_dir)

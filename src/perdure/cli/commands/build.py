@@ -92,10 +92,12 @@ def make(arguments: argparse.Namespace, console: Console, began_ns: int) -> int:
 
 def host_of(workspace: Workspace, name: str) -> Host:
     """Return the host of a target; a host without a Python has one of the image's, later."""
+    from perdure.targets.cluster import require_machine
     from perdure.targets.registry import open_target
     from perdure.targets.remote import Remote
 
     target = open_target(name, workspace.project, workspace.settings)
+    require_machine(target, "images are built on a machine, and come there by a registry")
     # Where the project lies there is not asked.
     return target.host if isinstance(target, Remote) else target.place.host
 

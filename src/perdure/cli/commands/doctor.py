@@ -66,6 +66,10 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
     wanted = settings.targets[target]
     if wanted.cloud is not None:
         return examined_cloud(target, project, settings, console)
+    if wanted.kubernetes is not None:
+        from perdure.doctor.kubernetes import examine_kubernetes
+
+        return examine_kubernetes(target, project, settings, report=console)
     found = examine_host(target, wanted, report=console) if wanted.host else ()
     if wanted.kind != SLURM or any(each.name == "ssh" and each.remedy for each in found):
         return found

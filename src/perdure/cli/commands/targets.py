@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OK, PROBLEM = "ok", "problem"
 FOUND = "found by itself"
 NOTHING = "-"
+KUBERNETES = "kubernetes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,8 @@ def disconnect(targets: Sequence[Listed], console: Console) -> int:
     from perdure.hosts.ssh import Ssh
 
     for each in targets:
+        if each.kind == KUBERNETES:
+            continue  # kubectl keeps none, and the pod for the volume ends by itself
         if each.host:
             kept = Ssh(each.name, each.host, asks=False).disconnect()
             console.say(f"{each.name}: {'disconnected' if kept else 'no connection was kept'}")
@@ -105,7 +108,7 @@ def plain_table(targets: Sequence[Listed]) -> Table:
         (
             each.name,
             each.kind,
-            each.host or "this machine",
+            where(each),
             each.engine or FOUND,
             each.root or NOTHING,
             each.sync or NOTHING,
@@ -113,6 +116,11 @@ def plain_table(targets: Sequence[Listed]) -> Table:
         for each in targets
     ]
     return make_table(columns, rows)
+
+
+def where(target: Listed) -> str:
+    """Return the host of a target; a cluster is reached by kubectl."""
+    return "kubectl" if target.kind == KUBERNETES else target.host or "this machine"
 
 
 def checked_table(targets: Sequence[Listed], asked: Mapping[str, Asked]) -> Table:
@@ -126,7 +134,7 @@ def checked_table(targets: Sequence[Listed], asked: Mapping[str, Asked]) -> Tabl
         Column("DISK", right=True, give_way=2),
         Column("ROUND TRIP", right=True, give_way=2),
     )
-    rows = [(each.name, each.host or "this machine", *said(asked[each.name])) for each in targets]
+    rows = [(each.name, where(each), *said(asked[each.name])) for each in targets]
     return make_table(columns, rows)
 
 

@@ -20,11 +20,13 @@ _OLDEST = (1980, 1, 1, 0, 0, 0)  # the first day that a zip file knows
 _OUTSIDE = (
     "__init__.py",
     "runtime/__init__.py",
+    "runtime/array.py",
     "runtime/generation.py",
     "runtime/names.py",
     "runtime/settled.py",
 )
-_LEFT_OUT = ("__main__.py", "archive.py")
+# The last two are the driver's of a sweep, which is no zipapp.
+_LEFT_OUT = ("__main__.py", "archive.py", "several.py", "settling.py")
 
 
 def build_archive(path: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from perdure.runtime import names
 from perdure.runtime.supervisor import child as children
-from perdure.runtime.supervisor import processes
+from perdure.runtime.supervisor import memory, processes
 from perdure.runtime.supervisor.channel import Channel, Message, Tail, read_message
 from perdure.runtime.supervisor.decision import Exit
 from perdure.runtime.supervisor.events import Steps
@@ -53,6 +53,7 @@ class Attempt:
         self._killed = False
         self._asked_to_follow = False
         self._nonsense = 0
+        self._starved = memory.kills()
         self.started_at = time.monotonic()
 
     def turns(self, progress: Progress) -> Generator[Wait, None, Exit]:
@@ -215,4 +216,5 @@ class Attempt:
             killed=self._killed,
             stepped=progress.stepped,
             advanced=progress.advanced,
+            starved=memory.kills() > self._starved,
         )

@@ -36,6 +36,7 @@ class Exit(NamedTuple):
     killed: bool = False  # its grace ended
     stepped: bool = False  # it went beyond where it was restored
     advanced: bool = False  # something became durable that no attempt before it had reached
+    starved: bool = False  # the kernel killed a process of its for want of memory
 
 
 class Limits(NamedTuple):
@@ -69,7 +70,8 @@ def decide(end: Exit, budget: Budget, limits: Limits) -> Verdict:
     if verdict is not None:
         return verdict
     spent = Budget() if end.advanced else budget
-    if _signal(end) in _UNASKED:
+    # What needs more memory than there is will need it again.
+    if _signal(end) in _UNASKED and not end.starved:
         verdict = _after_kill(end, spent, limits)
     else:
         verdict = _after_crash(end, spent, limits)
@@ -148,4 +150,5 @@ def _wait(spent: Budget, limits: Limits) -> float:
 
 
 def _how(end: Exit) -> str:
-    return f"exit code {end.code}" if end.code is not None else f"signal {end.signal}"
+    how = f"exit code {end.code}" if end.code is not None else f"signal {end.signal}"
+    return f"out of memory ({how})" if end.starved else how

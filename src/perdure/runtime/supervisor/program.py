@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from perdure.runtime import names, settled
+from perdure.runtime import array, names, settled
 from perdure.runtime.supervisor import lock, options, returning
 from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
@@ -23,6 +23,20 @@ EXIT_ALREADY_RUNNING = 3
 def main(argv: Sequence[str]) -> int:
     """Supervise what `argv` asks for and return the exit code."""
     _fill_standard_descriptors()
+    if len(argv) == 3 and argv[0] == array.OPTION and argv[2].isdigit():
+        return _element(argv[1], int(argv[2]))
+    return _one(argv)
+
+
+def _element(folder: str, index: int) -> int:
+    """Supervise the trials of one element of a scheduler's array, and return its exit code."""
+    try:
+        return array.run(folder, index, _one, job=os.environ.get("SLURM_ARRAY_JOB_ID"))
+    except OSError as error:
+        return _refuse(f"the array at `{folder}` cannot be read: {error}", EXIT_STORAGE)
+
+
+def _one(argv: Sequence[str]) -> int:
     try:
         asked = options.parse(argv)
     except options.BadOptions as error:
@@ -32,21 +46,24 @@ def main(argv: Sequence[str]) -> int:
         # Whoever removed the job did not mean an engine to try for ever.
         code = EXIT_USAGE if after is None else 0
         return _refuse(f"no run folder at `{asked.run_dir}`", code)
+    if asked.scheduled_after is not None:
+        return _scheduled(asked, asked.scheduled_after, returns=after is not None)
     if after is not None and returning.is_settled(asked.run_dir, after):
         return 0
-    if asked.scheduled_after is not None:
-        return _scheduled(asked, asked.scheduled_after)
     code = _hold(asked)
     # Anything but 0 has the engine start it again.
     return 0 if after is not None and returning.is_settled(asked.run_dir, after) else code
 
 
-def _scheduled(asked: options.Options, after: int) -> int:
-    """Supervise what a scheduler runs, and return the exit code: 75 only if it is to run again."""
+def _scheduled(asked: options.Options, after: int, *, returns: bool) -> int:
+    """Supervise what a scheduler runs, and return the exit code: 75 only if it is to run again.
+
+    One that `returns` whatever does not end with 0 is told so of all that is over.
+    """
     if settled.is_over(asked.run_dir, after):
         return 0  # the scheduler did not hear of it
     code = _hold(asked)
-    if code == names.EXIT_INTERRUPTED and settled.is_over(asked.run_dir, after):
+    if (returns or code == names.EXIT_INTERRUPTED) and settled.is_over(asked.run_dir, after):
         return 0
     return code
 

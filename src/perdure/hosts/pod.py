@@ -1,0 +1,248 @@
+"""A host that is a pod of a cluster: it has a project's volumes, and kubectl runs commands in it.
+
+It is there for what is asked of a project's folder: to bring code, to read what jobs have written.
+The first question makes it, and half an hour after the last one it ends. Jobs have pods of their
+own.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError
+from perdure.hosts.kubectl import Kubectl
+from perdure.hosts.pod_spec import CONTAINER, PodSpec, desk, desk_name, read_destination
+
+if TYPE_CHECKING:
+    from perdure.hosts.host import HostFacts
+    from perdure.hosts.local import Completed, LineCallback
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ANSWER_S = 60.0
+# What a cluster may take to start the pod: its image may have to be fetched.
+START_S = 240.0
+_GONE_S = 60.0
+_POLL_S = 0.3
+# For so long nobody need have room for it.
+_ROOM_S = 45.0
+_FORCED = ("--grace-period=0", "--force", "--wait=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod by what users call its target, and by all that it is made from: see `pod_spec`."""
+
+    name: str
+    destination: str
+    root: str = "/"
+    asks: bool = True
+
+    @property
+    def is_here(self) -> bool:
+        """Return that it is another machine."""
+        return False
+
+    @property
+    def spec(self) -> PodSpec:
+        """Return what it is made from."""
+        return read_destination(self.destination)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Return the cluster that it is on."""
+        spec = self.spec
+        return Kubectl(spec.context, spec.namespace)
+
+    def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
+        """Return kubectl's command line that runs `argv` in the pod."""
+        kind = ("--stdin", "--tty") if terminal else ("--stdin",)
+        pod = desk_name(self.destination)
+        words = ("exec", *kind, pod, f"--container={CONTAINER}", "--", *argv)
+        return self.kubectl.argv(*words, answer_s=0)
+
+    def python(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Return the command of this machine that runs `python3 ...` there; see `Host.python`."""
+        return self.command(("python3", *words[1:]))
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        variables: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: bytes | None = None,
+        on_line: LineCallback | None = None,
+    ) -> Completed:
+        """Return how a command ended there; see `Host.run`."""
+        from perdure.hosts import question
+        from perdure.hosts.link import ask
+        from perdure.hosts.local import Completed
+
+        given = (list(argv), timeout_s, dict(variables or {}), cwd, stdin)
+        done = ask(self, question.run, given, {}, timeout_s + ANSWER_S, on_line)
+        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
+
+    def attached(
+        self,
+        argv: Sequence[str],
+        *,
+        variables: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> int:
+        """Return the exit code of a command there that has this terminal until it ends."""
+        from perdure.hosts import local, question
+
+        text = question.script(argv, variables or {}, cwd)
+        words = ["sh", self.call(question.leave_script, text)]
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return local.run_attached(self.command(words, terminal=terminal))
+
+    def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Return what a function of perdure returns there; see `Host.call`."""
+        from perdure.hosts.link import ask
+
+        return cast(R, ask(self, function, arguments, named, ANSWER_S))
+
+    def call_long(
+        self,
+        function: Callable[..., R],
+        *arguments: object,
+        timeout_s: float,
+        on_line: LineCallback | None = None,
+    ) -> R:
+        """Return what a function returns there that takes its time; see `Host.call_long`."""
+        from perdure.hosts.link import ask
+
+        return cast(R, ask(self, function, arguments, {}, timeout_s, on_line))
+
+    def connect(self) -> None:
+        """Return once the pod runs; one that has ended, or is on a lost node, is made anew.
+
+        Raises:
+            HostUnreachable: the cluster does not answer, or has no room for it.
+            EnvironmentFailed: it cannot be: no such image, no such volume claim.
+        """
+        deadline = time.monotonic() + START_S
+        began = time.monotonic()
+        while not self._is_ready(patient=time.monotonic() - began < _ROOM_S):
+            if time.monotonic() > deadline:
+                raise HostUnreachable(
+                    f"the pod for `{self.name}` does not start within {START_S:g} s",
+                    hint=f"kubectl describe pod {desk_name(self.destination)}",
+                )
+            time.sleep(_POLL_S)
+
+    def disconnect(self) -> bool:
+        """Return whether a pod was kept; none is now."""
+        from perdure.hosts.link import socket_path
+
+        socket_path(self).unlink(missing_ok=True)
+        words = ("delete", "pod", desk_name(self.destination), "--ignore-not-found")
+        return bool(self.kubectl.ask(*words, *_FORCED).strip())
+
+    def lost(self, said: str) -> PerdureError:
+        """Return the error of a kubectl that did not get into the pod, by what it said."""
+        from perdure.hosts.kubectl import Refused
+
+        error = self.kubectl.complaint(said)
+        if type(error) is not Refused:
+            return error
+        # The pod is just ending, or its node is gone: another one may be had.
+        return HostUnreachable(f"the pod for `{self.name}`: {error.message}", hint="try again")
+
+    def forward(self, port: int) -> int:
+        """Refuse: services run on hosts that ssh reaches."""
+        raise EnvironmentFailed(f"`{self.name}` is a pod: its port {port} is not forwarded")
+
+    def forward_socket(self, path: str) -> Path:
+        """Refuse: there is no engine in a pod."""
+        raise EnvironmentFailed(f"`{self.name}` is a pod: nothing is reached at `{path}` in it")
+
+    def probe(self) -> HostFacts:
+        """Return what the pod's node is."""
+        from perdure.hosts.here import facts_of
+        from perdure.hosts.side.survey import survey
+
+        self.call(survey, self.root)
+        began, clock = time.monotonic(), time.time()
+        found = self.call(survey, self.root)
+        took = time.monotonic() - began
+        return facts_of(found, took, ahead_s=float(found["time"]) - clock - took / 2)
+
+    def _is_ready(self, *, patient: bool) -> bool:
+        name = desk_name(self.destination)
+        found = self.kubectl.read("get", "pod", name, "--ignore-not-found")
+        if not found:
+            self._make()
+            return False
+        status = found.get("status", {})
+        gone = status.get("phase") in ("Succeeded", "Failed")
+        if gone or "deletionTimestamp" in found.get("metadata", {}):
+            self.kubectl.ask("delete", "pod", name, "--ignore-not-found", *_FORCED)
+            return False
+        problem = trouble(status, patient=patient)
+        if problem:
+            self.kubectl.ask("delete", "pod", name, "--ignore-not-found", *_FORCED)
+            raise _refusal(self.name, problem)
+        conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+        return conditions.get("Ready") == "True"
+
+    def _make(self) -> None:
+        import json
+
+        from perdure.hosts.kubectl import Refused
+
+        manifest = json.dumps(desk(self.destination))
+        try:
+            self.kubectl.ask("create", "--filename=-", stdin=manifest)
+        except Refused as error:
+            # Another process was quicker, or what ended under that name is not gone yet.
+            if "already exists" not in error.message and "being deleted" not in error.message:
+                raise
+
+
+# What a container waits for that does not come by itself.
+NEVER = frozenset(
+    {
+        *("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"),
+        *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    }
+)
+
+
+def trouble(status: Mapping[str, Any], *, patient: bool) -> str:
+    """Return why a pod does not start, "" where it may yet. Pure.
+
+    `patient`: a node may still come to have room.
+    """
+    for each in status.get("containerStatuses") or ():
+        waiting = each.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") in NEVER:
+            return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+    for each in status.get("conditions") or ():
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            message = str(each.get("message") or each.get("reason", ""))
+            if not patient or "persistentvolumeclaim" in message:
+                return message
+    return ""
+
+
+def _refusal(name: str, problem: str) -> PerdureError:
+    if "persistentvolumeclaim" in problem:
+        return EnvironmentFailed(
+            f"`{name}` has no such volume: {problem}", hint="kubectl get pvc; `results`, `data`"
+        )
+    if problem.partition(":")[0] in NEVER:
+        return EnvironmentFailed(
+            f"the image of `{name}` does not start: {problem}",
+            hint=f"`image` and `pull_secret` of `[targets.{name}]`",
+        )
+    return HostUnreachable(f"`{name}` has no room for a small pod: {problem}", hint="try again")

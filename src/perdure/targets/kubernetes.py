@@ -1,0 +1,309 @@
+"""Jobs of a Kubernetes cluster: a supervisor as the first process of a pod, one pod at a time.
+
+The cluster is asked through the user's own kubectl, from this machine; the project lies on a
+volume, and what is in it is reached through a small pod that has the volume, too. What is told of a
+job is in its run folder there; whether it goes on, the cluster says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal as signals
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perdure.errors import (
+    EnvironmentFailed,
+    HostUnreachable,
+    PerdureError,
+    TimeoutExpired,
+    UsageError,
+)
+from perdure.hosts import local
+from perdure.hosts.kubectl import Kubectl
+from perdure.hosts.pod import Pod
+from perdure.hosts.pod_spec import PodSpec, read_destination
+from perdure.model.duration import clock_words
+from perdure.model.job import Event, ImageUsed, JobRecord, Resources
+from perdure.model.settings import KubernetesSettings
+from perdure.runtime import generation, names
+from perdure.targets import far, shelf, supervision, supervisor
+from perdure.targets import kubernetes_capacity as capacity
+from perdure.targets import kubernetes_manifest as manifests
+from perdure.targets import kubernetes_submission as submission
+from perdure.targets import kubernetes_ticket as tickets
+from perdure.targets.kubernetes_cluster import Queue, Word, queue_of, require_answer
+from perdure.targets.kubernetes_listing import user_name
+from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.remote import Remote
+
+_POLL_S = 0.2
+# A supervisor that was asked to end its job at once has ended by then, where its node answers.
+_ASKED_S = 12.0
+_SIGNAL_S = 60.0
+_PYTHON_WORDS = frozenset({"python", "python3"})
+_SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
+_KILL = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
+_FORCED = ("--grace-period=0", "--force", "--wait=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes(Remote):
+    """Jobs of a cluster. Its host is the pod that has the project's volumes."""
+
+    @property
+    def settings(self) -> KubernetesSettings:
+        """Return what the cluster is told of every job."""
+        assert self.wanted.kubernetes is not None  # a target of this kind has them
+        return self.wanted.kubernetes
+
+    @property
+    def spec(self) -> PodSpec:
+        """Return what the project's pods have in common."""
+        return read_destination(self.station.destination)
+
+    @property
+    def pod(self) -> Pod:
+        """Return the pod that has the project's volumes."""
+        return Pod(self.name, self.station.destination, self.station.root)
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Return how the cluster is asked."""
+        return Kubectl(self.spec.context, self.spec.namespace)
+
+    @property
+    def queue(self) -> Queue:
+        """Return what the cluster says of the project's jobs."""
+        return queue_of(self.kubectl, manifests.project_label(self.station.root))
+
+    @property
+    def in_image(self) -> bool:
+        """Return that its jobs run in an image."""
+        return True
+
+    @property
+    def image(self) -> ImageUsed:
+        """Return the image that its jobs run in: the user's own."""
+        spec = self.spec
+        return ImageUsed(self.settings.image, "", spec.user_id, spec.group_id)
+
+    def probe(self) -> Capabilities:
+        """Return which release answers, with how many nodes, or why none does."""
+        try:
+            return Capabilities(self.name, capacity.summary(self.kubectl, self.settings))
+        except PerdureError as error:
+            return Capabilities(self.name, "no Kubernetes", error.message)
+
+    def require(self, resources: Resources) -> None:
+        """Return if some node has what is asked for, and the volumes are there. Asks the cluster.
+
+        Raises:
+            UsageError: none has; or there is no such namespace, or volume claim.
+            EnvironmentFailed: the cluster does not answer, or not to this user.
+        """
+        capacity.require(self.kubectl, self.settings, resources)
+
+    def plan(self, job: JobRecord) -> Plan:
+        """Return the manifest of a job, and the command that hands it over. Asks nobody.
+
+        Raises:
+            UsageError: its time limit is over before it could save; or a line has no place.
+        """
+        self._require_time(job)
+        root, spec = self.station.root, self.spec
+        snapshot = job.code.snapshot
+        cwd = root if snapshot is None else f"{root}/.perdure/snapshots/{snapshot}"
+        after = generation.newest(job.folder) if job.folder.is_dir() else 0
+        options = supervision.supervisor_options(job, self.place.path(job.folder), cwd)
+        main = supervisor.folder(root, supervisor.digest()) / supervisor.MAIN
+        command = self._command(job)
+        words = ("python3", "-I", "-S", str(main), *options, "--scheduled-after", str(after))
+        place = self.place.name(job.folder)
+        turn = manifests.Turn(job, place, after, (*words, "--", *command), cwd, user_name())
+        text = manifests.as_yaml(manifests.manifest(turn, self.settings, spec))
+        argv = self.kubectl.argv("create", "--filename=-")
+        return Plan(job.job, job.folder, Path(cwd), argv, {}, command, script=text)
+
+    def verify(self, plan: Plan) -> None:
+        """Return: what is in an image is not seen from here, and a supervisor tells it at once."""
+
+    def submit(self, plan: Plan, key: str) -> Handle:
+        """Hand the Job over, once: one that the cluster has already is found.
+
+        Raises:
+            HostUnreachable: the cluster does not answer.
+            EnvironmentFailed: it refuses the Job, or its image cannot be had.
+        """
+        number = submission.submit(self, plan)
+        return Handle(self.name, key, plan.run_dir, number)
+
+    def poll(self, handles: Sequence[Handle]) -> Mapping[str, Presence]:
+        """Return which of the jobs wait or run: the cluster is asked once for all."""
+        if not handles:
+            return {}
+        known = self.queue.known()
+        found = dict(Remote.poll(self, handles))
+        for handle in handles:
+            if found[handle.key] is not Presence.RUNNING:
+                continue
+            word = known.words.get(self.key(handle.run_dir))
+            if known.problem:
+                found[handle.key] = Presence.UNREACHABLE
+            elif word is None or not word.active:
+                found[handle.key] = Presence.GONE
+        return found
+
+    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
+        """Return the exit code of a command in the job's pod; if none runs, beside its volumes."""
+        word = self.word(job.folder)
+        words = tuple(argv) or _SHELL
+        if word is None or word.waits is not None or not word.pod:
+            return Remote.exec(self, job, words)
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return local.run_attached((*self._inside(word, terminal=terminal), *words))
+
+    def forward(self, handle: Handle, port: int) -> int:
+        """Return a port of this machine's that leads to the loopback of the job's pod."""
+        from perdure.targets.slurm_relay import relay
+
+        return relay(lambda: self._inside(self._running(handle)), "python3", port)
+
+    def interrupt(self, handle: Handle, notice: Notice) -> None:
+        """Touch PREEMPT: it saves, and stays interrupted. One that waits leaves the cluster."""
+        word = self.word(handle.run_dir)
+        if word is None or not word.active or word.waits is None:
+            Remote.interrupt(self, handle, notice)
+            return
+        self._delete(word)
+        if not self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
+            raise PerdureError(
+                f"the cluster still has `{handle.key}` after it was deleted",
+                hint=f"perdure interrupt {handle.key}",
+            )
+        self.host.call(tickets.stop, self._path(handle), notice.reason)
+
+    def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
+        """Have it end, and return whether no pod of it was seen to be left."""
+        word = self.word(handle.run_dir)
+        deadline = time.monotonic() + timeout_s
+        if word is not None and word.active and word.waits is None:
+            # Its supervisor ends it and says so, if its node answers.
+            with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
+                self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
+                if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
+                    return "confirmed"
+        if word is not None and word.name:
+            self._delete(word)
+        if not self._gone(handle.run_dir, deadline):
+            return "unconfirmed"
+        self.host.call(tickets.release, self._path(handle))
+        return "confirmed"
+
+    def signal(self, handle: Handle, pid: int, number: int) -> None:
+        """Send the signal in the job's pod, where that id is known.
+
+        Nothing in a pod kills its first process: that takes the pod itself, at once.
+        """
+        word = self._running(handle)
+        if (pid, number) == (1, signals.SIGKILL):
+            self.kubectl.ask("delete", "pod", word.pod, *_FORCED)
+            return
+        argv = (*self._inside(word), "python3", "-c", _KILL, str(pid), str(number))
+        done = local.run(argv, timeout_s=_SIGNAL_S)
+        if done.returncode and "ProcessLookupError" not in done.complaint:
+            raise PerdureError(f"cannot signal process {pid} of `{handle.key}`: {done.complaint}")
+
+    def sweep(self, handle: Handle, events: Sequence[Event], *, grace_s: float = 0.0) -> int:  # noqa: ARG002
+        """Return 1 where the cluster still had a job of that name, else 0; it has none now."""
+        word = self.word(handle.run_dir)
+        if word is None or not word.active:
+            return 0
+        # What has just come to its end is still there for a moment.
+        over = bool(self.host.call(tickets.look, self._path(handle), "")["over"])
+        if over and self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
+            return 0
+        self._delete(word)
+        self._gone(handle.run_dir, time.monotonic() + grace_s + _ASKED_S)
+        return 1
+
+    def release(self, handle: Handle) -> None:
+        """Note that the cluster has nothing of a job, if it has nothing of it.
+
+        Raises:
+            HostUnreachable: it does not answer.
+        """
+        word = self.word(handle.run_dir)
+        if word is None or not word.active:
+            self.host.call(tickets.release, self._path(handle))
+
+    def values(self) -> dict[str, Any]:
+        """Return what is opened in the pod for what is asked of the project's folder: a process."""
+        known = {"root": self.station.root, "engine": far.PROCESS, "name": self.name}
+        return {**known, "settings": {}, "supervisor": supervisor.digest()}
+
+    def key(self, run_dir: Path) -> str:
+        """Return what marks all that a run folder's job has in the cluster."""
+        return manifests.key_of(self.station.root, self.place.name(run_dir))
+
+    def word(self, run_dir: Path, *, fresh: bool = True) -> Word | None:
+        """Return what the cluster says of a job, None where it has nothing of it. Asks it.
+
+        Raises:
+            EnvironmentFailed: it does not answer.
+        """
+        known = self.queue.known(fresh=fresh)
+        require_answer(known)
+        return known.words.get(self.key(run_dir))
+
+    def _command(self, job: JobRecord) -> tuple[str, ...]:
+        word, *rest = job.argv
+        if word in _PYTHON_WORDS:
+            return ("python3", *rest)
+        code = self._commands(job).get(word)
+        return job.argv if code is None else ("python3", "-c", code, *rest)
+
+    def _require_time(self, job: JobRecord) -> None:
+        limit_s = manifests.time_limit_s(self.settings, job.resources)
+        if limit_s is not None and limit_s <= job.limits.grace_s:
+            raise UsageError(
+                f"a time limit of {clock_words(limit_s)} is over before anything is trained: a "
+                f"checkpoint may take the grace of {job.limits.grace_s:g} s",
+                hint="a longer --time, or a shorter --grace",
+            )
+
+    def _inside(self, word: Word, *, terminal: bool = False) -> tuple[str, ...]:
+        kind = ("--stdin", "--tty") if terminal else ("--stdin",)
+        container = f"--container={manifests.CONTAINER}"
+        return self.kubectl.argv("exec", *kind, word.pod, container, "--", answer_s=0)
+
+    def _running(self, handle: Handle) -> Word:
+        word = self.word(handle.run_dir)
+        if word is None or word.waits is not None or not word.pod:
+            raise PerdureError(
+                f"job `{handle.key}` is in no pod just now", hint=f"perdure show {handle.key}"
+            )
+        return word
+
+    def _delete(self, word: Word) -> None:
+        """Have the cluster delete a Job with its pods; return at once."""
+        # Not in the foreground: that waits for ever for a pod of a node that is gone.
+        words = ("delete", "job", word.name, "--ignore-not-found", "--cascade=background")
+        with contextlib.suppress(HostUnreachable):
+            self.kubectl.ask(*words, "--wait=false")
+        self.queue.changed()
+
+    def _gone(self, run_dir: Path, deadline: float) -> bool:
+        """Return whether the cluster has no pod of a job any more, or comes to have by then."""
+        while True:
+            with contextlib.suppress(EnvironmentFailed):
+                word = self.word(run_dir)
+                if word is None or not (word.active or word.pods):
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)

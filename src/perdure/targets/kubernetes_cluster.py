@@ -1,0 +1,224 @@
+"""What a cluster says of a project's jobs: one kubectl for all of them, a second old at most.
+
+A cluster that does not answer is asked less and less often, and what it said last stands.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from perdure.errors import EnvironmentFailed, PerdureError
+from perdure.hosts.kubectl import Kubectl
+from perdure.hosts.pod import NEVER
+from perdure.targets.kubernetes_manifest import KEY, PROJECT
+
+EVERY_S = 1.0
+LONGEST_PAUSE_S = 15.0
+# For so long an image may not be had before nobody waits for it any more.
+HOPELESS_S = 600.0
+# What is written on a Job that nobody waits for any more.
+GIVEN_UP = "perdure.dev/given-up"
+
+Object = Mapping[str, Any]
+
+
+class Word(NamedTuple):
+    """What a cluster says of one job: its Job's name; its pod, and the node of that, once it runs.
+
+    `active`: it goes on by itself. `waits` is why it does not run just now, None where it does;
+    `ended` what is said of one that goes on no more. `pods` are all that have not ended.
+    """
+
+    name: str
+    active: bool
+    waits: str | None = None
+    pod: str = ""
+    node: str = ""
+    ended: str = ""
+    pods: tuple[str, ...] = ()
+    hopeless: str = ""
+
+
+class Known(NamedTuple):
+    """What is known of a project's jobs, by their keys.
+
+    `asked_at` is when that was said (unix seconds, 0: never), `problem` why the cluster has not
+    answered since, "" where it has.
+    """
+
+    words: Mapping[str, Word]
+    asked_at: float
+    problem: str
+
+
+class Queue:
+    """The jobs of one project in one cluster, as it said when it was asked last."""
+
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        label: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._kubectl, self._label = kubectl, label
+        self._clock, self._now = clock, now
+        self._known = Known({}, 0.0, "")
+        self._due = -EVERY_S
+        self._pause_s = EVERY_S
+        self._guard = threading.Lock()
+
+    def known(self, *, fresh: bool = False) -> Known:
+        """Return what is known; the cluster is asked if that is older than a second, or `fresh`."""
+        with self._guard:
+            if fresh or self._clock() >= self._due:
+                self._ask()
+            return self._known
+
+    def changed(self) -> None:
+        """Have the cluster asked when somebody wants to know next."""
+        with self._guard:
+            self._due = -EVERY_S
+
+    def _ask(self) -> None:
+        words = ("get", "jobs,pods", f"--selector={PROJECT}={self._label}")
+        try:
+            found = self._kubectl.read(*words)
+        except (PerdureError, OSError) as error:
+            problem = error.message if isinstance(error, PerdureError) else str(error)
+            self._known = self._known._replace(problem=problem)
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        else:
+            now = self._now()
+            self._known = Known(words_in(found.get("items", ()), now), now, "")
+            self._pause_s = EVERY_S
+        self._due = self._clock() + self._pause_s
+
+
+_queues: dict[tuple[Kubectl, str], Queue] = {}
+
+
+def queue_of(kubectl: Kubectl, label: str) -> Queue:
+    """Return this process's view of a project's jobs in a cluster."""
+    return _queues.setdefault((kubectl, label), Queue(kubectl, label))
+
+
+def forget() -> None:
+    """Forget what every cluster said."""
+    _queues.clear()
+
+
+def words_in(items: Iterable[Object], now: float) -> dict[str, Word]:
+    """Return what is said of each job, by its key: the newest of several Jobs that go on. Pure."""
+    jobs: dict[str, list[Object]] = {}
+    pods: dict[str, list[Object]] = {}
+    for item in items:
+        key = item.get("metadata", {}).get("labels", {}).get(KEY)
+        if key is not None:
+            (pods if item.get("kind") == "Pod" else jobs).setdefault(key, []).append(item)
+    found = {}
+    for key in {*jobs, *pods}:
+        mine = sorted(jobs.get(key, ()), key=lambda job: (not _ended(job), _created(job)))
+        found[key] = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+    return found
+
+
+def _created(item: Object) -> str:
+    return str(item["metadata"].get("creationTimestamp", ""))
+
+
+def _ended(job: Object) -> str:
+    """Return how a Job ended, "" while it goes on."""
+    for each in job.get("status", {}).get("conditions") or ():
+        if each.get("type") in ("Complete", "Failed") and each.get("status") == "True":
+            return str(each.get("reason") or each["type"])
+    return ""
+
+
+def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
+    live = [pod for pod in every if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    left = tuple(str(pod["metadata"]["name"]) for pod in live)
+    if job is None:
+        return Word("", active=False, ended="Kubernetes has it no more", pods=left)
+    name = str(job["metadata"]["name"])
+    mine = [pod for pod in live if pod["metadata"]["labels"].get("job-name") == name]
+    staying = [pod for pod in mine if "deletionTimestamp" not in pod["metadata"]]
+    last = _last_end(every)
+    ended = _ended(job)
+    given_up = job["metadata"].get("annotations", {}).get(GIVEN_UP)
+    if ended or given_up:
+        more = f" ({last})" if last and ended != "Complete" else ""
+        said = f"Kubernetes: {given_up or f'{ended}{more}'}"
+        return Word(name, active=False, ended=said, pods=left)
+    if "deletionTimestamp" in job["metadata"]:
+        return Word(name, active=bool(mine), ended="Kubernetes deletes it", pods=left)
+    pod = max(staying or mine, key=_created, default=None)
+    if pod is None:
+        suspended = job["spec"].get("suspend")
+        waits = "Suspended" if suspended else last or "no pod yet"
+        return Word(name, active=True, waits=waits, pods=left)
+    return _of_pod(Word(name, active=True, pods=left), pod, now)
+
+
+def _of_pod(word: Word, pod: Object, now: float) -> Word:
+    status, spec = pod["status"], pod["spec"]
+    found = word._replace(pod=str(pod["metadata"]["name"]), node=str(spec.get("nodeName", "")))
+    if status.get("phase") == "Running":
+        return found
+    waits = why_pending(status)
+    reason = waits.partition(":")[0]
+    hopeless = waits if reason in NEVER and _age_s(pod, now) > HOPELESS_S else ""
+    return found._replace(waits=reason or "starts", hopeless=hopeless)
+
+
+def why_pending(status: Object) -> str:
+    """Return why a pod does not run yet: `REASON: what is said of it`. Pure."""
+    for each in status.get("containerStatuses") or ():
+        waiting = each.get("state", {}).get("waiting")
+        if waiting:
+            return f"{waiting.get('reason', '')}: {waiting.get('message', '')}".rstrip(": ")
+    for each in status.get("conditions") or ():
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            return f"{each.get('reason', '')}: {each.get('message', '')}".rstrip(": ")
+    return ""
+
+
+def _age_s(pod: Object, now: float) -> float:
+    import datetime as dt
+
+    try:
+        created = dt.datetime.fromisoformat(_created(pod))
+    except ValueError:
+        return 0.0
+    return now - created.timestamp()
+
+
+def _last_end(pods: Sequence[Object]) -> str:
+    """Return how the newest pod that has ended did: `OOMKilled`, `Evicted`, `exit code 75`."""
+    over = [pod for pod in pods if pod["status"].get("phase") == "Failed"]
+    if not over:
+        return ""
+    status = max(over, key=_created)["status"]
+    if status.get("reason"):
+        return str(status["reason"])
+    for each in status.get("containerStatuses") or ():
+        end = each.get("state", {}).get("terminated") or {}
+        if end.get("reason") not in (None, "Error"):
+            return str(end["reason"])
+        if "exitCode" in end:
+            return f"exit code {end['exitCode']}"
+    return "its pod failed"
+
+
+def require_answer(known: Known) -> None:
+    """Return if the cluster answers.
+
+    Raises:
+        EnvironmentFailed: it does not.
+    """
+    if known.problem:
+        raise EnvironmentFailed(known.problem, hint="try again in a minute")

@@ -1,0 +1,83 @@
+"""The targets of `kind = "kubernetes"`: a cluster that this machine's kubectl reaches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from perdure.errors import UsageError
+from perdure.hosts.pod import Pod
+from perdure.hosts.pod_spec import PodSpec, read_destination
+from perdure.images.user import choose_user
+from perdure.model.project import Project
+from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
+from perdure.model.station import Station
+from perdure.targets.kubernetes import Kubernetes
+from perdure.targets.kubernetes_manifest import tolerations
+from perdure.targets.place import folder_name
+
+KIND = "kubernetes"
+
+
+def open_kubernetes(project: Project, settings: Settings | None, name: str) -> Kubernetes:
+    """Return the target of that name in the user's settings; it asks nobody yet.
+
+    Raises:
+        UsageError: there is none of that name; or root's pods would run as root.
+    """
+    if settings is None or name not in settings.targets:
+        from perdure.project.settings import load_settings
+
+        settings = load_settings(project.root)
+    if name not in settings.targets:
+        raise UsageError(f"no target `{name}` in the settings", hint="perdure targets")
+    wanted = settings.targets[name]
+    assert wanted.kubernetes is not None  # a target of this kind has them
+    spec = spec_of(project, settings, wanted.kubernetes)
+    return _made(name, project, wanted, spec)
+
+
+def open_begun(
+    project: Project, settings: Settings | None, name: str, station: Station
+) -> Kubernetes:
+    """Return the target that a job was begun on, whatever the settings say by now.
+
+    What they say holds for another attempt of it: another priority, say.
+    """
+    if settings is None or name not in settings.targets:
+        from perdure.project.settings import load_settings
+
+        settings = load_settings(project.root)
+    spec = read_destination(station.destination)
+    wanted = settings.targets.get(name)
+    if wanted is None or wanted.kubernetes is None:
+        own = KubernetesSettings(spec.image, spec.results)
+        wanted = TargetSettings("", KIND, KIND, sync="none", kubernetes=own)
+    found = _made(name, project, wanted, spec)
+    return replace(found, known=station)
+
+
+def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) -> PodSpec:
+    """Return what the pods of a project have in common. Reads the owner of the project's folder."""
+    user = choose_user(project, settings)
+    where = f"{wanted.context}/{wanted.namespace}/{wanted.results}"
+    own = [each for each in tolerations(wanted) if "tolerationSeconds" not in each]
+    return PodSpec(
+        folder=folder_name(project.root, where),
+        image=wanted.image,
+        results=wanted.results,
+        user_id=user.user_id,
+        group_id=user.group_id,
+        context=wanted.context,
+        namespace=wanted.namespace,
+        data=wanted.data,
+        selector=json.dumps(dict(wanted.node_selector)),
+        tolerations=json.dumps(own),
+        service_account=wanted.service_account,
+        pull_secret=wanted.pull_secret,
+    )
+
+
+def _made(name: str, project: Project, wanted: TargetSettings, spec: PodSpec) -> Kubernetes:
+    station = Station(spec.destination, spec.root, KIND)
+    return Kubernetes(name, project, Pod(name, spec.destination, spec.root), wanted, station)

@@ -1,0 +1,237 @@
+"""Sweeps whose trials are the elements of a real Slurm's arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from perdure.jobs import folder as folders
+from perdure.jobs.control import interrupt, kill
+from perdure.jobs.lifecycle import read_status
+from perdure.jobs.request import JobRequest
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import State
+from perdure.model.settings import Settings, SlurmSettings, TargetSettings
+from perdure.sweeps import control
+from perdure.sweeps.control import drive
+from perdure.sweeps.holding import is_driven
+from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.standing import Standing, failed_attempts, standing
+from perdure.sweeps.submit import SweepRequest, outline, submit
+from perdure.targets.slurm_array import block_of, log_pattern
+from tests.engines.slurm import Cluster
+from tests.jobs.projects import make_project, until
+from tests.sweeps.conftest import end_all, kill_driver
+from tests.sweeps.test_storm import TRAIN, expected
+
+PATIENCE_S = 100.0
+PYPROJECT = """\
+[project]
+name = "cats"
+[tool.perdure]
+format = 1
+package = "cats"
+[tool.perdure.targets.lab]
+kind = "slurm"
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, slurm: Cluster) -> Iterator[Workspace]:
+    """Return a project whose target `lab` is the Slurm of the tests, in a hostile folder."""
+    train = TRAIN.replace("0.004", "float(sys.argv[1])")
+    # The driver is a process of its own, and reads what the project says.
+    files = {"train.py": train, "pyproject.toml": PYPROJECT}
+    tasks = {"train": f"{sys.executable} train.py", "noop": "true", "wrong": "false"}
+    project = make_project(tmp_path / "my 'pro$(ject) 100%", files, **tasks)
+    lab = TargetSettings("", "slurm", "slurm", slurm=SlurmSettings())
+    made = Workspace(project, Settings(targets=MappingProxyType({"lab": lab})))
+    yield made
+    end_all(made)
+
+
+def swept(
+    workspace: Workspace,
+    *axes: str,
+    task: str = "train",
+    arguments: tuple[str, ...] = ("0.004",),
+    max_running: int | None = None,
+) -> Path:
+    """Return the folder of a sweep on the cluster that is driven."""
+    job = JobRequest(task, arguments, grace_s=5.0, retries=0, seed=1, target="lab")
+    request = SweepRequest(job, parse_axes(axes), name="sweep", max_running=max_running)
+    folder = submit(workspace, outline(workspace, request))
+    assert drive(workspace.project, folder)
+    return folder
+
+
+def over(workspace: Workspace, folder: Path) -> Standing:
+    until(lambda: not is_driven(folder), patience_s=PATIENCE_S)
+    return standing(workspace, folder)
+
+
+def run_dir(workspace: Workspace, trial: int) -> Path:
+    return workspace.project.results / f"sweep-{trial:04d}"
+
+
+def state(workspace: Workspace, trial: int) -> State:
+    return read_status(run_dir(workspace, trial)).state
+
+
+def test_many_short_trials_take_fewer_elements(workspace: Workspace, slurm: Cluster) -> None:
+    folder = swept(workspace, "n=1..60", task="noop", arguments=())
+    assert over(workspace, folder).states == {State.SUCCEEDED: 60}
+    began = {path.name for path in (folder / "arrays").glob("*/held-*")}
+    assert 1 <= len(began) < 60
+    assert slurm.jobs() == []
+    for trial in range(1, 61):
+        assert folders.attempts(run_dir(workspace, trial)) == [1]
+
+
+def test_each_trial_has_its_own_arguments_seed_and_output(workspace: Workspace) -> None:
+    folder = swept(workspace, "seed=1..6", max_running=2)
+    found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 6}
+    for trial in range(1, 7):
+        assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
+
+
+def test_a_killed_driver_changes_nothing_and_another_goes_on(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    folder = swept(workspace, "seed=1..4", arguments=("0.05",))
+    until(lambda: len(slurm.jobs()) >= 4)
+    kill_driver(folder)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder).states == {State.SUCCEEDED: 4}
+    for trial in range(1, 5):
+        assert folders.attempts(run_dir(workspace, trial)) == [1]
+
+
+def test_stopped_it_leaves_the_queue_and_resumed_it_goes_on(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    folder = swept(workspace, "seed=1..4", arguments=("0.06",), max_running=2)
+    until(lambda: State.RUNNING in standing(workspace, folder).states, patience_s=30)
+    assert control.stop(folder, 60)
+    until(lambda: slurm.jobs() == [])
+    states = standing(workspace, folder).states
+    assert set(states) == {State.INTERRUPTED, State.QUEUED}
+    control.go_on(folder)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder).states == {State.SUCCEEDED: 4}
+
+
+def test_a_trial_is_interrupted_killed_and_retried_like_any_job(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    folder = swept(workspace, "seed=1..3", arguments=("0.06",), max_running=1)
+    until(lambda: state(workspace, 1) is State.RUNNING, patience_s=30)
+    assert kill(run_dir(workspace, 3), timeout_s=30) == "confirmed"
+    interrupt(run_dir(workspace, 1), reason="asked")
+    found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 2, State.CANCELLED: 1}
+    assert len(folders.attempts(run_dir(workspace, 1))) == 2
+    bad = failed_attempts(found, control.bad_states(failed=True, cancelled=True))
+    control.retry(folder, bad)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder).states == {State.SUCCEEDED: 3}
+
+
+def test_a_failure_is_a_failure(workspace: Workspace) -> None:
+    folder = swept(workspace, "n=1..3", task="wrong", arguments=())
+    assert over(workspace, folder).states == {State.FAILED: 3}
+
+
+def cancel(slurm: Cluster, number: str) -> None:
+    slurm.ask("scancel", number)
+
+
+def requeue(slurm: Cluster, number: str) -> None:
+    slurm.ask("scontrol", "requeue", number)
+
+
+def notify(slurm: Cluster, number: str) -> None:
+    slurm.ask("scancel", "--signal=USR2", number)
+
+
+def kill_node(slurm: Cluster, number: str) -> None:
+    node = slurm.ask("squeue", "--noheader", "--format=%N", f"--job={number}")
+    if node:
+        slurm.kill(node)
+        slurm.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=dead")
+        slurm.start(node)
+
+
+WAYS = (cancel, requeue, kill_node, notify)
+
+
+def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int:
+    """Return how many interruptions there were; the sweep is over then."""
+    chance = random.Random(count)
+    done = 0
+    while is_driven(folder):
+        time.sleep(chance.random() * 0.3)
+        running = [number for number, state, *_ in slurm.jobs() if state == "RUNNING"]
+        if done >= count or not running:
+            continue
+        if done % 5 == 4:
+            kill_driver(folder)
+            drive(workspace.project, folder)
+        else:
+            # It may have come to its end just then.
+            with contextlib.suppress(AssertionError):
+                WAYS[done % 5](slurm, chance.choice(running))
+        done += 1
+    return done
+
+
+@pytest.mark.parametrize(
+    ("trials", "interruptions"),
+    [(16, 5), pytest.param(200, 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
+)
+def test_a_storm_on_the_cluster_changes_no_result(
+    workspace: Workspace, slurm: Cluster, trials: int, interruptions: int
+) -> None:
+    """Elements are cancelled, requeued and killed with their nodes, and so is the driver."""
+    folder = swept(workspace, f"seed=1..{trials}", arguments=("0.1",), max_running=6)
+    assert storm(workspace, slurm, folder, interruptions) >= interruptions
+    assert standing(workspace, folder).states == {State.SUCCEEDED: trials}
+    again = 0
+    for trial in range(1, trials + 1):
+        x = float((run_dir(workspace, trial) / "outputs" / "x").read_text())
+        assert x == expected(trial)
+        again += len(folders.attempts(run_dir(workspace, trial))) > 1
+    assert again
+
+
+@pytest.mark.parametrize(("largest", "size"), [(1001, 1000), (20001, 10000), (999, 100), (1, 1)])
+def test_arrays_are_as_large_as_the_cluster_allows(largest: int, size: int) -> None:
+    assert block_of(largest) == size
+
+
+@pytest.mark.parametrize(
+    ("trial", "size", "pattern", "index"),
+    [
+        (7, 1000, "s-0%3a", 7),
+        (1007, 1000, "s-1%3a", 7),
+        (12007, 1000, "s-12%3a", 7),
+        (7, 10000, "s-%4a", 7),
+        (12007, 10000, "s-1%4a", 2007),
+        (7, 100000, "s-%5a", 7),
+        (207, 10, "s-020%1a", 7),
+        (7, 1, "s-0007", 0),
+    ],
+)
+def test_a_log_lies_in_the_run_folder_of_its_own_job(
+    trial: int, size: int, pattern: str, index: int
+) -> None:
+    assert log_pattern("s", trial // size, size) == pattern
+    assert trial % size == index

@@ -1,0 +1,188 @@
+"""What interrupts jobs in a real Kubernetes: each ends with what the undisturbed one comes to."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from perdure.errors import EnvironmentFailed
+from perdure.jobs.control import interrupt, kill
+from perdure.jobs.folder import is_alive
+from perdure.jobs.launch import begin, resume, submit
+from perdure.jobs.lifecycle import read_status
+from perdure.jobs.request import JobRequest
+from perdure.jobs.workspace import Workspace
+from perdure.model.job import JobRecord, JobStatus, Resources, State
+from perdure.targets import kubernetes_cluster
+from tests.contract.target import until
+from tests.engines.kubernetes import Cluster
+from tests.targets.kubernetes_project import (
+    NAME,
+    digest,
+    expected,
+    kubernetes_workspace,
+    started,
+    with_settings,
+)
+from tests.targets.slurm_project import until_gone, until_state, until_step
+
+STEPS = "60"
+
+
+@pytest.fixture(autouse=True)
+def unknown_queue() -> None:
+    """Forget what another test's cluster said."""
+    kubernetes_cluster.forget()
+
+
+@pytest.fixture(scope="module")
+def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return one project for all tests: so the pod that has its volume is started once."""
+    root = tmp_path_factory.mktemp("shared") / "project"
+    return kubernetes_workspace(root, kubernetes_image)
+
+
+@pytest.fixture
+def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
+    del kubernetes  # it is there
+    return shared
+
+
+def running(workspace: Workspace, steps: str = STEPS) -> JobRecord:
+    """Return a training that has come some steps far."""
+    record = started(workspace, steps, "0.1")
+    until_step(record)
+    return record
+
+
+def pod_of(kubernetes: Cluster) -> tuple[str, str]:
+    """Return the one job's pod, and its node."""
+    pod = kubernetes.pods()[0]
+    return pod["metadata"]["name"], pod["spec"]["nodeName"]
+
+
+def ends_as_expected(workspace: Workspace, record: JobRecord, steps: str = STEPS) -> JobStatus:
+    status = until_gone(record)
+    assert status.state is State.SUCCEEDED, status
+    assert digest(workspace, record) == expected(workspace, steps)
+    return status
+
+
+def test_a_pod_that_is_deleted(workspace: Workspace, kubernetes: Cluster) -> None:
+    record = running(workspace)
+    kubernetes.ask("delete", "pod", pod_of(kubernetes)[0], "--wait=false")
+    assert ends_as_expected(workspace, record).attempt == 2
+
+
+def test_a_node_that_is_drained(workspace: Workspace, kubernetes: Cluster) -> None:
+    record = running(workspace)
+    node = pod_of(kubernetes)[1]
+    kubernetes.drain(node)
+    status = ends_as_expected(workspace, record)
+    assert status.attempt == 2
+
+
+def test_a_node_that_is_killed(workspace: Workspace, kubernetes: Cluster) -> None:
+    record = running(workspace)
+    kubernetes.kill(pod_of(kubernetes)[1])
+    assert ends_as_expected(workspace, record).attempt == 2
+
+
+def test_a_node_that_is_cut_off_and_comes_back_is_fenced(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    record = running(workspace, "200")
+    name, node = pod_of(kubernetes)
+    kubernetes.cut(node)
+    until_step(record, attempt=2)
+    kubernetes.mend(node)
+    assert ends_as_expected(workspace, record, "200").attempt == 2
+    until(lambda: name not in [each["metadata"]["name"] for each in kubernetes.pods()])
+
+
+def test_an_api_server_that_is_away(workspace: Workspace, kubernetes: Cluster) -> None:
+    record = running(workspace, "100")
+    kubernetes.stop_api()
+    until(lambda: bool(read_status(record.folder).problem))
+    assert is_alive(record.folder)
+    kubernetes.start_api()
+    assert ends_as_expected(workspace, record, "100").attempt == 1
+
+
+def test_who_is_interrupted_by_a_person_stays_so_until_resumed(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    record = running(workspace)
+    interrupt(record.folder, reason="perdure interrupt")
+    assert until_gone(record).state is State.INTERRUPTED
+    until(lambda: not kubernetes.pods())
+    resume(workspace, record)
+    assert ends_as_expected(workspace, record).attempt == 2
+
+
+def test_a_running_job_is_killed_and_seen_to_be_gone(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    record = running(workspace)
+    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert read_status(record.folder).state is State.CANCELLED
+    assert not kubernetes.pods()
+
+
+def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    record = running(workspace, "1000")
+    node = pod_of(kubernetes)[1]
+    kubernetes.ask("cordon", "node1")
+    kubernetes.ask("cordon", "node2")
+    kubernetes.cut(node)
+    until(lambda: read_status(record.folder).state is State.QUEUED)
+    assert kill(record.folder, timeout_s=5) == "unconfirmed"
+
+
+def test_a_job_that_waits_says_why_and_can_leave(workspace: Workspace, kubernetes: Cluster) -> None:
+    kubernetes.disturb()
+    record = started(workspace, "5", "0.1")
+    until_gone(record)
+    kubernetes.ask("cordon", "node1")
+    kubernetes.ask("cordon", "node2")
+    record = started(workspace, "5", "0")
+    assert until_state(record, State.QUEUED).reason == "Unschedulable"
+    interrupt(record.folder, reason="test")
+    assert read_status(record.folder).state is State.INTERRUPTED
+    assert kubernetes.pods() == []
+    resume(workspace, record)
+    until_state(record, State.QUEUED)
+    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert read_status(record.folder).state is State.CANCELLED
+
+
+def test_a_job_that_is_out_of_memory_says_so(workspace: Workspace) -> None:
+    script = "x = [b'x' * 1000 for _ in range(10**9)]"
+    request = JobRequest(
+        command=("python3", "-c", script),
+        seed=1,
+        retries=0,
+        target=NAME,
+        resources=Resources(memory_bytes=100 * 2**20),
+    )
+    record = submit(workspace, request)
+    begin(workspace, record)
+    status = until_gone(record)
+    assert status.state is State.FAILED
+    assert "memory" in status.reason
+
+
+def test_an_image_that_cannot_be_had(workspace: Workspace, kubernetes: Cluster) -> None:
+    changed = with_settings(
+        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
+    )
+    record = submit(changed, JobRequest("train", ("5", "0"), seed=1, target=NAME))
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFailed, match="does not start: ErrImagePull"):
+        begin(changed, record)
+    assert time.monotonic() - began < 60
+    assert not record.folder.exists()
+    assert kubernetes.listed("jobs") == []
