@@ -148,8 +148,9 @@ class Machines:
         environment = self._environment(folder, server.server_address[1])
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "boot.py"],
+                [sys.executable, "-I", "-S", "boot.py"],
                 cwd=home,
+                # As a new machine's: nothing but the standard library.
                 env=environment,
                 stdout=log,
                 stderr=log,

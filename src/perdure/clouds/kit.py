@@ -77,6 +77,10 @@ def _obstore() -> Iterator[tuple[str, Path]]:
         wanted = path.is_file() and path.suffix in (".py", ".so")
         if wanted and "__pycache__" not in path.parts:
             yield f"obstore/{path.relative_to(root).as_posix()}", path
+    # Obstore's only need, before Python 3.13.
+    import typing_extensions
+
+    yield "typing_extensions.py", Path(typing_extensions.__file__)
 
 
 def _fetched(version: str) -> Path:
