@@ -12,9 +12,10 @@ from perdure.clouds.opening import open_folder
 from perdure.clouds.side import checkpoints, keys, log, standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.lease import Fenced, Lease
-from perdure.clouds.side.order import Order
+from perdure.clouds.side.order import Config, Order
 from perdure.clouds.side.outputs import Outputs
 from perdure.hosts import processes
+from perdure.instance.program import run
 from perdure.instance.turn import Turn
 from perdure.moving.address import Address
 from perdure.runtime import names
@@ -99,3 +100,42 @@ def test_the_newest_checkpoint_and_outputs_are_there_at_the_end(
     assert checkpoints.restore(shelf, second, print) == "g000001-s0000000007"
     Outputs(bucket, "otter", second).bring()
     assert (second / "outputs/a b/ü $(x)").read_text() == "out\n"
+
+
+def test_a_machine_that_cannot_be_prepared_says_why_and_makes_room(tmp_path: Path) -> None:
+    address = Address("file", "", str(tmp_path / "bucket"))
+    bucket = open_folder(address)
+    # Its code is nowhere in the bucket.
+    files = {"job.json": b"{}", "code.json": b'{"train.py": ["-", "%s"]}' % (b"0" * 64)}
+    for name, data in files.items():
+        bucket.put(keys.job("otter", f"{keys.FOLDER}/{name}"), data)
+    turn = standing.want(bucket, "otter").turn
+    order = Order(turn, {"environment": {"prefix": None}}, {}, 0, None, 1, tuple(files))
+    bucket.put(keys.job("otter", keys.START), order.text().encode())
+    config = Config("aws", "eu-central-1", "group", str(address), "otter", "kit")
+    machine = Machine()
+    for number in range(2):
+        assert run(config, tmp_path / f"machine-{number}", machine, print) == 75
+    assert machine.settled == 0
+    # So many in a row, and no more.
+    assert run(config, tmp_path / "machine-2", machine, print) == 0
+    assert machine.settled == 1
+    assert not standing.wanted(bucket, "otter").wanted
+    seen = tmp_path / "seen"
+    log.begin(bucket, "otter", seen)
+    assert "the bucket lacks the contents" in (seen / "supervisor.log").read_text()
+    assert "2 machines in a row" in (seen / "attempts/000001.jsonl").read_text()
+    # A machine that comes all the same leaves again.
+    assert run(config, tmp_path / "machine-3", machine, print) == 0
+
+
+class Machine:
+    """A machine of nobody's."""
+
+    settled = 0
+
+    def identity(self) -> str:
+        return "i-1"
+
+    def settle(self) -> None:
+        self.settled += 1

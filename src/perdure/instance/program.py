@@ -104,10 +104,6 @@ class _Turning:
         """Return why the job wants no other machine, None where it does."""
         bucket, job = self.bucket, self.config.job
         run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
-        preparing.bring_code(bucket, self.root, run_dir)
-        bring_data(bucket, parse_address(self.config.address), self.root, self.say)
-        used = self.order.job["environment"]
-        prefix = preparing.bring_environment(bucket, self.root, used["prefix"], self.say)
         writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
         idle = self.lease.held.idle
         if idle > self.order.restarts:
@@ -115,6 +111,15 @@ class _Turning:
             _write_failed(run_dir, why)
             writer.flush()
             return why
+        try:
+            prefix = self._prepared(run_dir)
+        except PerdureError as error:
+            # Where a person looks; the next machine tries again, as often as is allowed.
+            with (run_dir / names.SUPERVISOR_LOG).open("a") as log:
+                log.write(f"{self.lease.holder}: {error.message}\n")
+            writer.flush()
+            self.say(error.message)
+            return None
         before = generation.newest(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
         code = turn.run(self.plan(prefix))
@@ -123,6 +128,13 @@ class _Turning:
             return None
         events = settled.ended(run_dir, before)
         return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+
+    def _prepared(self, run_dir: Path) -> str | None:
+        """Return where the job's environment is, None for none; code and data are there, too."""
+        preparing.bring_code(self.bucket, self.root, run_dir)
+        bring_data(self.bucket, parse_address(self.config.address), self.root, self.say)
+        used = self.order.job["environment"]
+        return preparing.bring_environment(self.bucket, self.root, used["prefix"], self.say)
 
     def plan(self, prefix: str | None) -> Plan:
         """Return the supervisor's command, as it is on this machine."""
