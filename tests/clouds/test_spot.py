@@ -267,11 +267,18 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
     cloud.perdure("interrupt", "--no-wait", "otter")
     cloud.until_gone()
     assert cloud.job("otter")["state"] == "INTERRUPTED"
+    assert "aws" in cloud.perdure("show", "otter").out
+    assert is_one_error(cloud.perdure("attach", "otter", code=2), 2, "let nobody in")
     cloud.perdure("resume", "-d", "otter")
     cloud.until(lambda: bool(cloud.machines.alive()))
     cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
     assert "killed `otter`" in cloud.perdure("kill", "otter").err
     assert cloud.job("otter")["state"] == "CANCELLED"
+    cloud.until_gone()
+    cloud.perdure("rerun", "-d", "otter")
+    states = [each["state"] for each in json.loads(cloud.perdure("ps", "-a", "--json").out)]
+    assert sorted(states) == ["CANCELLED", "QUEUED"]
+    cloud.perdure("kill", "@last")
     cloud.until_gone()
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)

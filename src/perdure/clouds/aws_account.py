@@ -100,8 +100,13 @@ class Account:
                 AutoScalingGroupName=name,
                 ForceDelete=True,
             )
-        with contextlib.suppress(_Gone):
-            self.call("ec2", "delete_launch_template", LaunchTemplateName=name)
+        wanted = [{"Name": "launch-template-name", "Values": [name]}]
+        for each in self.call("ec2", "describe_launch_templates", Filters=wanted)[
+            "LaunchTemplates"
+        ]:
+            with contextlib.suppress(_Gone):
+                number = each["LaunchTemplateId"]
+                self.call("ec2", "delete_launch_template", LaunchTemplateId=number)
 
     def groups(self, folder: str) -> dict[str, tuple[str, int]]:
         """Return job and wanted machines of the groups that a project's folder has, by name."""
