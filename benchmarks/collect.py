@@ -125,7 +125,7 @@ CLAIMS = (
         tuple((name, f"{name}: 10000 files, first copy") for name in SYNCS[1:]),
     ),
     Claim(
-        "... a checkout that changes 3,000 files, to 2 s",
+        "... a checkout that changed 3,000 files: until all are there, to 2 s",
         "sync",
         "perdure: 3000 files changed at once",
         "",

@@ -4,7 +4,7 @@ Needs root, for hosts of its own (`tests/engines/hosts`): a link of so many bits
 one of them. The limit is the link itself, what `cat` gets through the same ssh. The bucket is a
 folder, so that the limit is a copy of the file; S3's own speed cannot be measured here.
 
-    .venv/bin/python -m benchmarks.moving [--rate 300mbit] [--turns 2]
+    .venv/bin/python -m benchmarks.moving [--rate 300mbit] [--turns 2] [--gb 1]
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ LINK_SHARE = 0.8
 
 
 class Bench:
-    """A project with 1 GB of data in one file, and one with many small ones; a host to push to."""
+    """A project with `gb` of data in one file, and one with many small ones; a host to push to."""
 
-    def __init__(self, folder: Path, hosts: Hosts) -> None:
+    def __init__(self, folder: Path, hosts: Hosts, gb: float) -> None:
         self.folder = folder
+        self.amount = f"{gb:g} GB"
         self.hosts = hosts
         self.there = hosts.place("gpu1") / f"benchmark-{os.getpid()}"
         self.large = folder / "large"
         self.small = folder / "small"
-        self._write()
+        self._write(gb)
 
-    def _write(self) -> None:
+    def _write(self, gb: float) -> None:
         (self.large / "data").mkdir(parents=True)
         with (self.large / "data" / "large.bin").open("wb") as file:
-            for _ in range(GB // 10**6):
+            for _ in range(int(gb * GB) // 10**6):
                 file.write(os.urandom(10**6))
         for number in range(SMALL):
             inner = self.small / "data" / f"{number % 50}"
@@ -119,11 +120,11 @@ def network_rows(bench: Bench, turns: int) -> list[measure.Line]:
         },
         turns,
     )
-    link, small = found["link"], f"{SMALL} files of 20 KB"
+    link, large, small = found["link"], bench.amount, f"{SMALL} files of 20 KB"
     return [
-        measure.line("the link: cat through ssh, 1 GB", link),
-        measure.against("perdure push: 1 GB", found["push"], link, at_least=LINK_SHARE),
-        measure.against("rsync -a: 1 GB", found["rsync"], link),
+        measure.line(f"the link: cat through ssh, {large}", link),
+        measure.against(f"perdure push: {large}", found["push"], link, at_least=LINK_SHARE),
+        measure.against(f"rsync -a: {large}", found["rsync"], link),
         measure.line(f"rsync -a: {small}", found["rsync, small"]),
         measure.against(f"perdure push: {small}", found["push, small"], found["rsync, small"]),
     ]
@@ -152,7 +153,7 @@ def measured(bench: Bench, rate: str, turns: int) -> tuple[list[measure.Line], l
     bench.hosts.limit("gpu1", rate)
     rows = network_rows(bench, turns)
     bench.hosts.limit("gpu1", "none")
-    rows += bucket_rows(bench, bench.large, "1 GB", turns)
+    rows += bucket_rows(bench, bench.large, bench.amount, turns)
     rows += bucket_rows(bench, bench.small, f"{SMALL} files of 20 KB", turns)
     return rows, [f"the network is limited to {rate} each way (tbf); ssh and files share the cores"]
 
@@ -161,13 +162,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", default="300mbit", help="the link, in tc's words")
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--gb", type=float, default=1.0, help="how much is in the large file")
     arguments = parser.parse_args()
     started = start()
     hosts = Hosts()
     os.environ["PATH"] = f"{hosts.ssh()}{os.pathsep}{os.environ['PATH']}"
     folder = Path(tempfile.mkdtemp(prefix="perdure-moving-"))
     os.environ["XDG_RUNTIME_DIR"] = str(folder)
-    bench = Bench(folder, hosts)
+    bench = Bench(folder, hosts, arguments.gb)
     try:
         measure.report("moving", *measured(bench, arguments.rate, arguments.turns))
     finally:

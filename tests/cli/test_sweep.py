@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from perdure.cli import sweeping
 from perdure.cli.commands.sweep import chosen
+from perdure.cli.main import main
 from perdure.cli.parser import build_parser, parse
 from perdure.cli.verbs import find_verb
 from perdure.sweeps.holding import is_driven, last_word
@@ -181,3 +183,17 @@ def test_a_driver_that_was_killed_is_told_of_and_followed(swept: Path) -> None:
     assert stopped.code == 0, stopped
     assert "STOPPED" in perdure("sweep", "status", "long", cwd=swept).out
     assert not is_driven(folder)
+
+
+def test_ctrl_c_once_it_is_submitted_says_so(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(swept)
+    monkeypatch.setattr(sweeping, "_drive", interrupted)
+    assert main(["sweep", "train", "n=1,2", "--name", "mine"]) == 130
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "`mine` is submitted: perdure sweep stop|resume mine" in said.err

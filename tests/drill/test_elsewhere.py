@@ -26,9 +26,19 @@ SLOWLY = "import time; time.sleep(0.05)"
 
 
 @pytest.fixture
-def workspace(hosts_here: Hosts, tmp_path: Path) -> Iterator[Workspace]:
-    there = hosts_here.place("gpu1") / f"drills of {tmp_path.name}"
-    hosts_here.run("gpu1", "install", "-d", "-o", "ada", str(there))
+def there(hosts_here: Hosts, tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder of the host: a run that was killed may have left one of this name."""
+    folder = hosts_here.place("gpu1") / f"drills of {tmp_path.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    hosts_here.run("gpu1", "install", "-d", "-o", "ada", str(folder))
+    yield folder
+    hosts_here.mend("gpu1")
+    hosts_here.run("gpu1", "pkill", "-9", "-f", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def workspace(there: Path, tmp_path: Path) -> Workspace:
     root = tmp_path / "it's $(small)"
     for name, file in runtime_files().items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -39,16 +49,13 @@ def workspace(hosts_here: Hosts, tmp_path: Path) -> Iterator[Workspace]:
     (root / ".perdure" / "local.toml").write_text(
         f'[targets.gpu1]\nhost = "ada@gpu1"\nengine = "process"\nroot = "{there}"\n'
     )
-    yield open_workspace(root)
-    hosts_here.mend("gpu1")
-    hosts_here.run("gpu1", "pkill", "-9", "-f", str(there))
-    shutil.rmtree(there, ignore_errors=True)
+    return open_workspace(root)
 
 
 @pytest.mark.timeout(LONG_S)
 @pytest.mark.parametrize("moment", ["before", "during", "under its supervisor"])
 def test_a_drill_goes_on_when_its_host_answers_again(
-    workspace: Workspace, hosts_here: Hosts, moment: str
+    workspace: Workspace, there: Path, hosts_here: Hosts, moment: str
 ) -> None:
     told: list[str] = []
 
@@ -72,9 +79,8 @@ def test_a_drill_goes_on_when_its_host_answers_again(
     assert found.passed, "\n".join(lines(found))
     lost = told.index("`gpu1` does not answer; what runs there goes on")
     assert told.index("`gpu1` answers again") > lost
-    there = hosts_here.place("gpu1")
-    assert not list(there.glob("drills of */*/.perdure/lasting/*"))
-    assert not list(there.glob("drills of */*/.perdure/drills/*"))
+    assert not list(there.glob("*/.perdure/lasting/*"))
+    assert not list(there.glob("*/.perdure/drills/*"))
 
 
 @pytest.mark.timeout(LONG_S)
@@ -105,7 +111,7 @@ def test_the_demonstration_goes_on_as_well(
 
 @pytest.mark.timeout(LONG_S)
 def test_a_drill_that_is_given_up_leaves_nothing_there(
-    workspace: Workspace, hosts_here: Hosts
+    workspace: Workspace, there: Path, hosts_here: Hosts
 ) -> None:
     def tell(message: str, *, done: int | None = None, total: int | None = None) -> None:
         if message.startswith("interrupted runs") and done:
@@ -113,8 +119,7 @@ def test_a_drill_that_is_given_up_leaves_nothing_there(
 
     with pytest.raises(KeyboardInterrupt):
         run_drill(workspace, DrillOptions("train", runs=3, seed=5, target="gpu1"), tell)
-    there = hosts_here.place("gpu1")
-    assert not list(there.glob("drills of */*/.perdure/lasting/*"))
+    assert not list(there.glob("*/.perdure/lasting/*"))
     deadline = time.monotonic() + LONG_S / 4
     while hosts_here.run("gpu1", "pgrep", "-f", "runtime.zygote").code == 0:
         assert time.monotonic() < deadline, "a drill that nobody waits for runs on"

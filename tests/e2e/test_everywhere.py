@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,15 +12,18 @@ from types import MappingProxyType
 import pytest
 
 from perdure.jobs.control import interrupt
+from perdure.jobs.folder import is_alive
 from perdure.jobs.launch import begin, resume, submit, target_of
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
-from perdure.model.settings import Settings, SlurmSettings, TargetSettings
+from perdure.model.settings import KubernetesSettings, Settings, SlurmSettings, TargetSettings
 from perdure.targets.protocol import Handle
 from tests.engines.engines import RealEngine
 from tests.engines.hosts import Hosts
+from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID
+from tests.engines.kubernetes import Cluster as Pods
 from tests.engines.slurm import Cluster
 from tests.jobs.contained import Yard, make_yard, runtime_files
 from tests.jobs.projects import until
@@ -40,7 +44,7 @@ for epoch in run.epochs(1):
         time.sleep(float(sys.argv[1]))
 print("digest", hashlib.sha256(repr(state["weight"]).encode()).hexdigest(), flush=True)
 """
-TARGETS = ("local", "docker", "gpubox", "lab")
+TARGETS = ("local", "docker", "gpubox", "lab", "k8s")
 PATIENCE_S = 100.0
 PYPROJECT = """\
 [project]
@@ -51,28 +55,56 @@ kind = "slurm"
 [tool.perdure.targets.gpubox]
 host = "root@gpu1"
 engine = "process"
+[tool.perdure.targets.k8s]
+kind = "kubernetes"
+image = "IMAGE"
+results = "results"
+namespace = "research"
 """
+
+
+@pytest.fixture
+def clusters(
+    slurm: Cluster, hosts_here: Hosts, kubernetes: Pods, kubernetes_image: str
+) -> tuple[Hosts, str]:
+    """Return other hosts, and an image that pods have; there is a Slurm, too."""
+    return hosts_here, kubernetes_image
+
+
+def bring_runtime(root: Path) -> None:
+    """Put into a project what it imports, readable for whom pods run as."""
+    for name, path in runtime_files().items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, root / name)
+    for path in (root, *root.rglob("*")):
+        os.chown(path, USER_ID, USER_ID)
 
 
 @pytest.fixture
 def yard(
     tmp_path: Path,
     old_engine: RealEngine,
-    slurm: Cluster,
-    hosts_here: Hosts,
+    clusters: tuple[Hosts, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Yard]:
     """Return a project with a target of each kind."""
+    hosts, image = clusters
     # Where each kind of target finds its own way to `import perdure`, this one brings it along.
-    files = {"train.py": TRAINING, "pyproject.toml": PYPROJECT}
+    settled = PYPROJECT.replace("IMAGE", image)
+    files = {"train.py": TRAINING, "pyproject.toml": settled}
     made = make_yard(tmp_path / "a 'project'", old_engine, monkeypatch, files)
-    for name, path in runtime_files().items():
-        (made.workspace.project.root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, made.workspace.project.root / name)
-    root = hosts_here.place("gpu1") / f"everywhere {tmp_path.name}"
+    bring_runtime(made.workspace.project.root)
+    root = hosts.place("gpu1") / f"everywhere {tmp_path.name}"
     targets = {
         "lab": TargetSettings("", "slurm", "slurm", slurm=SlurmSettings()),
         "gpubox": TargetSettings("root@gpu1", "ssh", "process", str(root)),
+        "k8s": TargetSettings(
+            "",
+            "kubernetes",
+            "kubernetes",
+            sync="none",
+            kubernetes=KubernetesSettings(image, CLAIM, namespace=NAMESPACE),
+        ),
     }
     settings = Settings(targets=MappingProxyType(targets))
     yield replace(made, workspace=replace(made.workspace, settings=settings))
@@ -83,7 +115,8 @@ def yard(
 def digest(workspace: Workspace, target: str, *, stopped: bool) -> str:
     """Return what the training comes to on a target, also if it is interrupted in the middle."""
     pause = "0.05" if stopped else "0"
-    request = JobRequest("train", (pause,), grace_s=10.0, retries=0, seed=7, target=target)
+    command = ("python3", "train.py", pause)
+    request = JobRequest(command=command, grace_s=10.0, retries=0, seed=7, target=target)
     record = submit(workspace, request)
     begin(workspace, record)
 
@@ -94,6 +127,7 @@ def digest(workspace: Workspace, target: str, *, stopped: bool) -> str:
         until(lambda: (read_status(record.folder).step or 0) >= 3, patience_s=PATIENCE_S)
         interrupt(record.folder, reason="asked")
         until(lambda: state() is State.INTERRUPTED, patience_s=PATIENCE_S)
+        until(lambda: not is_alive(record.folder), patience_s=PATIENCE_S)
         resume(workspace, record)
     until(lambda: state() is State.SUCCEEDED, patience_s=PATIENCE_S)
     handle = Handle(target, record.job, record.folder)
@@ -101,6 +135,7 @@ def digest(workspace: Workspace, target: str, *, stopped: bool) -> str:
     return next(line for line in said.splitlines() if line.startswith("digest "))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_one_project_comes_to_one_digest_wherever_it_runs(yard: Yard) -> None:
     wanted = digest(yard.workspace, "local", stopped=False)

@@ -24,7 +24,13 @@ def digest(house: House, job: str) -> str:
 
 
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.parametrize("live", [False, True], ids=["plain", "live-restore"])
+@pytest.mark.parametrize(
+    "live",
+    [
+        pytest.param(False, id="plain"),
+        pytest.param(True, id="live-restore", marks=pytest.mark.long),
+    ],
+)
 def test_kill_9_of_the_engine_changes_nothing_of_what_a_job_comes_to(
     house: House, live: bool
 ) -> None:

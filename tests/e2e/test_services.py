@@ -187,6 +187,7 @@ def test_a_port_in_use_is_said_and_another_one_taken(person: Person) -> None:
     assert (moved.port, moved.token) == (23456, other.token)
 
 
+@pytest.mark.long
 def test_a_lost_connection_is_made_again(person: Person) -> None:
     opened = person.files()
     person.hosts.cut("gpu1")

@@ -43,7 +43,12 @@ def lent(house: House) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("files", "results"), ("tensorboard", "TensorBoard"), ("jupyter", "Jupyter")]
+    ("name", "page"),
+    [
+        ("files", "results"),
+        pytest.param("tensorboard", "TensorBoard", marks=pytest.mark.long),
+        pytest.param("jupyter", "Jupyter", marks=pytest.mark.long),
+    ],
 )
 def test_a_service_on_a_host_without_python(house: House, name: str, page: str) -> None:
     assert house.hosts.run("bare", "python3", "--version").code == 127

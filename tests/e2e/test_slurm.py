@@ -130,7 +130,7 @@ def test_mistakes_are_one_clear_error(project: Path) -> None:
     assert is_one_error(wrong, 2, "is over before anything is trained")
     assert is_one_error(said("queue", "--on", "local"), 2, "`local` has no scheduler")
     wrong = said("run", "--on", "local", "--time", "8h", "train", "1", "0")
-    assert is_one_error(wrong, 2, "GPUs nor time")
+    assert is_one_error(wrong, 2, "only a scheduler has time limits")
     assert is_one_error(said("sync", "--on", "lab"), 2, "`lab` is this machine")
     assert states(project) == {}
 

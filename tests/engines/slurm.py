@@ -46,7 +46,7 @@ class Cluster:
 
     def jobs(self) -> list[list[str]]:
         """Return number, state, comment and nodes of each job that has not ended."""
-        lines = self.ask("squeue", "--noheader", "--format=%i|%T|%k|%N").splitlines()
+        lines = self.ask("squeue", "--noheader", "--array", "--format=%i|%T|%k|%N").splitlines()
         return [line.split("|") for line in lines]
 
     def settle(self) -> None:
@@ -55,7 +55,7 @@ class Cluster:
         while jobs := self.jobs():
             waited_s = time.monotonic() - began
             assert waited_s < PATIENCE_S, f"jobs {jobs} do not end"
-            self.ask("scancel", *(number for number, *_ in jobs))
+            self.ask("scancel", *{number.partition("_")[0] for number, *_ in jobs})
             if waited_s > STUCK_S:
                 # What ended while the scheduler was away it would not hear of for a minute.
                 for node in {node for *_, node in jobs if node}:

@@ -247,6 +247,7 @@ def test_one_who_does_not_read_keeps_nobody_waiting(gpu1: Ssh) -> None:
         assert time.monotonic() - began < 2.0
 
 
+@pytest.mark.long
 def test_a_network_that_is_cut_in_mid_call(gpu1: Ssh, hosts: Hosts) -> None:
     asking = Asking(gpu1)
     there = seen_from_here(hosts, asking.pid)

@@ -57,6 +57,15 @@ def test_through_another_host(configure: Configure, hosts: Hosts) -> None:
     # ssh starts the jump's by its own name, which has to read the same configuration.
     with used("inner") as host:
         assert host.run(["hostname"], timeout_s=20).text == "gpu2"
+        assert host.call(question.answer)
+
+
+@pytest.mark.long
+def test_through_another_host_that_is_away_for_a_while(configure: Configure, hosts: Hosts) -> None:
+    address = hosts.address("gpu2")
+    configure(f"Host inner\n  HostName {address}\n  HostKeyAlias gpu2\n  ProxyJump ada@gpu1\n")
+    with used("inner") as host:
+        assert host.run(["hostname"], timeout_s=20).text == "gpu2"
         hosts.cut("gpu1")
         try:
             with pytest.raises(HostUnreachable):

@@ -103,3 +103,25 @@ def test_a_trials_job_tells_its_number(job: str, number: int | None) -> None:
     assert trial_number("a-b", job) == number
     if number is not None:
         assert job_name("a-b", number) == job
+
+
+def test_steps_are_a_sequence_of_words() -> None:
+    steps = Steps(Decimal(0), Decimal("0.5"), 4)
+    assert list(steps) == ["0.0", "0.5", "1.0", "1.5"]
+    assert steps[1:3] == ["0.5", "1.0"]
+    assert steps[-1] == "1.5"
+    with pytest.raises(IndexError):
+        steps[4]
+    same = Steps(Decimal(0), Decimal("0.5"), 4)
+    assert (steps, hash(steps)) == (same, hash(same))
+    assert steps != Steps(Decimal(0), Decimal("0.5"), 3)
+    assert steps != list(steps)
+
+
+def test_a_span_has_no_list_and_is_drawn_from() -> None:
+    span = Axis("lr", Span(0.25, 0.5), "0.25..0.5")
+    with pytest.raises(ValueError, match="`lr` is a span"):
+        span.listed()
+    values = {float(drawn([span], 0, index)["lr"]) for index in range(50)}
+    assert len(values) > 40
+    assert all(0.25 <= value <= 0.5 for value in values)

@@ -158,6 +158,7 @@ def test_a_pull_goes_on_where_it_was_killed(
     assert content(there.data) == content(project.data)
 
 
+@pytest.mark.long
 def test_a_network_that_is_cut_is_one_clear_error_and_it_goes_on_later(
     project: Project,
     far: Far,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,13 +20,20 @@ from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
-from perdure.sweeps import control
+from perdure.runtime import names
+from perdure.sweeps import control, holding
 from perdure.sweeps.control import drive
+from perdure.sweeps.driver import Driver
 from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.pools import open_pool
+from perdure.sweeps.record import read_sweep
 from perdure.sweeps.standing import Standing, failed_attempts, standing
-from perdure.sweeps.submit import SweepRequest, outline, submit
+from perdure.sweeps.submit import SweepRequest, explained, outline, submit
+from perdure.sweeps.trials import Maker
+from perdure.targets import slurm_array as arrays
 from perdure.targets.slurm_array import block_of, log_pattern
+from perdure.targets.slurm_queue import seconds_said
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
@@ -103,6 +111,50 @@ def test_each_trial_has_its_own_arguments_seed_and_output(workspace: Workspace) 
         assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
 
 
+def test_a_small_limit_of_arrays_makes_several(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Driven in this process, which takes the cluster for one with a MaxArraySize of 11."""
+    monkeypatch.setattr(arrays, "block_size", lambda: 10)
+    job = JobRequest("noop", (), retries=0, seed=1, target="lab")
+    request = SweepRequest(job, parse_axes(("n=1..25",)), name="sweep")
+    folder = submit(workspace, outline(workspace, request))
+    with holding.held(folder) as said:
+        pool, mark = open_pool(workspace, folder, folders.read_record(folder), {})
+        maker = Maker(folder, read_sweep(folder), workspace.project.results, mark=mark)
+        driver = Driver(workspace, folder, pool, maker, said)
+        try:
+            driver.run()
+        finally:
+            driver.close()
+            pool.close()
+    assert standing(workspace, folder).states == {State.SUCCEEDED: 25}
+    assert len(list((folder / "arrays").iterdir())) == 3
+    # Slurm itself finds the run folders of its elements.
+    assert (run_dir(workspace, 1) / names.SCHEDULER_LOG).exists()
+    assert (run_dir(workspace, 20) / names.SCHEDULER_LOG).exists()
+
+
+def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    folder = swept(workspace, "seed=1..5", arguments=("0.06",), max_running=2)
+    until(lambda: training(slurm) != [], patience_s=30)
+    slurm.ask("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+    slurm.stop_controller()
+    # Somebody wants more meanwhile, and the driver cannot hand it over.
+    control.extend(folder, {"seed": "6"})
+    until(lambda: is_driven(folder))
+    time.sleep(3)
+    assert is_driven(folder)
+    slurm.start_controller()
+    found = over(workspace, folder)
+    slurm.ask("scontrol", "update", "NodeName=node1", "State=RESUME")
+    assert found.states == {State.SUCCEEDED: 6}
+    for trial in range(1, 7):
+        assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
+
+
 def test_a_killed_driver_changes_nothing_and_another_goes_on(
     workspace: Workspace, slurm: Cluster
 ) -> None:
@@ -145,6 +197,25 @@ def test_a_trial_is_interrupted_killed_and_retried_like_any_job(
     assert over(workspace, folder).states == {State.SUCCEEDED: 3}
 
 
+def test_the_whole_script_of_an_array_is_explained_with_the_users_lines(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    lab = TargetSettings(
+        "", "slurm", "slurm", slurm=SlurmSettings(lines=("--nice=7", "ulimit -c 0"))
+    )
+    explaining = Workspace(workspace.project, Settings(targets=MappingProxyType({"lab": lab})))
+    job = JobRequest("train", ("0.1",), target="lab")
+    request = SweepRequest(job, parse_axes(("seed=0..9",)), name="rates", max_running=4)
+    text = "\n".join(explained(explaining, outline(explaining, request), 3))
+    assert text.startswith("10 jobs, 4 at a time, on lab: seed (10)\nsbatch --parsable ")
+    assert "#SBATCH --array=1-10%4\n" in text
+    assert "#SBATCH --nice=7\n\nulimit -c 0\n" in text
+    assert "train.py 0.1 with arguments of its own.\nsrun " in text
+    assert "rates-%4a/slurm.log" in text
+    assert slurm.jobs() == []
+    assert not workspace.project.results.exists()
+
+
 def test_a_failure_is_a_failure(workspace: Workspace) -> None:
     folder = swept(workspace, "n=1..3", task="wrong", arguments=())
     assert over(workspace, folder).states == {State.FAILED: 3}
@@ -173,13 +244,20 @@ def kill_node(slurm: Cluster, number: str) -> None:
 WAYS = (cancel, requeue, kill_node, notify)
 
 
+def training(slurm: Cluster) -> list[str]:
+    """Return the elements that have run for two seconds: they train by now."""
+    said = slurm.ask("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i|%M")
+    rows = [line.split("|") for line in said.splitlines()]
+    return [number for number, elapsed in rows if (seconds_said(elapsed) or 0) >= 2]
+
+
 def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int:
     """Return how many interruptions there were; the sweep is over then."""
     chance = random.Random(count)
     done = 0
     while is_driven(folder):
         time.sleep(chance.random() * 0.3)
-        running = [number for number, state, *_ in slurm.jobs() if state == "RUNNING"]
+        running = training(slurm)
         if done >= count or not running:
             continue
         if done % 5 == 4:
@@ -187,7 +265,7 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
             drive(workspace.project, folder)
         else:
             # It may have come to its end just then.
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
                 WAYS[done % 5](slurm, chance.choice(running))
         done += 1
     return done

@@ -187,6 +187,21 @@ def test_a_newer_session_fences_an_older_one(far: Far) -> None:
         newer.channel.close()
 
 
+def test_an_older_session_that_looks_around_leaves_the_drafts_of_a_newer_one(far: Far) -> None:
+    newer = Far(far.root, "two")
+    try:
+        newer.channel.send({"op": "part", "n": 3, "id": 7, "path": "big"}, b"half")
+        assert newer.answer("done")["not"] == []
+        far.channel.send({"op": "scan", "n": 9})
+        with pytest.raises(HostUnreachable):
+            far.answer("seen")
+        whole = newer.do(["land", "big", 7, 0o644, 1_000_000_000, digest_of(b"half"), (), 4])
+        assert whole["not"] == []
+        assert (far.root / "big").read_bytes() == b"half"
+    finally:
+        newer.channel.close()
+
+
 def test_it_ends_with_its_input(tmp_path: Path) -> None:
     far = Far(tmp_path / "root")
     far.channel.close()

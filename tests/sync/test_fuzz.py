@@ -15,7 +15,9 @@ from perdure.sync.far.patterns import Patterns
 from tests.sync.pair import Pair
 from tests.sync.people import Book, Person, contents, reckon
 
-#: How many operations; more on request: PERDURE_FUZZ_OPERATIONS=1000000.
+#: How many operations while somebody waits, and with `scripts/test --long`; more on request:
+#: PERDURE_FUZZ_OPERATIONS=1000000.
+FEW = 10_000
 OPERATIONS = int(os.environ.get("PERDURE_FUZZ_OPERATIONS", "100000"))
 SEED = int(os.environ.get("PERDURE_FUZZ_SEED", "1"))
 #: How often both sides are looked at, after the last change, until they are alike.
@@ -119,9 +121,17 @@ def fuzz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fuzz]:
     made.pair.close()
 
 
-@pytest.mark.timeout(max(300, OPERATIONS // 300))
-def test_both_sides_become_alike_and_nothing_is_lost(fuzz: Fuzz) -> None:
-    while fuzz.book.operations < OPERATIONS:
+@pytest.mark.parametrize(
+    "operations",
+    [
+        FEW,
+        pytest.param(
+            OPERATIONS, marks=[pytest.mark.long, pytest.mark.timeout(max(300, OPERATIONS // 300))]
+        ),
+    ],
+)
+def test_both_sides_become_alike_and_nothing_is_lost(fuzz: Fuzz, operations: int) -> None:
+    while fuzz.book.operations < operations:
         fuzz.round()
     found = f"{fuzz.kills} kills, {fuzz.rescued} contents kept, {fuzz.needless} needlessly"
     print(f"{fuzz.book.operations} operations, {found}")

@@ -86,7 +86,7 @@ def test_a_network_that_was_away_is_caught_up_with(
     assert session.barrier(over.here, "gpu1", 1.0) is False
     assert session.status(over.here, "gpu1") is not None, "it is there for whoever asks"
     hosts_here.mend("gpu1")
-    assert session.barrier(over.here, "gpu1", BACK_S) is True
+    assert session.barrier(over.here, "gpu1", BACK_S) is True, over.told()
     until(lambda: text(over.here / "n.ipynb") == text(over.there / "n.ipynb"))
     assert text(over.here / "n.ipynb") == f"there meanwhile {away_s * 10 - 1}"
     assert contents(over.there, aside=False) == contents(over.here, aside=False)

@@ -22,8 +22,11 @@ from perdure.sync.channel import boot_words
 from perdure.sync.ensure import ensure
 from perdure.sync.far.inotify import Inotify
 from perdure.sync.hints import Watchfiles
+from perdure.sync.live import Live as Kept
 from perdure.sync.once import Destination
 from perdure.sync.rules import Rules
+from perdure.sync.state import State
+from perdure.sync.trees import Trees
 from tests.sync.people import contents
 
 WAIT_S = 30.0
@@ -228,3 +231,35 @@ def test_hints_name_what_changed(kind: type[hints.Hints], tmp_path: Path) -> Non
         until(heard)
     finally:
         told.close()
+
+
+def test_whoever_waits_may_find_the_other_end_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between two looks at it: the question itself is what cannot be sent."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a.py").write_text("1")
+    told: list[str] = []
+    answers: list[bool] = []
+    trees = Trees(here, State(tmp_path / "state.db"), Rules(), "live1", told.append)
+    destination = Destination(boot_words(sys.executable), str(tmp_path / "there"))
+    kept = Kept(trees, destination, hints.watch_tree(here))
+    asked = kept.exchange.look_there
+
+    def look_there() -> int:
+        if not any("lost" in line for line in told):
+            channel = kept.exchange.channel
+            assert channel is not None
+            os.kill(channel.pid, signal.SIGKILL)
+            until(lambda: Path(f"/proc/{channel.pid}/stat").read_text().split()[2] == "Z")
+        return asked()
+
+    monkeypatch.setattr(kept.exchange, "look_there", look_there)
+    kept.wait(answers.append, WAIT_S)
+    while not answers:
+        kept.step([], WAIT_S)
+    kept.close()
+    assert answers == [True]
+    assert [line for line in told if "the connection was lost" in line]
+    assert text(tmp_path / "there/a.py") == "1"

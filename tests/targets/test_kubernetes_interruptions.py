@@ -14,7 +14,7 @@ from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, JobStatus, Resources, State
-from perdure.targets import kubernetes_cluster
+from perdure.targets import kubernetes_cluster, kubernetes_submission
 from tests.contract.target import until
 from tests.engines.kubernetes import Cluster
 from tests.targets.kubernetes_project import (
@@ -75,6 +75,7 @@ def test_a_pod_that_is_deleted(workspace: Workspace, kubernetes: Cluster) -> Non
     assert ends_as_expected(workspace, record).attempt == 2
 
 
+@pytest.mark.long
 def test_a_node_that_is_drained(workspace: Workspace, kubernetes: Cluster) -> None:
     record = running(workspace)
     node = pod_of(kubernetes)[1]
@@ -101,6 +102,7 @@ def test_a_node_that_is_cut_off_and_comes_back_is_fenced(
     until(lambda: name not in [each["metadata"]["name"] for each in kubernetes.pods()])
 
 
+@pytest.mark.long
 def test_an_api_server_that_is_away(workspace: Workspace, kubernetes: Cluster) -> None:
     record = running(workspace, "100")
     kubernetes.stop_api()
@@ -110,6 +112,7 @@ def test_an_api_server_that_is_away(workspace: Workspace, kubernetes: Cluster) -
     assert ends_as_expected(workspace, record, "100").attempt == 1
 
 
+@pytest.mark.long
 def test_who_is_interrupted_by_a_person_stays_so_until_resumed(
     workspace: Workspace, kubernetes: Cluster
 ) -> None:
@@ -130,6 +133,7 @@ def test_a_running_job_is_killed_and_seen_to_be_gone(
     assert not kubernetes.pods()
 
 
+@pytest.mark.long
 def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
     workspace: Workspace, kubernetes: Cluster
 ) -> None:
@@ -142,6 +146,7 @@ def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
     assert kill(record.folder, timeout_s=5) == "unconfirmed"
 
 
+@pytest.mark.long
 def test_a_job_that_waits_says_why_and_can_leave(workspace: Workspace, kubernetes: Cluster) -> None:
     kubernetes.disturb()
     record = started(workspace, "5", "0.1")
@@ -173,6 +178,30 @@ def test_a_job_that_is_out_of_memory_says_so(workspace: Workspace) -> None:
     status = until_gone(record)
     assert status.state is State.FAILED
     assert "memory" in status.reason
+
+
+@pytest.mark.long
+def test_a_limit_of_time_is_that_of_a_pod_and_not_of_a_training(workspace: Workspace) -> None:
+    short = with_settings(workspace, time_s=6.0)
+    record = started(short, "150", "0.1")
+    assert ends_as_expected(workspace, record, "150").attempt > 1
+
+
+@pytest.mark.long
+def test_an_image_that_never_comes_is_given_up(
+    workspace: Workspace, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = with_settings(
+        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
+    )
+    monkeypatch.setattr(kubernetes_submission, "SIGN_S", 0.0)
+    record = started(changed, "5", "0")
+    until(lambda: read_status(record.folder).reason in ("ErrImagePull", "ImagePullBackOff"))
+    monkeypatch.setattr(kubernetes_cluster, "HOPELESS_S", 0.0)
+    status = until_gone(record)
+    assert status.state is State.LOST
+    assert "Pull" in status.reason
+    until(lambda: not kubernetes.pods())
 
 
 def test_an_image_that_cannot_be_had(workspace: Workspace, kubernetes: Cluster) -> None:

@@ -57,6 +57,7 @@ WRONG: dict[str, tuple[dict[str, Any], Resources, str, str]] = {
     "claim": ({"results": "result"}, UNLIMITED, "no volume claim", "did you mean `results`?"),
     "GPUs": ({}, Resources(gpus=3), "3 GPUs are more than any node has: 2", "capacity"),
     "all GPUs": ({}, Resources(gpus="all"), "told how many GPUs", "--gpus 1"),
+    "several nodes": ({}, Resources(nodes=2), "has one pod", "--nodes"),
     "memory": ({}, Resources(memory_bytes=2**50), "more than any node has", "capacity"),
     "time": ({"time_s": 20.0}, UNLIMITED, "a time limit of 00:00:20", "--grace"),
     "labels": (

@@ -41,7 +41,9 @@ def until(what: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tmp_path / "lasting" / "it's $(one)"
+    path = tmp_path / "lasting" / "it's $(one)"
+    lasting.prepare(os.fspath(path))
+    return path
 
 
 def test_a_command_is_begun_once_and_heard_to_its_end(folder: Path, tmp_path: Path) -> None:
@@ -59,6 +61,10 @@ def test_a_command_is_begun_once_and_heard_to_its_end(folder: Path, tmp_path: Pa
     assert trace.read_text() == "begun\n"
     lasting.end(os.fspath(folder))
     assert not folder.exists()
+    # A network that was cut brings what was sent before, long after that.
+    with pytest.raises(PerdureError, match="ended before it began"):
+        lasting.begin(folder, errand(script, str(trace)), b"in\n", PATIENCE_S)
+    assert (folder.exists(), trace.read_text()) == (False, "begun\n")
 
 
 def test_what_is_said_is_heard_at_once(folder: Path) -> None:
@@ -122,6 +128,7 @@ def test_what_nobody_came_back_for_is_cleared_after_a_week(folder: Path) -> None
     old = folder.with_name("old")
     old.mkdir(parents=True)
     os.utime(old, (0, 0))
+    lasting.prepare(os.fspath(folder))
     lasting.begin(folder, errand("true"), b"", PATIENCE_S)
     assert not old.exists()
     assert heard(folder)[1]["code"] == 0

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from perdure.errors import EnvironmentFailed, PerdureError, StorageError
-from perdure.targets.refusal import refusal
+from perdure.errors import EnvironmentFailed, PerdureError, StorageError, UsageError
+from perdure.model.job import Resources
+from perdure.targets.refusal import refusal, refuse_a_clusters
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,13 @@ def test_the_engines_own_words_are_one_line_of_the_message() -> None:
 
 def test_nothing_said_is_no_hint() -> None:
     assert refusal("calm-fox", 1, "").hint is None
+
+
+@pytest.mark.parametrize(
+    ("resources", "word"), [(Resources(time_s=60.0), "--time"), (Resources(nodes=2), "--nodes")]
+)
+def test_what_only_a_cluster_has_is_told_to_be_left_out(resources: Resources, word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        refuse_a_clusters(resources)
+    assert caught.value.hint == f"leave out {word}: it is for clusters"
+    refuse_a_clusters(Resources(gpus=1, memory_bytes=1 << 30))

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from perdure.errors import MissingProgram, PerdureError, SchedulerUnreachable
+from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, SchedulerUnreachable
 from perdure.hosts.local import Completed
 from perdure.targets import slurm_queue
 from perdure.targets.slurm_queue import (
@@ -18,7 +19,13 @@ from perdure.targets.slurm_queue import (
     require_answer,
     seconds_said,
 )
-from perdure.targets.slurm_ticket import Ticket, judged
+from perdure.targets.slurm_ticket import (
+    ARRAY_NUMBER,
+    Ticket,
+    judged,
+    number_of,
+    standing_of,
+)
 from perdure.targets.standing import Standing
 
 TEXT = """\
@@ -48,6 +55,30 @@ def test_where_a_cluster_writes_the_comments_itself_the_number_finds_a_job() -> 
     assert known.of("perdure:ab:two", None) == Word("13", "PENDING", "Priority", "")
     assert known.of("perdure:ab:two", "9") == Word("9", "COMPLETED", "", "node1")
     assert known.of("perdure:ab:lost", "99") is None
+
+
+def test_elements_of_an_array_are_found_by_their_indices() -> None:
+    text = (
+        "15_3|RUNNING|None|node1|perdure:ab:s:cd\n15_12|PENDING|(Resources)|n/a|perdure:ab:s:cd\n"
+    )
+    known = Known(parse(text + "15_[13-20]|PENDING|None|n/a|perdure:ab:s:cd\n"), 1.0, "")
+    assert known.of("perdure:ab:s:cd#12", None) == Word("15_12", "PENDING", "Resources", "")
+    assert known.of("lost", "15_3") == Word("15_3", "RUNNING", "", "node1")
+    assert known.of("perdure:ab:s:cd#13", None) is None
+
+
+def test_an_array_that_is_being_submitted_is_not_lost(tmp_path: Path) -> None:
+    run_dir, array = tmp_path / "run", tmp_path / "array"
+    for folder in (run_dir, array):
+        folder.mkdir()
+    clock = Clock()
+    queue = Queue(lambda _: "", clock.ping, clock)
+    ticket = Ticket("perdure:ab:s:cd#7", 0, array=str(array))
+    found = standing_of(run_dir, ticket, queue)
+    assert (found.alive, found.waits) == (True, "being submitted")
+    (array / ARRAY_NUMBER).write_text("15")
+    assert number_of(ticket) == "15_7"
+    assert standing_of(run_dir, ticket, queue).ended == "Slurm has it no more"
 
 
 class Clock:
@@ -181,6 +212,12 @@ def test_a_scheduler_that_is_down_is_known_at_once(said: str, away: bool) -> Non
 def test_complaints_are_told_apart() -> None:
     away = complaint("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     assert isinstance(away, SchedulerUnreachable)
+    alone = complaint("sinfo: fatal: Could not establish a configuration source\n")
+    assert isinstance(alone, EnvironmentFailed)
+    assert alone.message.endswith(
+        "belongs to no cluster: Could not establish a configuration source"
+    )
+    assert "the login node" in (alone.hint or "")
     refused = complaint("sbatch: error: Memory specification can not be satisfied\n")
     assert type(refused) is PerdureError
     assert refused.message == "Memory specification can not be satisfied"

@@ -240,7 +240,10 @@ def _draw(found: Standing, metric: str | None, path: Path, console: Console) -> 
     from perdure.sweeps.standing import best_of, direction_of, ranked
 
     if path.suffix.lower() != ".svg":
-        raise UsageError(f"`{path.name}`: the picture is SVG", hint=f"--plot {path.stem}.svg")
+        raise UsageError(
+            f"`{path}`: the picture is a file of SVG",
+            hint=f"--plot {path.stem or found.sweep.name}.svg",
+        )
     if metric is None:
         raise UsageError(
             f"no job of `{found.sweep.name}` has logged a metric yet",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.commands.run import chosen_variables
 from perdure.cli.render import Console
 from perdure.cli.resources import chosen_resources
+from perdure.cli.words import counted
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,9 +41,14 @@ def submit_sweep(arguments: argparse.Namespace, words: Sequence[str], console: C
         return 0
     folder = submit(workspace, outlined, report=console)
     variables = chosen_variables(arguments.env, os.environ)
-    _drive(workspace, folder, variables.passed_on)
+    try:
+        _drive(workspace, folder, variables.passed_on)
+    except KeyboardInterrupt:
+        # It is submitted by now, and a driver that began does not end with this terminal.
+        console.say(f"`{folder.name}` is submitted: perdure sweep stop|resume {folder.name}")
+        raise
     console.say(
-        f"{outlined.sweep.count:,} jobs, {at_a_time(outlined.sweep)}: "
+        f"{counted(outlined.sweep.count, 'job')}, {at_a_time(outlined.sweep)}: "
         f"perdure sweep status {folder.name}"
     )
     console.lines([folder.name])

@@ -32,7 +32,7 @@ def size(count: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where that is due: `1 job`, `2 jobs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def printable(text: str) -> str:

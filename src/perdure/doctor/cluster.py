@@ -13,5 +13,5 @@ def examine_cluster(name: str, project: Project | None, settings: Settings) -> F
     listed = [each for each in list_targets(settings) if each.name == name]
     said = ask_targets(listed, project, settings)[name]
     if said.problem:
-        return problem("slurm", said.problem, said.hint or "sinfo, there")
+        return problem("slurm", said.problem, said.hint or "what does `sinfo` say there?")
     return fine("slurm", said.engine or "")

@@ -132,6 +132,15 @@ class Kubectl:
         return UsageError(f"{self.what} has no namespace `{name}`", hint=hint)
 
 
+def current_context() -> str | None:
+    """Return the context that kubectl takes by itself, None where there is none. Asks nobody."""
+    try:
+        done = local.run((PROGRAM, "config", "current-context"), timeout_s=ASK_S)
+    except MissingProgram:
+        return None
+    return done.text if done.returncode == 0 and done.text else None
+
+
 class Refused(EnvironmentFailed):
     """A cluster refused what it was asked for."""
 

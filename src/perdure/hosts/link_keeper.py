@@ -45,7 +45,7 @@ class Keeper:
     """A connection to a host, shared by the processes that call it."""
 
     def __init__(
-        self, channel: Channel, *, ping_s: float = PING_S, silent_s: float = SILENT_S
+        self, channel: Channel, *, ping_s: float | None = None, silent_s: float | None = None
     ) -> None:
         self._channel = channel
         self._ping_s, self._silent_s = ping_s, silent_s
@@ -90,9 +90,9 @@ class Keeper:
     def ping(self) -> None:
         """Ask the other end for a sign of life if it is time to; end it if it owes one for long."""
         now = time.monotonic()
-        if now - self._pinged < self._ping_s:
+        if now - self._pinged < (self._ping_s or PING_S):
             return
-        if self._heard < self._pinged - self._silent_s:
+        if self._heard < self._pinged - (self._silent_s or SILENT_S):
             self._channel.end()
             return
         self._pinged = now
@@ -193,7 +193,7 @@ def main() -> int:
         sys.stdout.flush()
         return 1
     try:
-        within = (POD_PING_S, POD_SILENT_S) if isinstance(host, Pod) else (PING_S, SILENT_S)
+        within = (POD_PING_S, POD_SILENT_S) if isinstance(host, Pod) else (None, None)
         _serve(Path(path), Keeper(channel, ping_s=within[0], silent_s=within[1]))
         _tidy(Path(path).parent)
     finally:

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError
 from perdure.hosts.kubectl import Kubectl
+from perdure.hosts.linked import LinkedHost
 from perdure.hosts.pod_spec import CONTAINER, PodSpec, desk, desk_name, read_destination
 
 if TYPE_CHECKING:
     from perdure.hosts.host import HostFacts
-    from perdure.hosts.local import Completed, LineCallback
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-ANSWER_S = 60.0
 # What a cluster may take to start the pod: its image may have to be fetched.
 START_S = 240.0
 _GONE_S = 60.0
@@ -36,18 +32,13 @@ _FORCED = ("--grace-period=0", "--force", "--wait=false")
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(LinkedHost):
     """A pod by what users call its target, and by all that it is made from: see `pod_spec`."""
 
     name: str
     destination: str
     root: str = "/"
     asks: bool = True
-
-    @property
-    def is_here(self) -> bool:
-        """Return that it is another machine."""
-        return False
 
     @property
     def spec(self) -> PodSpec:
@@ -71,25 +62,6 @@ class Pod:
         """Return the command of this machine that runs `python3 ...` there; see `Host.python`."""
         return self.command(("python3", *words[1:]))
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        variables: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        stdin: bytes | None = None,
-        on_line: LineCallback | None = None,
-    ) -> Completed:
-        """Return how a command ended there; see `Host.run`."""
-        from perdure.hosts import question
-        from perdure.hosts.link import ask
-        from perdure.hosts.local import Completed
-
-        given = (list(argv), timeout_s, dict(variables or {}), cwd, stdin)
-        done = ask(self, question.run, given, {}, timeout_s + ANSWER_S, on_line)
-        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
-
     def attached(
         self,
         argv: Sequence[str],
@@ -104,24 +76,6 @@ class Pod:
         words = ["sh", self.call(question.leave_script, text)]
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         return local.run_attached(self.command(words, terminal=terminal))
-
-    def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Return what a function of perdure returns there; see `Host.call`."""
-        from perdure.hosts.link import ask
-
-        return cast(R, ask(self, function, arguments, named, ANSWER_S))
-
-    def call_long(
-        self,
-        function: Callable[..., R],
-        *arguments: object,
-        timeout_s: float,
-        on_line: LineCallback | None = None,
-    ) -> R:
-        """Return what a function returns there that takes its time; see `Host.call_long`."""
-        from perdure.hosts.link import ask
-
-        return cast(R, ask(self, function, arguments, {}, timeout_s, on_line))
 
     def connect(self) -> None:
         """Return once the pod runs; one that has ended, or is on a lost node, is made anew.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING
 
 from perdure.errors import NoPython, StorageError
+from perdure.hosts.linked import LinkedHost
 from perdure.hosts.ssh_folder import control_folder
 from perdure.hosts.ssh_words import line
 
@@ -22,9 +23,6 @@ from perdure.hosts.ssh_words import line
 if TYPE_CHECKING:
     from perdure.hosts.host import HostFacts
     from perdure.hosts.local import Completed, LineCallback
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 PROGRAM = "ssh"
 # ssh's own failures; a command that ends so itself cannot be told from them.
@@ -36,13 +34,11 @@ HASTE_S = 8
 PATIENCE_S = 20
 # To connect, and to type a password.
 CONNECT_S = 60.0
-# What an answer may take on its way, beyond what was allowed for what is asked.
-ANSWER_S = 60.0
 _LAST_S, _LOOK_S = 5.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Ssh:
+class Ssh(LinkedHost):
     """A host by what users call it, and by what ssh is given: an alias or `user@host`.
 
     `asks`: ssh may ask the person before this process, if there is one. It does not where several
@@ -53,11 +49,6 @@ class Ssh:
     destination: str
     root: str = "~/perdure"
     asks: bool = True
-
-    @property
-    def is_here(self) -> bool:
-        """Return that it is another machine."""
-        return False
 
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
         """Return ssh's command line: words are quoted for the shell at the other end."""
@@ -96,17 +87,19 @@ class Ssh:
         stdin: bytes | None = None,
         on_line: LineCallback | None = None,
     ) -> Completed:
-        """Return how a command ended there; see `Host.run`."""
-        from perdure.hosts import question
-        from perdure.hosts.link import ask
-        from perdure.hosts.local import Completed
-
-        given = (list(argv), timeout_s, dict(variables or {}), cwd, stdin)
+        """Return how a command ended there; see `Host.run`. A host without Python has a shell."""
         try:
-            done = ask(self, question.run, given, {}, timeout_s + ANSWER_S, on_line)
+            return LinkedHost.run(
+                self,
+                argv,
+                timeout_s=timeout_s,
+                variables=variables,
+                cwd=cwd,
+                stdin=stdin,
+                on_line=on_line,
+            )
         except NoPython:
             return self.run_plainly(argv, timeout_s, dict(variables or {}), cwd, stdin, on_line)
-        return Completed(tuple(argv), done["code"], done["stdout"], done["stderr"])
 
     def run_plainly(
         self,
@@ -167,24 +160,6 @@ class Ssh:
         if done.returncode != 0:
             raise StorageError(f"no private file can be made on `{self.name}`: {done.complaint}")
         return done.text
-
-    def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Return what a function of perdure returns there; see `Host.call`."""
-        from perdure.hosts.link import ask
-
-        return cast(R, ask(self, function, arguments, named, ANSWER_S))
-
-    def call_long(
-        self,
-        function: Callable[..., R],
-        *arguments: object,
-        timeout_s: float,
-        on_line: LineCallback | None = None,
-    ) -> R:
-        """Return what a function returns there that takes its time; see `Host.call_long`."""
-        from perdure.hosts.link import ask
-
-        return cast(R, ask(self, function, arguments, {}, timeout_s, on_line))
 
     def connect(self) -> None:
         """Return once a connection is there that the commands share; a person may be asked.

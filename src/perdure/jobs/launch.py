@@ -38,11 +38,13 @@ __all__ = [
     "checked",
     "drafted",
     "explain",
+    "planned_record",
     "prepared",
     "rerun",
     "resume",
     "start",
     "submit",
+    "without_seed",
     "write",
 ]
 
@@ -130,11 +132,20 @@ def explain(workspace: Workspace, request: JobRequest) -> str:
 
     Reads the disk, writes nothing. The job's name and a seed that is drawn are not known yet.
     """
+    target, record = planned_record(workspace, request)
+    return without_seed(target.plan(record).text(), request, record)
+
+
+def planned_record(workspace: Workspace, request: JobRequest) -> tuple[Target, JobRecord]:
+    """Return a job as it would be recorded, and its target. Reads the disk, writes nothing."""
     decided = decide(workspace.project, request)
     target = _target(workspace, request)
     planned = source.planned(workspace, request, target)
-    record = _record(workspace, request, decided, planned, request.name or "JOB")
-    text = target.plan(record).text()
+    return target, _record(workspace, request, decided, planned, request.name or "JOB")
+
+
+def without_seed(text: str, request: JobRequest, record: JobRecord) -> str:
+    """Return what is explained, without a seed that would be drawn anew. Pure."""
     return text if request.seed is not None else text.replace(f"--seed {record.seed} ", "")
 
 

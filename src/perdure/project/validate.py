@@ -83,8 +83,8 @@ def problems_in(table: object, expected: type[msgspec.Struct], at: str = "") -> 
     return found
 
 
-def refuse(file: Path, problems: Sequence[Problem]) -> None:
-    """Return if there are no problems.
+def refuse(file: Path, problems: Sequence[Problem], page: str = "docs/configuration.md") -> None:
+    """Return if there are no problems; `page` has the keys of such a file.
 
     Raises:
         UsageError: naming all of them.
@@ -92,9 +92,7 @@ def refuse(file: Path, problems: Sequence[Problem]) -> None:
     if problems:
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "".join(f"\n  {problem.key}: {problem.message}" for problem in problems)
-        raise UsageError(
-            f"{count} in `{file}`{lines}", hint="mend the file: docs/configuration.md has its keys"
-        )
+        raise UsageError(f"{count} in `{file}`{lines}", hint=f"mend the file: {page} has its keys")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

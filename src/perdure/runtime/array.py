@@ -130,8 +130,8 @@ class _Element:
         """Return the trial that was held before, this element's own, or one that nobody has."""
         before = self._held()
         if before is not None and taker(self._folder, before) == str(self._index):
-            trial = self._turns.trials.get(before)
-            if trial is not None and not settled.is_over(self._run_dir(trial), trial.after):
+            trial = self._turns.trials[before]
+            if not settled.is_over(self._run_dir(trial), trial.after):
                 return before
         if self._take(self._index):
             return self._index

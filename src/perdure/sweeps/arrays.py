@@ -30,7 +30,7 @@ from perdure.targets.slurm import Slurm
 from perdure.targets.slurm_queue import QUEUE, Known
 
 #: So many are in Slurm's hands at most, running or not.
-MOST = 10_000
+MOST = 5_000
 _LOOK_S = 0.5
 # What Slurm answers where an account, or it itself, has as many jobs as it takes.
 _ENOUGH = ("limit", "max", "temporarily unable", "invalid job array")

@@ -94,7 +94,7 @@ def read_file(path: Path) -> SweepFile:
     problems = problems_in(document, SweepTable, "")
     if not problems:
         problems = _contradictions(msgspec.convert(document, SweepTable))
-    refuse(path, problems)
+    refuse(path, problems, "docs/sweeps.md")
     table = msgspec.convert(document, SweepTable)
     return SweepFile(
         path=path,

@@ -26,6 +26,7 @@ _NAME = re.compile(r"[+~]{0,2}[A-Za-z_][A-Za-z0-9_.@/:-]*")
 _FLAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::(.*))?", re.ASCII)
+_HALF = re.compile(rf"{_NUMBER}\.\.(?::.*)?|\.\.{_NUMBER}(?::.*)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _OPENING = {"[": "]", "(": ")", "{": "}"}
@@ -201,6 +202,11 @@ def _range(name: str, item: str) -> Sequence[str] | Span | None:
     """Return the values of a range, None where the item is none."""
     found = _RANGE.fullmatch(item)
     if found is None:
+        if _HALF.fullmatch(item):
+            raise UsageError(
+                f"`{item}` of `{name}` is half a range",
+                hint=f'{name}=0..4; as a word, in quotes: {name}="{item}"',
+            )
         return None
     ends, how = (found[1], found[2]), found[3]
     low, high = (Decimal(end) for end in ends)

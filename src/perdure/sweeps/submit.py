@@ -130,10 +130,8 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
 
     Reads the disk, makes nothing.
     """
-    from perdure.jobs.launch import explain
-
     sweep = outlined.sweep
-    plan = explain(workspace, outlined.job)
+    plan = _handed_over(workspace, outlined)
     lines = [
         f"{sweep.count:,} jobs, {at_a_time(sweep)}, on {outlined.job.target}: "
         + ", ".join(f"{axis.name} ({_size(axis)})" for axis in sweep.axes),
@@ -148,6 +146,17 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
     if sweep.count > most:
         lines.append(f"... {sweep.count - most:,} more")
     return lines
+
+
+def _handed_over(workspace: Workspace, outlined: Outline) -> str:
+    """Return what hands over the first trials: a job, or an array of Slurm's."""
+    from perdure.jobs.launch import planned_record, without_seed
+    from perdure.sweeps.pools import explained_array
+
+    target, record = planned_record(workspace, outlined.job)
+    found = explained_array(target, record, outlined.sweep, sweeps_folder(workspace.project))
+    text = target.plan(record).text() if found is None else found
+    return without_seed(text, outlined.job, record)
 
 
 def at_a_time(sweep: Sweep) -> str:

@@ -81,13 +81,14 @@ class Live:
             writing = self._channel.writing()
         left = min(limit_s, max(0.0, self._due_at() - time.monotonic()))
         ready, _, _ = select.select(watched, writing, [], left)
-        if self._hints.fileno() in ready:
-            self._take_hints()
         try:
+            if self._hints.fileno() in ready:
+                self._take_hints()
             self._serve()
+            self._answer_waiting()
         except (HostUnreachable, NoPython) as error:
+            # Any word may find the other end gone. Who waits is answered at the next step.
             self._lose(error)
-        self._answer_waiting()
         return [fd for fd in others if fd in ready]
 
     def wait(self, answer: Callable[[bool], None], timeout_s: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.errors import EnvironmentFailed, PerdureError, TimeoutExpired, UsageError
+from perdure.errors import EnvironmentFailed, PerdureError, TimeoutExpired
 from perdure.hosts import local
 from perdure.hosts.engine import Engine, find_engine
 from perdure.hosts.engine_client import DOCKER, PODMAN, find_program, is_podman
@@ -39,7 +39,7 @@ from perdure.targets.protocol import (
     Plan,
     Presence,
 )
-from perdure.targets.refusal import refusal
+from perdure.targets.refusal import refusal, refuse_a_clusters
 from perdure.targets.view import hand_over, mounts_of
 
 # An engine that is busy takes its time to start a container, and longer with a GPU.
@@ -111,19 +111,11 @@ class Container:
         """Return if an engine of this machine answers; whether it has GPUs only a start tells.
 
         Raises:
-            UsageError: a time limit, which no engine keeps.
+            UsageError: a time limit or several nodes: no engine has those.
             EngineUnreachable: none answers.
             EnvironmentFailed: it is on another machine.
         """
-        if resources.time_s is not None:
-            raise UsageError(
-                "a container runs for as long as it likes: no engine has time limits",
-                hint="leave out --time: it is for clusters",
-            )
-        if resources.nodes > 1:
-            raise UsageError(
-                "a container is on one machine", hint="leave out --nodes: it is for clusters"
-            )
+        refuse_a_clusters(resources)
         self._engine()
 
     def plan(self, job: JobRecord) -> Plan:

@@ -90,6 +90,8 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
     """
     if resources.gpus == "all":
         raise UsageError("a cluster is told how many GPUs a job gets", hint="--gpus 1")
+    if resources.nodes > 1:
+        raise UsageError("a job on Kubernetes has one pod", hint="leave out --nodes")
     require_claims(kubectl, settings)
     try:
         nodes = read_nodes(kubectl, settings)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from perdure.errors import UsageError
+from perdure.hosts.kubectl import current_context
 from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import PodSpec, read_destination
 from perdure.images.user import choose_user
@@ -58,9 +59,15 @@ def open_begun(
 
 
 def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) -> PodSpec:
-    """Return what the pods of a project have in common. Reads the owner of the project's folder."""
+    """Return what the pods of a project have in common.
+
+    Reads the owner of the project's folder; asks kubectl which context is the current one, if none
+    is named.
+    """
     user = choose_user(project, settings)
-    where = f"{wanted.context}/{wanted.namespace}/{wanted.results}"
+    # Written down, so that a job stays where it is when the current one changes.
+    context = current_context() if wanted.context is None else wanted.context
+    where = f"{context}/{wanted.namespace}/{wanted.results}"
     own = [each for each in tolerations(wanted) if "tolerationSeconds" not in each]
     return PodSpec(
         folder=folder_name(project.root, where),
@@ -68,7 +75,7 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
         results=wanted.results,
         user_id=user.user_id,
         group_id=user.group_id,
-        context=wanted.context,
+        context=context,
         namespace=wanted.namespace,
         data=wanted.data,
         selector=json.dumps(dict(wanted.node_selector)),

@@ -36,14 +36,25 @@ _MOST_BYTES = 4 << 20
 _OLD_S = 7 * 86_400.0
 
 
+def prepare(folder: str) -> None:
+    """Make the folder of a command that is to be begun, and put away those that nobody wants."""
+    path = Path(folder)
+    _clear_old(path.parent)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def begin(folder: Path, errand: Errand, stdin: bytes, timeout_s: float) -> None:
     """Return once the command runs, or has ended already; begun twice, it runs once.
 
+    A network that was cut may bring the wish again when the command has long been ended and
+    forgotten: without the folder that `prepare` made, nothing is begun.
+
     Raises:
+        PerdureError: it was ended, or was never to be begun.
         TimeoutExpired: what is to run it does not start.
     """
-    _clear_old(folder.parent)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.is_dir():
+        raise PerdureError("the command was ended before it began")
     if _is_begun(folder):
         return
     given = {"argv": list(errand.argv), "cwd": errand.cwd, "after": list(errand.after)}

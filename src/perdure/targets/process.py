@@ -34,6 +34,7 @@ from perdure.targets.protocol import (
     Plan,
     Presence,
 )
+from perdure.targets.refusal import refuse_a_clusters
 
 SUPERVISOR = Path(runtime.__file__).with_name("supervisor") / "__main__.py"
 
@@ -82,10 +83,11 @@ class Process:
 
     def require(self, resources: Resources) -> None:
         """Return if nothing is to be limited: a process has all of the machine."""
+        refuse_a_clusters(resources)
         if resources != UNLIMITED:
             raise UsageError(
                 "`local` gives a job all of this machine, and no other: it limits neither memory, "
-                "processors, GPUs nor time",
+                "processors nor GPUs",
                 hint="--on docker",
             )
 

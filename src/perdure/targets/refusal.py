@@ -1,8 +1,9 @@
-"""Why a container did not come so far as to own its run folder. Pure."""
+"""What targets refuse, and why a container did not come to own its run folder. Pure."""
 
 from __future__ import annotations
 
-from perdure.errors import EnvironmentFailed, PerdureError, StorageError
+from perdure.errors import EnvironmentFailed, PerdureError, StorageError, UsageError
+from perdure.model.job import Resources
 
 # Docker's client: the engine refused, before anything of the image was run.
 _REFUSED = 125
@@ -27,3 +28,20 @@ def refusal(key: str, code: int, said: str) -> PerdureError:
         )
     kind = StorageError if code == StorageError.exit_code else PerdureError
     return kind(f"the supervisor of `{key}` did not start (exit code {code})", hint=said or None)
+
+
+def refuse_a_clusters(resources: Resources) -> None:
+    """Return if nothing is asked for that only a cluster's scheduler gives. Pure.
+
+    Raises:
+        UsageError: a time limit, or several nodes.
+    """
+    if resources.time_s is not None:
+        raise UsageError(
+            "a job runs for as long as it likes here: only a scheduler has time limits",
+            hint="leave out --time: it is for clusters",
+        )
+    if resources.nodes > 1:
+        raise UsageError(
+            "a job is on one machine here", hint="leave out --nodes: it is for clusters"
+        )

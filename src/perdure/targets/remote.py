@@ -28,6 +28,7 @@ from perdure.targets import far, lasting, supervisor
 from perdure.targets.patience import patiently
 from perdure.targets.place import Place
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
+from perdure.targets.refusal import refuse_a_clusters
 from perdure.targets.station import find_station
 
 # Beyond what is allowed for what is done there.
@@ -108,6 +109,7 @@ class Remote:
     def require(self, resources: Resources) -> None:
         """Return if it can run jobs with these resources."""
         if resources != UNLIMITED and self.station.engine == far.PROCESS:
+            refuse_a_clusters(resources)
             raise UsageError(
                 f"`{self.name}` runs jobs as processes, and a process has all of its machine: "
                 "neither memory, processors nor GPUs are limited",
@@ -184,12 +186,16 @@ class Remote:
         """
         folder = f"{self.station.root}/{lasting.FOLDER}/{secrets.token_hex(8)}"
         given = (self.values(), self._job(job), list(argv), stdin, timeout_s, folder)
+        end = functools.partial(self._long, lasting.end, folder, timeout_s=_START_S)
         try:
+            patiently(self.host, report, lambda: self.host.call(lasting.prepare, folder))
             patiently(self.host, report, lambda: self.host.call(far.begin, *given))
             said = self._heard(folder, on_line, report)
-        finally:
+        except BaseException:
             with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
-                self._long(lasting.end, folder, timeout_s=_START_S)
+                end()
+            raise
+        patiently(self.host, report, end)
         return lasting.completed(said, tuple(argv), timeout_s)
 
     def seen(self, job: JobRecord, path: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,8 +53,8 @@ def _job(cells: list[str], user: str) -> Values:
         "number": number,
         "user": who,
         "mine": who == user,
-        # A job of perdure's is known by its own name.
-        "job": comment.rpartition(":")[2] if comment.startswith("perdure:") else None,
+        # A job of perdure's is known by its own name, an array by its sweep's.
+        "job": comment.split(":")[2] if re.match(r"perdure:[^:]*:[^:]", comment) else None,
         "name": name,
         "partition": partition,
         "state": state,

@@ -14,7 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from perdure.errors import MissingProgram, PerdureError, SchedulerUnreachable, TimeoutExpired
+from perdure.errors import (
+    EnvironmentFailed,
+    MissingProgram,
+    PerdureError,
+    SchedulerUnreachable,
+    TimeoutExpired,
+)
 from perdure.hosts import local
 
 EVERY_S = 1.0
@@ -29,6 +35,11 @@ _PASSING = frozenset({"CONFIGURING", "COMPLETING", "STAGE_OUT", "RESV_DEL_HOLD"}
 ACTIVE = WAITING | RUNNING | _PASSING
 
 _FORMAT = "%i|%T|%r|%B|%k"
+_LOGIN_NODE = '`host = "..."` in `[targets.NAME]`: the login node, by what `ssh` is given'
+_PROGRAMS = (
+    *("sbatch: ", "srun: ", "scancel: ", "scontrol: ", "sinfo: ", "squeue: "),
+    *("error: ", "fatal: "),
+)
 _SILENT = ("unable to contact slurm controller", "connection refused", "timed out", "zero bytes")
 
 
@@ -117,13 +128,27 @@ def complaint(text: str) -> PerdureError:
         return SchedulerUnreachable(
             f"Slurm does not answer: {last_line(text)}", hint="try again in a minute; sinfo"
         )
+    if "configuration source" in text:
+        # The programs are here, and nothing that says where their cluster is.
+        return EnvironmentFailed(
+            f"this machine belongs to no cluster: {last_line(text)}", hint=_LOGIN_NODE
+        )
     return PerdureError(last_line(text))
 
 
 def last_line(text: str) -> str:
     """Return the last line of a complaint without the name of the program. Pure."""
     line = text.strip().rpartition("\n")[2]
-    for word in ("sbatch: ", "srun: ", "scancel: ", "scontrol: ", "error: "):
+    for word in (
+        "sbatch: ",
+        "srun: ",
+        "scancel: ",
+        "scontrol: ",
+        "sinfo: ",
+        "squeue: ",
+        "error: ",
+        "fatal: ",
+    ):
         line = line.removeprefix(word)
     return line
 
@@ -133,7 +158,7 @@ def no_slurm(program: str) -> MissingProgram:
     return MissingProgram(
         f"no program `{program}` was found: this machine has no Slurm",
         program=program,
-        hint='`host = "..."` in `[targets.NAME]`: the login node, by what `ssh` is given',
+        hint=_LOGIN_NODE,
     )
 
 

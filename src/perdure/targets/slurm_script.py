@@ -98,6 +98,7 @@ def array_script(turn: Turn, batch: Batch, settings: SlurmSettings, resources: R
     return "\n".join(
         [
             *_beginning(turn, settings, resources, f"--array={batch.elements}"),
+            f"# Each runs {' '.join(map(quoted, turn.command))} with arguments of its own.",
             *_srun(resources),
             f"  {' '.join(map(quoted, turn.supervisor))} {OPTION} {quoted(batch.folder)} \\",
             '  "$SLURM_ARRAY_TASK_ID"',

@@ -23,6 +23,8 @@ _FORMAT = 1
 _DIGITS = 12
 #: In the folder of an array: Slurm's number of it.
 ARRAY_NUMBER = "number"
+# An array whose number is not known after that time was never taken, or is known by its comment.
+_HANDING_S = 120.0
 _NUMBERS: dict[str, str] = {}
 
 
@@ -93,7 +95,20 @@ def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing
     """Return how a job stands. Asks Slurm, if that was not just done; reads the disk."""
     if settled.is_over(run_dir, ticket.after):
         return Standing(alive=False, asked_at=time.time())
-    return judged(queue.known(), ticket)
+    found = judged(queue.known(), ticket)
+    if found.alive or not _is_handed_over(ticket):
+        return found
+    return found._replace(alive=True, waits="being submitted", ended="")
+
+
+def _is_handed_over(ticket: Ticket) -> bool:
+    """Return whether a job's array is about to be taken by Slurm. Reads the disk."""
+    if not ticket.array or number_of(ticket) is not None:
+        return False
+    try:
+        return time.time() - Path(ticket.array).stat().st_mtime < _HANDING_S
+    except OSError:
+        return False
 
 
 def judged(known: Known, ticket: Ticket) -> Standing:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime import generation
+from perdure.runtime.supervisor.options import Options
+from perdure.runtime.supervisor.signals import Signals
+from perdure.runtime.supervisor.watch import Watch
 from tests.runtime.supervisor.harness import (
     AWARE,
     ended,
@@ -99,3 +102,12 @@ def test_what_is_over_is_not_done_again(run_dir: Path) -> None:
     assert supervise(run_dir, training("exit:9"), *AFTER).returncode == 0
     assert kinds(run_dir) == before
     assert supervise(run_dir, training("exit:9"), "--scheduled-after", "1").returncode == 9
+
+
+def test_a_folder_that_cannot_be_looked_at_fences_nobody(tmp_path: Path) -> None:
+    options = Options(str(tmp_path / "gone"), ("true",), "one", "/", scheduled_after=0)
+    signals = Signals()
+    try:
+        assert not Watch(options, signals).superseded(1, at_once=True)
+    finally:
+        signals.restore()

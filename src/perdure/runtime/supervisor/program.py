@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from perdure.runtime import array, names, settled
+from perdure.runtime import names, settled
 from perdure.runtime.supervisor import lock, options, returning
 from perdure.runtime.supervisor.complaint import Complaint, tell
 from perdure.runtime.supervisor.loop import EXIT_STORAGE, Loop
@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 # As in perdure.errors, which is not in the zipapp.
 EXIT_USAGE = 2
 EXIT_ALREADY_RUNNING = 3
+_ARRAY = "--array"
 
 
 def main(argv: Sequence[str]) -> int:
     """Supervise what `argv` asks for and return the exit code."""
     _fill_standard_descriptors()
-    if len(argv) == 3 and argv[0] == array.OPTION and argv[2].isdigit():
+    if len(argv) == 3 and argv[0] == _ARRAY and argv[2].isdigit():
         return _element(argv[1], int(argv[2]))
     return _one(argv)
 
 
 def _element(folder: str, index: int) -> int:
     """Supervise the trials of one element of a scheduler's array, and return its exit code."""
+    from perdure.runtime import array  # of a thousand supervisors few are one's
+
     try:
         return array.run(folder, index, _one, job=os.environ.get("SLURM_ARRAY_JOB_ID"))
     except OSError as error:

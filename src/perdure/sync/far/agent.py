@@ -151,13 +151,16 @@ class Agent:
         return kept
 
     def _tidy(self) -> None:
-        """Deal with what killed sessions left behind."""
+        """Deal with what killed sessions left behind: none of a newer one, which is at work."""
         drafts, self._watch.drafts[:] = list(self._watch.drafts), []
-        for path in drafts:
-            try:
-                self._ground.tidy(path)
-            except (OSError, Refused):
-                continue
+        if not drafts:
+            return
+        with self._session:
+            for path in drafts:
+                try:
+                    self._ground.tidy(path)
+                except (OSError, Refused):
+                    continue
 
     def _attempt(self, action: List[Any], content: bytes) -> Optional[Tuple[str, int]]:
         """Return why an action could not be carried out, None if it was."""
