@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,6 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import boto3
+
+from tests.clouds.booting import boot, cut_power
 
 ALIVE = ["pending", "running"]
 LIMIT_S = 60.0
@@ -34,7 +33,7 @@ class Machine:
 
     @property
     def project(self) -> Path:
-        return self.folder / "project"
+        return self.folder / "opt/perdure/project"
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):
@@ -118,62 +117,33 @@ class Machines:
 
     def kill(self, machine: Machine) -> None:
         """Cut the power: nothing on the machine does another step."""
-        marker = os.fsencode(machine.folder)
-        for entry in Path("/proc").iterdir():
-            try:
-                known = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-                if entry.name.isdigit() and marker in known and int(entry.name) != os.getpid():
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue
-        machine.process.wait(timeout=LIMIT_S)
+        cut_power(machine.folder, machine.process)
         machine.metadata.shutdown()
         machine.metadata.server_close()
-        # Whoever comes next has an empty disk.
-        shutil.rmtree(machine.folder, ignore_errors=True)
 
     def boot(self, name: str) -> None:
         answer = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
         text = base64.b64decode(answer["UserData"]["Value"]).decode()
-        assert text.startswith("#cloud-config\n")
-        content = json.loads(text.partition("\n")[2])
         # Paths begin at the machine's own root, and that is a folder here.
         folder = self.folder / name
-        for each in content["write_files"]:
-            path = folder / each["path"].lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(each["content"])
-        home = folder / "opt/perdure"
+        folder.mkdir()
         server, words = self._metadata(name)
-        environment = self._environment(folder, server.server_address[1])
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "boot.py"],
-                cwd=home,
-                # As a new machine's: nothing but the standard library.
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        machine = Machine(name, home, process, server)
+        process = boot(folder, text, self._variables(server.server_address[1]))
+        machine = Machine(name, folder, process, server)
         words["spot/instance-action"] = lambda: machine.action and json.dumps(machine.action)
         self.booted.append(machine)
 
-    def _environment(self, folder: Path, port: int) -> dict[str, str]:
-        kept = {key: each for key, each in os.environ.items() if not key.startswith("AWS_")}
+    def _variables(self, port: int) -> dict[str, str]:
         return {
-            **kept,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}",
             "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}",
-            "HOME": str(folder),
-            "PERDURE_TESTS_MACHINE": str(folder),
         }
 
     def _metadata(self, name: str) -> tuple[http.server.ThreadingHTTPServer, dict[str, Any]]:
         words: dict[str, Any] = {
             "instance-id": name,
+            "instance-type": "m5.large",
             "iam/security-credentials/": "perdure-instance",
             "iam/security-credentials/perdure-instance": self._credentials,
         }

@@ -179,8 +179,8 @@ def test_user_data_is_small_whole_and_has_no_secret() -> None:
     content = json.loads(text.removeprefix("#cloud-config\n"))
     files = {each["path"]: each["content"] for each in content["write_files"]}
     assert Config.read(files["/opt/perdure/config.json"]) == CONFIG
-    compile(boot(), "boot.py", "exec")
-    assert files["/opt/perdure/boot.py"] == boot()
+    compile(boot("aws"), "boot.py", "exec")
+    assert files["/opt/perdure/boot.py"] == boot("aws")
     assert content["runcmd"][0][2].endswith("shutdown -h now")
 
 

@@ -30,13 +30,13 @@ def bucket(tmp_path: Path) -> Bucket:
     return open_folder(Address("file", "", str(tmp_path / "bucket")))
 
 
-def prepared(bucket: Bucket, folder: Path, order: Order = ORDER) -> Turn:
+def prepared(bucket: Bucket, folder: Path, order: Order = ORDER, ttl_s: float = 0.4) -> Turn:
     run_dir = folder / "otter"
     run_dir.mkdir(parents=True)
-    lease = Lease(bucket, "otter", "i-1")
+    lease = Lease(bucket, "otter", "i-1", ttl_s)
     lease.take("")
     writer, outputs = log.begin(bucket, "otter", run_dir), Outputs(bucket, "otter", run_dir)
-    return Turn(bucket, "otter", order, lease, writer, outputs, "", 0.1, 0.1, 0.1)
+    return Turn(bucket, "otter", order, lease, writer, outputs, "", 0.1, 0.1)
 
 
 def plan(turn: Turn, *command: str) -> Plan:
@@ -48,9 +48,9 @@ def plan(turn: Turn, *command: str) -> Plan:
 def test_who_lost_its_lease_kills_all_and_writes_nothing_more(
     bucket: Bucket, tmp_path: Path
 ) -> None:
-    turn = prepared(bucket, tmp_path)
+    turn = prepared(bucket, tmp_path, ttl_s=0.0)
     # Another one found it silent for too long, while it was frozen, say.
-    Lease(bucket, "otter", "i-2", -1.0).take("")
+    Lease(bucket, "otter", "i-2").take("")
     before = bucket.names("jobs/otter/")
     with pytest.raises(Fenced):
         turn.run(plan(turn, "sleep", "1000"))
@@ -60,8 +60,7 @@ def test_who_lost_its_lease_kills_all_and_writes_nothing_more(
 
 
 def test_a_second_writer_is_fenced_by_the_log_too(bucket: Bucket, tmp_path: Path) -> None:
-    turn = prepared(bucket, tmp_path)
-    turn.beat_s = 1000.0
+    turn = prepared(bucket, tmp_path, ttl_s=4000.0)
     (tmp_path / "other/logs").mkdir(parents=True)
     (tmp_path / "other/logs/000001.log").write_text("another one\n")
     log.begin(bucket, "otter", tmp_path / "other").flush()
@@ -133,6 +132,9 @@ class Machine:
     """A machine of nobody's."""
 
     settled = 0
+
+    def kind(self) -> str:
+        return "m5.large"
 
     def identity(self) -> str:
         return "i-1"

@@ -163,7 +163,7 @@ VERBS = (
         STOP,
         "go on with an interrupted job",
         "JOB",
-        ("perdure resume @last", "perdure resume -d brave"),
+        ("perdure resume @last", "perdure resume -d brave", "perdure resume brave --on aws"),
     ),
     Verb(
         "kill",
@@ -191,6 +191,7 @@ VERBS = (
             "perdure clean all --on s3://lab/cats --dry-run",
         ),
     ),
+    Verb("cost", LOOK, "tell what jobs in a cloud cost and saved", "[JOB...]", ("perdure cost",)),
     Verb(
         "ps",
         LOOK,

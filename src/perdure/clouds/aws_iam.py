@@ -25,7 +25,9 @@ _LOOKING = (
     "ec2:DescribeInstances",
     "ec2:DescribeLaunchTemplateVersions",
     "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeSpotPriceHistory",
     "ec2:DescribeSubnets",
+    "pricing:GetProducts",
     "servicequotas:GetServiceQuota",
     "sts:GetCallerIdentity",
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perdure.clouds.aws_account import Account
-from perdure.clouds.aws_requests import group_name
+from perdure.clouds.provider import Provider
 from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
 
@@ -19,16 +18,16 @@ class Leftover:
     job: str
 
 
-def find(account: Account, bucket: Bucket, folder: str) -> list[Leftover]:
+def find(provider: Provider, bucket: Bucket, folder: str) -> list[Leftover]:
     """Return what a project's folder has in the cloud beyond what its jobs want.
 
     Asks the provider and the bucket.
     """
-    groups = {name: job for name, (job, _) in account.groups(folder).items()}
-    templates, machines = account.templates(folder), account.machines(folder)
+    groups = {name: job for name, (job, _) in provider.groups(folder).items()}
+    templates, machines = provider.templates(folder), provider.machines(folder)
     jobs = {*groups.values(), *templates.values(), *machines.values()}
     wanted = {job: standing.wanted(bucket, job) for job in sorted(jobs)}
-    kept = {group_name(folder, job, each.turn) for job, each in wanted.items() if each.wanted}
+    kept = {provider.name(folder, job, each.turn) for job, each in wanted.items() if each.wanted}
     running = {job for job, each in wanted.items() if each.wanted}
     found = [Leftover("group", name, job) for name, job in groups.items() if name not in kept]
     found += [
@@ -41,8 +40,8 @@ def find(account: Account, bucket: Bucket, folder: str) -> list[Leftover]:
     return found
 
 
-def end(account: Account, found: list[Leftover]) -> None:
+def end(provider: Provider, found: list[Leftover]) -> None:
     """End and delete what was found. Asks the provider."""
     for name in sorted({each.name for each in found if each.kind != "machine"}):
-        account.forget(name)
-    account.end_machines([each.name for each in found if each.kind == "machine"])
+        provider.forget(name)
+    provider.end_machines([each.name for each in found if each.kind == "machine"])

@@ -13,14 +13,22 @@ from perdure.moving.bucket import Reaching, open_bucket
 _FOR_LEASE = Reaching(connect_s=3, answer_s=5, retry_s=5, retries=2)
 
 
-def open_folder(address: Address, region: str | None = None) -> Bucket:
-    """Return a folder of a bucket. Raises as `open_bucket`; asks nobody over the network yet."""
-    return _opened(address, Reaching(region))
+def open_folder(address: Address, where: str = "") -> Bucket:
+    """Return a folder of a bucket. Raises as `open_bucket`; asks nobody over the network yet.
+
+    `where` is the region, and behind a slash the storage account where the provider has such.
+    """
+    return _opened(address, _reaching(Reaching(), where))
 
 
-def open_for_lease(address: Address, region: str | None = None) -> Bucket:
+def open_for_lease(address: Address, where: str = "") -> Bucket:
     """Return the same, for what is worthless when it comes late."""
-    return _opened(address, replace(_FOR_LEASE, region=region))
+    return _opened(address, _reaching(_FOR_LEASE, where))
+
+
+def _reaching(usual: Reaching, where: str) -> Reaching:
+    region, _, account = where.partition("/")
+    return replace(usual, region=region or None, account=account or None)
 
 
 def _opened(address: Address, reaching: Reaching) -> Bucket:

@@ -26,9 +26,9 @@ _MOST_BYTES = 8 << 20
 _CURSORS = "cursors"
 
 
-def engine_of(kind: str, region: str) -> str:
-    """Return the engine of a station in a cloud. Pure."""
-    return f"{kind}:{region}"
+def engine_of(kind: str, where: str) -> str:
+    """Return the engine of a station in a cloud; `where` is as settings have it. Pure."""
+    return f"{kind}:{where}"
 
 
 class BucketLine:
@@ -143,4 +143,5 @@ def is_held(bucket: Bucket, job: str) -> bool:
     if found is None:
         return False
     age = (dt.datetime.now(dt.UTC) - found.written).total_seconds()
-    return not lease.read(found.data).released and age < 3 * lease.TTL_S
+    held = lease.read(found.data)
+    return not held.released and age < 3 * held.ttl_s

@@ -43,7 +43,7 @@ def examine_cloud(
 
 
 def _credentials(cloud: Cloud) -> Iterator[Finding]:
-    yield fine("credentials", cloud.account.identity())
+    yield fine("credentials", cloud.provider.identity())
 
 
 def _bucket(cloud: Cloud) -> Iterator[Finding]:
@@ -61,42 +61,18 @@ def _bucket(cloud: Cloud) -> Iterator[Finding]:
         yield fine("clock", "as the bucket's")
 
 
-def _machines(cloud: Cloud) -> Iterator[Finding]:
-    has = cloud.account.gpus(cloud.wanted.types)
-    told = (f"{name} ({count} GPUs)" if count else name for name, count in has.items())
-    yield fine("machines", ", ".join(told))
-    image = cloud.account.image(cloud.image(gpus=any(has.values())))
-    subnets = cloud.wanted.subnets or cloud.account.subnets()
-    yield fine("image", f"{image}, in {len(subnets)} subnets")
-
-
-def _permissions(cloud: Cloud) -> Iterator[Finding]:
-    wanted, account = cloud.wanted, cloud.account
-    machine = wanted.types[0]
-    image = account.image(cloud.image(gpus=bool(account.gpus((machine,))[machine])))
-    denied = account.denied(machine, image, wanted.profile, str(cloud.address))
-    remedy = f"perdure cloud setup {cloud.name} --explain"
-    for permission, why in denied.items():
-        if why:
-            yield problem(permission, why, remedy)
+def _provider(cloud: Cloud) -> Iterator[Finding]:
+    for each in cloud.provider.examine(str(cloud.address)):
+        if each.verdict == "problem":
+            yield problem(each.name, each.told, each.remedy)
+        elif each.verdict == "warning":
+            yield warning(each.name, each.told, each.remedy)
         else:
-            yield fine(permission, "allowed")
-
-
-def _quota(cloud: Cloud) -> Iterator[Finding]:
-    for what, cores in cloud.account.quotas(cloud.wanted.types, cloud.wanted.market).items():
-        if cores is None:
-            yield warning("quota", f"{what}: not told", "the provider's console: Service Quotas")
-        elif cores == 0:
-            yield problem("quota", f"{what}: 0 cores", "ask for more: Service Quotas, EC2")
-        else:
-            yield fine("quota", f"{what}: {cores:g} cores")
+            yield fine(each.name, each.told)
 
 
 _PARTS: dict[str, Callable[[Cloud], Iterator[Finding]]] = {
     "credentials": _credentials,
     "bucket": _bucket,
-    "machines": _machines,
-    "permissions": _permissions,
-    "quota": _quota,
+    "machines": _provider,
 }

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from perdure.clouds.opening import open_folder, open_for_lease
 from perdure.clouds.side import checkpoints, standing
-from perdure.clouds.side.aws import Aws
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.lease import Fenced, Lease
+from perdure.clouds.side.machine import METADATA, Machine, machine_of, metadata_base
 from perdure.clouds.side.order import Config, Order, read_order
 from perdure.errors import PerdureError
 from perdure.instance import preparing
 from perdure.instance.data import bring_data
+from perdure.instance.meter import Meter, meter_of
 from perdure.instance.turn import Turn
 from perdure.moving.address import parse_address
 from perdure.runtime import generation, names, settled
@@ -33,16 +32,6 @@ _TRIES = 5
 _AFTER_FAILURE_S = 2.0
 
 
-class Machine(Protocol):
-    """The provider's side of a machine."""
-
-    def identity(self) -> str:
-        """Return what the provider calls this machine."""
-
-    def settle(self) -> None:
-        """Have no machine follow this one."""
-
-
 def main(text: str, root: str) -> int:
     """Run the turn that a config asks for, with the project's folder in `root`.
 
@@ -50,7 +39,7 @@ def main(text: str, root: str) -> int:
     """
     config = Config.read(text)
     try:
-        return run(config, Path(root), Aws(config.region, config.group), _say)
+        return run(config, Path(root), machine_of(config), _say)
     except PerdureError as failure:
         _say(failure.message)
         return 1
@@ -58,15 +47,15 @@ def main(text: str, root: str) -> int:
 
 def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]) -> int:
     """Run a turn of a job on this machine; return 0 where no other one is to follow, else 75."""
-    bucket = open_folder(parse_address(config.address), config.region)
+    bucket = open_folder(parse_address(config.address), config.where)
     wanted = standing.wanted(bucket, config.job)
     order = read_order(bucket, config.job)
     if not wanted.wanted or order is None:
         say(f"`{config.job}` wants no machine")
         return _settle(machine, say)
     newest = next(iter(checkpoints.Shelf(bucket, config.job).committed()), "")
-    alone = open_for_lease(parse_address(config.address), config.region)
-    lease = Lease(alone, config.job, machine.identity())
+    alone = open_for_lease(parse_address(config.address), config.where)
+    lease = Lease(alone, config.job, machine.identity(), order.lease_s)
     lease.take(newest)
     say(f"turn {lease.held.turn} of `{config.job}`, from {newest or 'the beginning'}")
     # While it waited, the job may have come to its end.
@@ -75,7 +64,7 @@ def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]
         lease.release()
         return _settle(machine, say)
     try:
-        why = _Turning(config, root, bucket, order, lease, say).run()
+        why = _Turning(config, root, bucket, order, lease, say, machine.kind()).run()
         if why is None:
             lease.release()
             return AGAIN
@@ -99,12 +88,14 @@ class _Turning:
     order: Order
     lease: Lease
     say: Callable[[str], None]
+    kind: str
 
     def run(self) -> str | None:
         """Return why the job wants no other machine, None where it does."""
         bucket, job = self.bucket, self.config.job
         run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
         writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
+        meter = self._metered(run_dir)
         idle = self.lease.held.idle
         if idle > self.order.restarts:
             why = f"{idle} machines in a row made no progress"
@@ -122,12 +113,23 @@ class _Turning:
             return None
         before = generation.newest(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
+        turn.tick = meter.tick
         code = turn.run(self.plan(prefix))
+        meter.end()
+        turn.trying(writer.flush)
         self.say(f"the supervisor ended with {code}")
         if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
             return None
         events = settled.ended(run_dir, before)
         return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+
+    def _metered(self, run_dir: Path) -> Meter:
+        """Return the meter of this machine, which runs from now on."""
+        kind, meter = self.kind, meter_of(run_dir, self.lease.held.turn)
+        spot, listed = self.order.prices.get(kind, (None, None))
+        known = {"market": self.order.market, "spot": spot, "on_demand": listed}
+        meter.begin({"machine": self.lease.holder, "kind": kind, **known})
+        return meter
 
     def _prepared(self, run_dir: Path) -> str | None:
         """Return where the job's environment is, None for none; code and data are there, too."""
@@ -152,9 +154,9 @@ class _Turning:
 
 
 def _watch(config: Config) -> tuple[str, ...]:
-    """Return the supervisor's option for a metadata service that is elsewhere, as AWS names it."""
-    other = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
-    return ("--watch-url", other) if other and config.cloud == "aws" else ()
+    """Return the supervisor's option for a metadata service that is not where it usually is."""
+    usual, found = METADATA[config.cloud], metadata_base(config.cloud)
+    return () if found == usual else ("--watch-url", found)
 
 
 def _write_failed(run_dir: Path, why: str) -> None:

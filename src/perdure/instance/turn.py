@@ -19,7 +19,7 @@ from pathlib import Path
 from perdure.clouds.side import checkpoints, log, standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.checkpoints import Shelf, Superseded
-from perdure.clouds.side.lease import BEAT_S, Fenced, Lease
+from perdure.clouds.side.lease import BEATS, Fenced, Lease
 from perdure.clouds.side.order import Order
 from perdure.clouds.side.outputs import Outputs
 from perdure.hosts import local, processes
@@ -49,7 +49,7 @@ class Turn:
     uploaded: str
     flush_s: float = FLUSH_S
     ask_s: float = ASK_S
-    beat_s: float = BEAT_S
+    tick: Callable[[], None] = lambda: None
     say: Callable[[str], None] = print
     _over: threading.Event = field(default_factory=threading.Event)
     _fenced: threading.Event = field(default_factory=threading.Event)
@@ -97,7 +97,8 @@ class Turn:
                 raise Fenced(f"another machine has `{self.job}`")
             if code is not None:
                 return code
-            self._trying(self.writer.flush)
+            self.tick()
+            self.trying(self.writer.flush)
             calm = time.monotonic() - began > _CALM_AFTER_S
             until = time.monotonic() + (max(_CALM_S, self.flush_s) if calm else self.flush_s)
             while local.exit_code_of(pid) is None and time.monotonic() < until:
@@ -107,26 +108,27 @@ class Turn:
     def _finish(self) -> None:
         """Return once the bucket has all: the newest checkpoint, the outputs, the last words."""
         for act in (self._upload_newest, self.outputs.send, self.writer.flush):
-            while not self._trying(act):
+            while not self.trying(act):
                 if self._fenced.wait(_TRY_AGAIN_S):
                     raise Fenced(f"another machine has `{self.job}`")
 
     def _keep_beating(self) -> None:
-        beat_at = time.monotonic() + self.beat_s
+        beat_s = self.lease.ttl_s / BEATS
+        beat_at = time.monotonic() + beat_s
         while not self._fenced.is_set():
-            self._trying(self._hear)
+            self.trying(self._hear)
             if time.monotonic() >= beat_at:
-                beat_at = time.monotonic() + self.beat_s
-                self._trying(self.lease.beat)
+                beat_at = time.monotonic() + beat_s
+                self.trying(self.lease.beat)
             # Until all is in the bucket, not only until the supervisor has ended.
-            if self.lease.held.released or self._fenced.wait(self.ask_s):
+            if self.lease.held.released or self._fenced.wait(min(self.ask_s, beat_s)):
                 return
 
     def _keep_uploading(self) -> None:
         while not self._over.wait(self.flush_s / 4):
             if self._fenced.is_set():
                 return
-            if not self._trying(self._upload_newest):
+            if not self.trying(self._upload_newest):
                 self._over.wait(_TRY_AGAIN_S)
 
     def _upload_newest(self) -> None:
@@ -174,7 +176,7 @@ class Turn:
             self._late = True
             supervision.notify(self.run_dir, Notice("its max-hours are over"))
 
-    def _trying(self, act: Callable[[], object]) -> bool:
+    def trying(self, act: Callable[[], object]) -> bool:
         """Return whether something succeeded; a bucket that fails is asked again later."""
         try:
             act()

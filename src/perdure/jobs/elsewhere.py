@@ -223,6 +223,13 @@ def finish(target: Target, handle: Handle, now: float) -> None:
         ending.finish(target, handle, now)
 
 
+def prices(target: Target) -> list[str]:
+    """Return what machines of a target cost, a line each; nothing where nobody lends them."""
+    from perdure.targets.cloud import Cloud
+
+    return target.price_words() if isinstance(target, Cloud) else []
+
+
 def _released(target: Target, handle: Handle) -> None:
     """Have a run folder know that its cluster has nothing of its job, if it has nothing of it."""
     from perdure.targets.kubernetes import Kubernetes

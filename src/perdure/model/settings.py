@@ -63,8 +63,10 @@ class CloudSettings:
 
     `bucket` is a folder's address, `types` are the kinds of machine that will do, `market` is
     "spot" or "on-demand". After `max_hours` a job is stopped, whatever it is at; after
-    `max_restarts` machines in a row without progress it has failed. `image` is an AMI's id, or the
-    name of the parameter that has it; `profile` the instance profile of its machines.
+    `max_restarts` machines in a row without progress it has failed. `image` is what machines boot
+    (an AMI's id, or the name of the parameter that has it); `profile` is who they are: an instance
+    profile, a service account, a managed identity. After `lease_s` of silence a machine has lost
+    its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
     """
 
     region: str = ""
@@ -77,6 +79,16 @@ class CloudSettings:
     image: str | None = None
     profile: str = "perdure-instance"
     subnets: tuple[str, ...] = ()
+    lease_s: float = 20.0
+    project: str = ""
+    subscription: str = ""
+    group: str = ""
+    account: str = ""
+
+    @property
+    def where(self) -> str:
+        """Return the region, and behind a slash the storage account where there is one."""
+        return f"{self.region}/{self.account}" if self.account else self.region
 
 
 @dataclass(frozen=True, slots=True)

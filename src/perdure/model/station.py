@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perdure.errors import StorageError
 
-CLOUDS = ("aws",)
+CLOUDS = ("aws", "gcp", "azure")
 
 
 class Station(NamedTuple):

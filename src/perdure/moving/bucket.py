@@ -47,10 +47,11 @@ _AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_
 class Reaching:
     """How a bucket is reached where that is not the usual way: its region, how long it may take.
 
-    Times are in seconds.
+    Times are in seconds. `account` is Azure's storage account.
     """
 
     region: str | None = None
+    account: str | None = None
     connect_s: int | None = None
     answer_s: int | None = None
     retry_s: int | None = None
@@ -80,6 +81,8 @@ def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) 
     if address.provider == "file":
         return _open_folder(address, make=make)
     settings, is_plain = _settings(address, reaching.region)
+    if address.provider == "az" and reaching.account is not None:
+        settings = {**settings, "account_name": reaching.account}
     url = f"{address.provider}://{address.bucket}/{address.folder}"
     with _in_our_words(address):
         opened: ObjectStore = stores.from_url(

@@ -26,7 +26,7 @@ KINDS = MappingProxyType(
         SSH: ("host", "root", "sync", "engine", "images"),
         SLURM: ("host", "root", "sync", "partition", "account", "qos", "time", "lines", "modules"),
         KUBERNETES: kubernetes.KEYS,
-        clouds.AWS: clouds.KEYS,
+        **clouds.KEYS,
     }
 )
 LEAST_TIME_S = 60.0

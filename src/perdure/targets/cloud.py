@@ -6,16 +6,18 @@ docs/decisions/0007.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.clouds import aws_requests as requests
-from perdure.clouds import finishing, submission, view
+from perdure.clouds import finishing, history, submission, view
 from perdure.clouds import leftovers as unwanted
-from perdure.clouds.aws_account import Account
 from perdure.clouds.opening import open_folder
+from perdure.clouds.provider import Group, Price, Provider
+from perdure.clouds.providers import open_provider
 from perdure.clouds.side import order as orders
 from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
@@ -31,17 +33,12 @@ from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
 from perdure.runtime import names
-from perdure.targets import supervision
+from perdure.targets import cloud_order, supervision
 from perdure.targets.bucket_host import BucketHost
 from perdure.targets.place import Place, folder_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 
 _LOOK_S = 0.5
-_HOUR_S = 3600.0
-_PYTHON_WORDS = frozenset({"python", "python3"})
-# Of a run folder, what a machine is given.
-_FILES = (names.JOB_FILE, names.PATCH_FILE, "code.json", "environment.lock", "image.lock")
-_NO_TURN = 0
 
 
 def open_cloud(project: Project, settings: Settings | None, name: str) -> Cloud:
@@ -57,8 +54,8 @@ def open_cloud(project: Project, settings: Settings | None, name: str) -> Cloud:
     found = settings.targets.get(name)
     if found is None or found.cloud is None:
         raise UsageError(f"no target `{name}` of a cloud in the settings", hint="perdure targets")
-    account = Account(found.cloud.region, name)
-    return Cloud(name, found.kind, project, found.cloud, account)
+    provider = open_provider(found.kind, found.cloud, name)
+    return Cloud(name, found.kind, project, found.cloud, provider)
 
 
 def open_begun(project: Project, name: str, station: Station) -> Cloud:
@@ -75,7 +72,7 @@ class Cloud:
     kind: str
     project: Project
     wanted: CloudSettings
-    account: Account
+    provider: Provider
     known: Station | None = None
     pause: Callable[[float], None] = field(default=time.sleep, repr=False)
 
@@ -85,7 +82,7 @@ class Cloud:
         if self.known is not None:
             return self.known
         folder = folder_name(self.project.root, self.wanted.bucket)
-        engine = view.engine_of(self.kind, self.wanted.region)
+        engine = view.engine_of(self.kind, self.wanted.where)
         return Station(f"{self.wanted.bucket}/{folder}", f"/{folder}", engine)
 
     @property
@@ -102,22 +99,17 @@ class Cloud:
     def place(self) -> Place:
         """Return where a machine will have the project: what it is told is kept in the bucket."""
         root = f"{FOLDER}/project"
-        region = self.wanted.region
-        host = BucketHost(self.name, self.kind, self.address, region, root)
+        host = BucketHost(self.name, self.kind, self.address, self.wanted.where, root)
         return Place(host, root, self.project.root)
-
-    def image(self, *, gpus: bool) -> str:
-        """Return the image of a machine, or the parameter that has it. Pure."""
-        return self.wanted.image or (requests.GPU_IMAGE if gpus else requests.CPU_IMAGE)
 
     def bucket(self) -> Bucket:
         """Return the project's folder in the bucket, open; asks nobody yet."""
-        return open_folder(self.address, self.wanted.region)
+        return open_folder(self.address, self.wanted.where)
 
     def probe(self) -> Capabilities:
-        """Return whose credentials AWS and the bucket take, or why they do not."""
+        """Return whose credentials provider and bucket take, or why they do not."""
         try:
-            who = self.account.identity()
+            who = self.provider.identity()
             bucket = self.bucket()
             with asking(self.address, "list"):
                 bucket.names("kit")
@@ -127,7 +119,7 @@ class Cloud:
         return Capabilities(self.name, f"{where}: {', '.join(self.wanted.types)}, as {who}")
 
     def require(self, resources: Resources) -> None:
-        """Return if the types of machine that are named have what is asked for. Asks AWS."""
+        """Return if the types of machine that are named have what is asked for. Asks it."""
         limited = {
             "--memory": resources.memory_bytes,
             "--cpus": resources.cpus,
@@ -140,61 +132,77 @@ class Cloud:
                     f"`{option}`: a job of `{self.name}` has all of its machine",
                     hint=f"`types` and `max_hours` in `[targets.{self.name}]`",
                 )
-        has = self.account.gpus(self.wanted.types)
+        has = self.provider.gpus()
         if resources.gpus:
-            least = 1 if resources.gpus == "all" else int(resources.gpus)
+            least = _least(resources.gpus)
             few = [each for each, count in has.items() if count < least]
             if few:
                 raise UsageError(
                     f"`{', '.join(few)}` has fewer than {least} GPUs",
-                    hint=f"`types` in `[targets.{self.name}]`: g5.xlarge has one",
+                    hint=f"`types` in `[targets.{self.name}]`: others, with GPUs",
                 )
 
     def plan(self, job: JobRecord) -> Plan:
-        """Return what AWS would be asked, as its own tool takes it. Asks nobody."""
-        wish = self._wish(job.job, 1, self._unresolved(job), ("SUBNETS",), "KIT")
-        script = "\n".join(requests.words(*call) for call in requests.calls(wish)) + "\n"
+        """Return what the provider would be asked, as its own tool takes it. Asks nobody."""
+        gpus = _least(job.resources.gpus)
+        script = self.provider.explained(self._group_of(job.job, 1, gpus, "KIT"))
         order = orders.Order(
-            turn=_NO_TURN,
+            turn=cloud_order.NO_TURN,
             job=job_values(job),
-            commands=self._commands(job),
+            commands=cloud_order.commands(self.project, job),
             asked=0,
             deadline=None,
             restarts=self.wanted.max_restarts,
             files=(),
+            lease_s=self.wanted.lease_s,
+            market=self.wanted.market,
         )
         cwd = self.project.root
         argv = ("sh", "-s")
         return Plan(job.job, job.folder, cwd, argv, {}, job.argv, script=script, order=order.text())
 
+    def price_words(self) -> list[str]:
+        """Return what an hour of each type costs, a line each. Asks the provider.
+
+        Nothing where it does not tell.
+        """
+        try:
+            prices = self.provider.prices()
+        except PerdureError:
+            prices = {}
+        limit = f"{self.wanted.max_hours:g} h at most"
+        if not prices:
+            return [f"prices are not told here; {limit}"]
+        return [price_line(kind, each, self.wanted) for kind, each in prices.items()]
+
     def verify(self, plan: Plan) -> None:
         """Return: whether the command is there is seen on the machine."""
 
     def submit(self, plan: Plan, key: str) -> Handle:
-        """Bring the job into the bucket, and have AWS see to a machine for it.
+        """Bring the job into the bucket, and have the provider see to a machine for it.
 
         Raises:
-            UsageError, EnvironmentFailed: AWS refuses; then the job wants no machine.
+            UsageError, EnvironmentFailed: it refuses; then the job wants no machine.
             StorageError: the bucket refuses.
         """
         assert plan.order is not None  # `plan` has made one
         bucket = self.bucket()
         with asking(self.address, "write"):
             kit = submission.bring_kit(bucket)
-            order = self._brought(bucket, plan.run_dir, orders.of_text(plan.order))
-            if order.turn == _NO_TURN:
+            order = cloud_order.brought(bucket, plan.run_dir, plan.order, self.wanted.max_hours)
+            if order.turn == cloud_order.NO_TURN:
                 return Handle(self.name, key, plan.run_dir, standing.wanted(bucket, key).turn)
-            submission.begin(bucket, key, order.text().encode())
+            prices = {name: (each[0], each[1]) for name, each in self.provider.prices().items()}
+            submission.begin(bucket, key, replace(order, prices=prices).text().encode())
             turn = standing.want(bucket, key).turn
-        image = self.account.image(self.image(gpus=bool(order.job["resources"]["gpus"])))
-        subnets = self.wanted.subnets or self.account.subnets()
-        wish = replace(self._wish(key, turn, image, subnets, kit), deadline=order.deadline)
+        gpus = _least(order.job["resources"]["gpus"])
+        group = replace(self._group_of(key, turn, gpus, kit), deadline=order.deadline)
         try:
             self._forget_settled(key)
-            self.account.start(wish)
+            self.provider.start(group)
         except BaseException:
             standing.settle(bucket, key, turn, "not started")
-            self.account.forget(wish.name)
+            self.provider.forget(group.name)
             raise
         return Handle(self.name, key, plan.run_dir, turn)
 
@@ -254,10 +262,10 @@ class Cloud:
                 return
             turn = standing.wanted(bucket, handle.key).turn
             standing.settle(bucket, handle.key, turn, "INTERRUPTED")
-        self.account.forget(self._group(handle.key, turn))
+        self.provider.forget(self._group(handle.key, turn))
 
     def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
-        """Ask the machine to end it, then have AWS end the machine; wait until none has it."""
+        """Ask the machine to end it, then the provider to end that; wait until none has it."""
         bucket, key = self.bucket(), handle.key
         with asking(self.address, "write"):
             wanted = standing.wanted(bucket, key)
@@ -268,7 +276,7 @@ class Cloud:
                     break
                 self.pause(_LOOK_S)
             standing.settle(bucket, key, wanted.turn, "CANCELLED")
-            self.account.forget(self._group(key, wanted.turn))
+            self.provider.forget(self._group(key, wanted.turn))
             return "unconfirmed" if view.is_held(bucket, key) else "confirmed"
 
     def signal(self, handle: Handle, pid: int, number: int) -> None:  # noqa: ARG002 - the protocol's
@@ -280,7 +288,7 @@ class Cloud:
         bucket = self.bucket()
         with asking(self.address, "read"):
             turn = standing.wanted(bucket, handle.key).turn
-        self.account.forget(self._group(handle.key, turn))
+        self.provider.forget(self._group(handle.key, turn))
         return 0
 
     def collect(self, handle: Handle) -> Path:
@@ -308,6 +316,14 @@ class Cloud:
                 shutil.rmtree(final, ignore_errors=True)
             return checkpoints.restore(shelf, handle.run_dir, warn)
 
+    def adopt(self, handle: Handle) -> None:
+        """Bring all that a job of this machine has into the bucket, to go on from there."""
+        bucket = self.bucket()
+        with asking(self.address, "write"):
+            history.bring(
+                bucket, handle.key, handle.run_dir, f"{socket.gethostname()}-{os.getpid()}"
+            )
+
     def finish(self, handle: Handle, now: float) -> None:
         """Write the end of a job that no machine has into the bucket; its group is deleted."""
         self.sweep(handle, ())
@@ -316,65 +332,33 @@ class Cloud:
             finishing.finish(bucket, handle.key, now)
 
     def leftovers(self) -> list[unwanted.Leftover]:
-        """Return what the project has in the cloud that no job wants. Asks AWS and the bucket."""
+        """Return what the project has in the cloud that no job wants. Asks provider and bucket."""
         bucket = self.bucket()
         with asking(self.address, "read"):
-            return unwanted.find(self.account, bucket, self.station.destination)
+            return unwanted.find(self.provider, bucket, self.station.destination)
 
     def end_leftovers(self, found: list[unwanted.Leftover]) -> None:
-        """End and delete what `leftovers` found. Asks AWS."""
-        unwanted.end(self.account, found)
+        """End and delete what `leftovers` found. Asks the provider."""
+        unwanted.end(self.provider, found)
 
-    def _brought(self, bucket: Bucket, run_dir: Path, order: orders.Order) -> orders.Order:
-        """Return the order of a turn, all that it needs is in the bucket; turn 0: it has begun."""
-        key = run_dir.name
-        turn = submission.next_turn(bucket, key)
-        if turn.wanted:
-            return order
-        files = {
-            name: (run_dir / name).read_bytes() for name in _FILES if (run_dir / name).is_file()
-        }
-        submission.bring_folder(bucket, key, files)
-        return replace(
-            order,
-            turn=turn.turn,
-            asked=standing.asked(bucket, key).number,
-            deadline=time.time() + self.wanted.max_hours * _HOUR_S,
-            files=tuple(files),
+    def _group_of(self, job: str, turn: int, gpus: int, kit: str) -> Group:
+        """Return what the provider is to be asked for; its deadline is not known yet. Pure."""
+        name, folder = self._group(job, turn), self.station.destination
+        wanted = self.wanted
+        owner = "/".join(filter(None, (wanted.project, wanted.subscription, wanted.group)))
+        config = orders.Config(
+            self.kind, wanted.region, name, folder, job, kit, owner, wanted.account
         )
-
-    def _wish(
-        self, job: str, turn: int, image: str, subnets: tuple[str, ...], kit: str
-    ) -> requests.Wish:
-        """Return what AWS is to be asked for; its deadline is not known yet. Pure."""
-        group, folder = self._group(job, turn), self.station.destination
-        config = orders.Config(self.kind, self.wanted.region, group, folder, job, kit)
-        return requests.Wish(
-            name=group,
-            job=job,
-            folder=folder,
-            image=image,
-            types=self.wanted.types,
-            market=self.wanted.market,
-            disk_gib=self.wanted.disk_gib,
-            profile=self.wanted.profile,
-            subnets=subnets,
-            user_data=user_data(config.text(), self.kind),
-            deadline=None,
-        )
+        return Group(name, job, folder, gpus, user_data(config.text(), self.kind), None)
 
     def _group(self, job: str, turn: int) -> str:
-        return requests.group_name(self.station.destination, job, turn)
-
-    def _unresolved(self, job: JobRecord) -> str:
-        named = self.image(gpus=bool(job.resources.gpus))
-        return named if named.startswith("ami-") else f"resolve:ssm:{named}"
+        return self.provider.name(self.station.destination, job, turn)
 
     def _forget_settled(self, key: str) -> None:
         """Delete the groups of earlier turns of a job: they have no machine."""
-        for name, (job, count) in self.account.groups(self.station.destination).items():
+        for name, (job, count) in self.provider.groups(self.station.destination).items():
             if job == key and count == 0:
-                self.account.forget(name)
+                self.provider.forget(name)
 
     def _closed(self) -> UsageError:
         return UsageError(
@@ -382,14 +366,19 @@ class Cloud:
             hint="perdure logs -f JOB; `--on` another target to look around",
         )
 
-    def _commands(self, job: JobRecord) -> dict[str, str]:
-        """Return what the job's first word is, where that is a command of the project."""
-        word = job.argv[0]
-        if word in _PYTHON_WORDS or "/" in word:
-            return {}
-        from perdure.targets.command import command_code
 
-        snapshot, root = job.code.snapshot, self.project.root
-        kept = None if snapshot is None else self.project.state / "snapshots" / snapshot
-        code = command_code(kept if kept is not None and kept.is_dir() else root, word)
-        return {} if code is None else {word: code}
+def price_line(kind: str, price: Price, wanted: CloudSettings) -> str:
+    """Return what a type of machine costs in the market that is wanted, and what it saves. Pure."""
+    hour = price.spot if wanted.market == "spot" else price.on_demand
+    if hour is None:
+        return f"{kind}: the {wanted.market} price is not told"
+    line = f"{kind}: ${hour:.4g} an hour, ${hour * wanted.max_hours:.2f} at most"
+    if wanted.market == "spot" and price.on_demand:
+        share = 1 - hour / price.on_demand
+        line += f"; on demand ${price.on_demand:.4g}: {share:.0%} saved"
+    return f"{line} ({wanted.max_hours:g} h)"
+
+
+def _least(gpus: int | str) -> int:
+    """Return how many GPUs a machine has to have at least. Pure."""
+    return 1 if gpus == "all" else int(gpus)

@@ -31,10 +31,10 @@ def test_the_second_one_waits_until_the_first_lets_go(bucket: Bucket) -> None:
 
 
 def test_who_is_silent_for_long_loses_it_and_is_fenced(bucket: Bucket) -> None:
-    first = lease(bucket, "i-1")
+    # Of this one any age at all is too old.
+    first = lease(bucket, "i-1", ttl_s=-1.0)
     first.take("")
-    # Any age at all is too old for this one.
-    lease(bucket, "i-2", ttl_s=-1.0).take("")
+    lease(bucket, "i-2").take("")
     with pytest.raises(Fenced, match="another machine"):
         first.beat()
     with pytest.raises(Fenced):

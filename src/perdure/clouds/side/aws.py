@@ -22,6 +22,10 @@ class Aws:
         """Return the instance's id. Asks the metadata service."""
         return signing.metadata("instance-id")
 
+    def kind(self) -> str:
+        """Return the type of this machine, such as `g5.xlarge`. Asks the metadata service."""
+        return signing.metadata("instance-type")
+
     def settle(self) -> None:
         """Have the group have no machine: this one is ended, and none follows it.
 

@@ -19,9 +19,10 @@ from perdure.clouds.side.bucket import Bucket, Taken, Version
 
 # A holder that has not swapped the lease for so long has lost it.
 TTL_S = 20.0
-BEAT_S = TTL_S / 4
-# A holder that could not swap it for so long stops by itself, before another one may begin.
-_SURE_S = TTL_S * 0.6
+# It is swapped four times in that time.
+BEATS = 4
+# A holder that could not swap it for that share of it stops by itself, before another may begin.
+_SURE = 0.6
 _LOOK_S = 1.0
 
 
@@ -33,7 +34,7 @@ class Held(NamedTuple):
     """What a lease says: `released` by its holder, `since` how often it was taken (the turn).
 
     `newest` is the checkpoint that the turn began from, `idle` how many turns in a row began from
-    that one.
+    that one. After `ttl_s` of silence another one may take it.
     """
 
     holder: str
@@ -42,6 +43,7 @@ class Held(NamedTuple):
     released: bool
     newest: str = ""
     idle: int = 0
+    ttl_s: float = TTL_S
 
 
 _NOBODY = Held("", 0, 0, released=True)
@@ -75,10 +77,10 @@ class Lease:
             else:
                 before, version = read(found.data), found.version
                 age = (self.bucket.now(self._scratch) - found.written).total_seconds()
-                free = before.released or before.holder == self.holder or age > self.ttl_s
+                free = before.released or before.holder == self.holder or age > before.ttl_s
             if free:
                 idle = before.idle + 1 if before.turn and before.newest == newest else 0
-                mine = Held(self.holder, before.turn + 1, 0, False, newest, idle)
+                mine = Held(self.holder, before.turn + 1, 0, False, newest, idle, self.ttl_s)
                 try:
                     self._swap(mine, version)
                     return mine
@@ -116,7 +118,7 @@ class Lease:
 
     def _swap(self, wanted: Held, before: Version | None) -> None:
         # From before it is sent: the bucket's own time for it is no earlier.
-        sure_until = self.clock() + self.ttl_s * _SURE_S / TTL_S
+        sure_until = self.clock() + self.ttl_s * _SURE
         data = json.dumps(wanted._asdict()).encode()
         self._version = self.bucket.swap(self._key, data, before)
         self.held, self._sure_until = wanted, sure_until

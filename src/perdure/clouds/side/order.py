@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from perdure.clouds.side import keys
 from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.lease import TTL_S
 
 FORMAT = 1
 
@@ -17,7 +18,9 @@ class Config:
     """What a machine is told in its user-data: no secrets.
 
     `address` is the project's folder in the bucket. `cloud` is whose machine it is; `group` the
-    provider's name for the group that it is in; `kit` names perdure's own modules.
+    provider's name for the group that it is in; `kit` names perdure's own modules. `owner` is what
+    the group belongs to: GCP's project, Azure's subscription and resource group; `storage` is the
+    bucket's account where the provider has such.
     """
 
     cloud: str
@@ -26,6 +29,13 @@ class Config:
     address: str
     job: str
     kit: str
+    owner: str = ""
+    storage: str = ""
+
+    @property
+    def where(self) -> str:
+        """Return the region, and behind a slash the storage account where there is one."""
+        return f"{self.region}/{self.storage}" if self.storage else self.region
 
     @staticmethod
     def read(text: str) -> Config:
@@ -43,7 +53,8 @@ class Order:
 
     `turn` numbers submissions; what was asked up to `asked` was asked before. `deadline` is when it
     is to stop for good (unix seconds), `restarts` how many machines in a row may begin from the
-    same checkpoint.
+    same checkpoint, `lease_s` for how long a machine may be silent before another one goes on.
+    `prices` has of each type of machine what an hour cost then: as `market` spot, and on demand.
     """
 
     turn: int
@@ -54,6 +65,9 @@ class Order:
     restarts: int
     files: tuple[str, ...]
     engine: str = "process"
+    lease_s: float = TTL_S
+    market: str = "spot"
+    prices: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return it as it is written. Pure."""

@@ -1,0 +1,83 @@
+"""A job that goes from this machine to a cloud and back, and a sweep whose trials are there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from perdure.runtime.result import read_result
+from tests.cli.command import MAIN, is_one_error
+from tests.clouds.test_planes import Cloud, cloud
+
+__all__ = ["cloud"]
+
+only_google = pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
+
+
+@only_google
+def test_a_job_goes_to_a_cloud_and_back(cloud: Cloud) -> None:
+    arguments = ("--seed", "7", "train", "60", "0.05")
+    results = cloud.project / "results"
+    cloud.perdure("run", "--name", "alone", *arguments)
+    cloud.perdure("run", "--name", "otter", "-d", *arguments)
+    cloud.until(lambda: any((results / "otter/checkpoints").glob("g*")))
+    cloud.perdure("interrupt", "otter")
+    begun = cloud.job("otter")
+    assert begun["state"] == "INTERRUPTED"
+    cloud.perdure("resume", "-d", "otter", "--on", "cloud")
+    assert cloud.job("otter")["target"] == "cloud"
+    before = len(cloud.saved())
+    cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
+    running = cloud.perdure("resume", "otter", "--on", "local", code=3)
+    assert is_one_error(running, 3, "already running")
+    cloud.until_saved(before)
+    cloud.perdure("interrupt", "--no-wait", "otter")
+    cloud.until_gone()
+    away = cloud.job("otter")
+    assert away["step"] > begun["step"]
+    cloud.perdure("resume", "otter", "--on", "local")
+    found = cloud.job("otter")
+    assert (found["target"], found["state"], found["step"]) == ("local", "SUCCEEDED", 60)
+    assert read_result(str(results / "otter")) == read_result(str(results / "alone"))
+    # Nothing was done twice, and nothing left out.
+    said = cloud.perdure("logs", "otter").out
+    assert said.count("done at 60") == 1
+    assert f"from step {away['step']}" in said
+    assert not cloud.plane.groups
+
+
+@only_google
+def test_where_a_job_cannot_go(cloud: Cloud) -> None:
+    cloud.perdure("run", "--name", "done", "train", "2", "0")
+    assert is_one_error(cloud.perdure("resume", "done", "--on", "cloud", code=3), 3, "succeeded")
+    assert is_one_error(cloud.perdure("resume", "done", "--on", "clod", code=2), 2, "clod", "cloud")
+    docker = cloud.perdure("resume", "done", "--on", "docker", code=2)
+    assert is_one_error(docker, 2, "cannot go on on `docker`", "rerun")
+
+
+@only_google
+def test_a_sweeps_trials_each_have_a_machine(cloud: Cloud) -> None:
+    words = ("sweep", "--on", "cloud", "--name", "rates", "-d", "count", "n=2,3")
+    table = cloud.project / "pyproject.toml"
+    table.write_text(table.read_text() + 'count = "python count.py"\n')
+    (cloud.project / "count.py").write_text(
+        "import sys, perdure\nrun = perdure.start()\nrun.track(state={})\nrun.log(n=sys.argv)\n"
+    )
+    subprocess.run([*MAIN, *words], cwd=cloud.project, env=environ(cloud), check=True, timeout=60)
+    cloud.until(lambda: cloud.plane.count >= 2)
+    cloud.until_gone()
+
+    def states() -> list[str]:
+        return [each["state"] for each in json.loads(cloud.perdure("ps", "-a", "--json").out)]
+
+    cloud.until(lambda: states() == ["SUCCEEDED"] * 2)
+    assert sys.executable
+
+
+def environ(cloud: Cloud) -> dict[str, str]:
+    import os
+
+    return {**os.environ, **cloud.environ}
