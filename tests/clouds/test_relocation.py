@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from perdure.runtime.result import read_result
-from tests.cli.command import MAIN, is_one_error
+from tests.cli.command import is_one_error
 from tests.clouds.test_planes import Cloud, cloud
+from tests.clouds.test_spot import TRAINING
 
 __all__ = ["cloud"]
 
 only_google = pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
 
 
+def slowed(cloud: Cloud) -> Path:
+    """Return a file as long as which is there a step takes a second, on whatever machine."""
+    slow, train = cloud.project.parent / "slow", cloud.project / "train.py"
+    pausing = f"time.sleep(1.0 * os.path.exists({str(slow)!r}))"
+    train.write_text("import os\n" + TRAINING.replace("time.sleep(pause_s)", pausing))
+    return slow
+
+
 @only_google
 def test_a_job_goes_to_a_cloud_and_back(cloud: Cloud) -> None:
-    arguments = ("--seed", "7", "train", "60", "0.05")
+    slow = slowed(cloud)
+    arguments = ("--seed", "7", "train", "60", "0")
     results = cloud.project / "results"
     cloud.perdure("run", "--name", "alone", *arguments)
+    slow.touch()
     cloud.perdure("run", "--name", "otter", "-d", *arguments)
     cloud.until(lambda: any((results / "otter/checkpoints").glob("g*")))
     cloud.perdure("interrupt", "otter")
@@ -38,6 +48,7 @@ def test_a_job_goes_to_a_cloud_and_back(cloud: Cloud) -> None:
     cloud.until_gone()
     away = cloud.job("otter")
     assert away["step"] > begun["step"]
+    slow.unlink()
     cloud.perdure("resume", "otter", "--on", "local")
     found = cloud.job("otter")
     assert (found["target"], found["state"], found["step"]) == ("local", "SUCCEEDED", 60)
@@ -60,24 +71,16 @@ def test_where_a_job_cannot_go(cloud: Cloud) -> None:
 
 @only_google
 def test_a_sweeps_trials_each_have_a_machine(cloud: Cloud) -> None:
-    words = ("sweep", "--on", "cloud", "--name", "rates", "-d", "count", "n=2,3")
     table = cloud.project / "pyproject.toml"
     table.write_text(table.read_text() + 'count = "python count.py"\n')
     (cloud.project / "count.py").write_text(
-        "import sys, perdure\nrun = perdure.start()\nrun.track(state={})\nrun.log(n=sys.argv)\n"
+        "import sys, perdure\nrun = perdure.start()\nrun.track(state={})\nprint(sys.argv)\n"
     )
-    subprocess.run([*MAIN, *words], cwd=cloud.project, env=environ(cloud), check=True, timeout=60)
-    cloud.until(lambda: cloud.plane.count >= 2)
-    cloud.until_gone()
+    cloud.perdure("sweep", "--on", "cloud", "--name", "rates", "--yes", "count", "n=2,3")
 
     def states() -> list[str]:
         return [each["state"] for each in json.loads(cloud.perdure("ps", "-a", "--json").out)]
 
     cloud.until(lambda: states() == ["SUCCEEDED"] * 2)
-    assert sys.executable
-
-
-def environ(cloud: Cloud) -> dict[str, str]:
-    import os
-
-    return {**os.environ, **cloud.environ}
+    cloud.until_gone()
+    assert cloud.plane.count == 2

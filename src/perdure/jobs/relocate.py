@@ -13,7 +13,7 @@ from pathlib import Path
 from perdure.errors import ConflictError, UsageError
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
-from perdure.jobs import mirror
+from perdure.jobs import ledger, mirror
 from perdure.jobs.elsewhere import target_in
 from perdure.jobs.launch import clear_strays
 from perdure.jobs.lifecycle import can_become, read_status
@@ -62,6 +62,7 @@ def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report)
         else:
             (record.folder / folders.WITNESS_FILE).unlink(missing_ok=True)
         folders.write_record(moved)
+    ledger.forget(workspace, record.job)
     return moved
 
 
