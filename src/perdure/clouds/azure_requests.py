@@ -131,22 +131,7 @@ def image_of(wanted: CloudSettings, gpus: int) -> Values:
 
 def _machine(wanted: CloudSettings, group: Group) -> Values:
     machine: Values = {
-        "osProfile": {
-            "computerNamePrefix": "perdure",
-            "adminUsername": USER,
-            "customData": base64.b64encode(group.user_data.encode()).decode(),
-            "linuxConfiguration": {
-                "disablePasswordAuthentication": True,
-                "ssh": {
-                    "publicKeys": [
-                        {
-                            "path": f"/home/{USER}/.ssh/authorized_keys",
-                            "keyData": nobodys_key(group.name),
-                        }
-                    ]
-                },
-            },
-        },
+        "osProfile": _system(group),
         "storageProfile": {
             "imageReference": image_of(wanted, group.gpus),
             "osDisk": {
@@ -165,6 +150,20 @@ def _machine(wanted: CloudSettings, group: Group) -> Values:
         return {"priority": "Regular", **machine}
     spot = {"priority": "Spot", "evictionPolicy": "Delete", "billingProfile": {"maxPrice": -1}}
     return {**spot, **machine}
+
+
+def _system(group: Group) -> Values:
+    home = f"/home/{USER}/.ssh/authorized_keys"
+    keys = [{"path": home, "keyData": nobodys_key(group.name)}]
+    return {
+        "computerNamePrefix": "perdure",
+        "adminUsername": USER,
+        "customData": base64.b64encode(group.user_data.encode()).decode(),
+        "linuxConfiguration": {
+            "disablePasswordAuthentication": True,
+            "ssh": {"publicKeys": keys},
+        },
+    }
 
 
 def _network(wanted: CloudSettings) -> Values:

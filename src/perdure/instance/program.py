@@ -105,11 +105,8 @@ class _Turning:
         try:
             prefix = self._prepared(run_dir)
         except PerdureError as error:
-            # Where a person looks; the next machine tries again, as often as is allowed.
-            with (run_dir / names.SUPERVISOR_LOG).open("a") as log:
-                log.write(f"{self.lease.holder}: {error.message}\n")
+            self._tell(run_dir, error)
             writer.flush()
-            self.say(error.message)
             return None
         before = generation.newest(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
@@ -122,6 +119,12 @@ class _Turning:
             return None
         events = settled.ended(run_dir, before)
         return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+
+    def _tell(self, run_dir: Path, error: PerdureError) -> None:
+        """Say where a person looks what failed; the next machine tries again, to a limit."""
+        with (run_dir / names.SUPERVISOR_LOG).open("a") as log:
+            log.write(f"{self.lease.holder}: {error.message}\n")
+        self.say(error.message)
 
     def _metered(self, run_dir: Path) -> Meter:
         """Return the meter of this machine, which runs from now on."""

@@ -80,9 +80,7 @@ def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) 
         ) from error
     if address.provider == "file":
         return _open_folder(address, make=make)
-    settings, is_plain = _settings(address, reaching.region)
-    if address.provider == "az" and reaching.account is not None:
-        settings = {**settings, "account_name": reaching.account}
+    settings, is_plain = _settings(address, reaching)
     url = f"{address.provider}://{address.bucket}/{address.folder}"
     with _in_our_words(address):
         opened: ObjectStore = stores.from_url(
@@ -136,8 +134,14 @@ def _open_folder(address: Address, *, make: bool) -> ObjectStore:
     return LocalStore(prefix=folder)
 
 
-def _settings(address: Address, region: str | None) -> tuple[dict[str, str], bool]:
+def _settings(address: Address, reaching: Reaching) -> tuple[dict[str, str], bool]:
     """Return settings of the library, and whether the user has it ask without encryption."""
+    found, is_plain = _usual_settings(address, reaching.region)
+    named = address.provider == "az" and reaching.account is not None
+    return {**found, **({"account_name": str(reaching.account)} if named else {})}, is_plain
+
+
+def _usual_settings(address: Address, region: str | None) -> tuple[dict[str, str], bool]:
     if address.provider == "s3":
         from perdure.moving.aws_profile import read_profile
 

@@ -12,7 +12,7 @@ from perdure.cli.render import Console
 from perdure.cli.table import Column, make_table
 
 if TYPE_CHECKING:
-    from perdure.jobs.cost import Cost
+    from perdure.jobs.cost import MachineTime
 
 _COLUMNS = ("JOB", "TARGET", "MACHINES", "HOURS", "PAID", "ON DEMAND", "SAVED")
 
@@ -34,30 +34,25 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     every = sorted(workspace.project.results.glob("*"))
     folders = named or [each for each in every if folder.is_job(each)]
     _brought(folders)
-    found = {each.name: (each, cost.machine_times(each)) for each in folders}
-    told = {name: given for name, given in found.items() if given[1] or named}
-    costs = {name: cost.cost_of(times) for name, (_, times) in told.items()}
+    told = [(each, times) for each in folders if (times := cost.machine_times(each)) or named]
     if arguments.json:
-        console.json(
-            [
-                {
-                    "job": name,
-                    "target": folder.target_of(told[name][0]),
-                    **asdict(each),
-                    "saved": each.saved,
-                    "each": [asdict(one) for one in told[name][1]],
-                }
-                for name, each in costs.items()
-            ]
-        )
-        return 0
-    if not costs:
+        console.json([_values(each, times) for each, times in told])
+    elif told:
+        rows = [(each.name, folder.target_of(each), *_cells(times)) for each, times in told]
+        columns = (Column(title, right=place > 1) for place, title in enumerate(_COLUMNS))
+        console.table(make_table(tuple(columns), rows))
+    else:
         console.say("no job here had a machine of a cloud")
-        return 0
-    rows = [(name, folder.target_of(told[name][0]), *_cells(each)) for name, each in costs.items()]
-    columns = (Column(title, right=place > 1) for place, title in enumerate(_COLUMNS))
-    console.table(make_table(tuple(columns), rows))
     return 0
+
+
+def _values(job: Path, times: list[MachineTime]) -> dict[str, object]:
+    from perdure.jobs import cost, folder
+
+    whole = cost.cost_of(times)
+    named = {"job": job.name, "target": folder.target_of(job)}
+    each = [asdict(one) for one in times]
+    return {**named, **asdict(whole), "saved": whole.saved, "each": each}
 
 
 def _brought(folders: list[Path]) -> None:
@@ -72,7 +67,10 @@ def _brought(folders: list[Path]) -> None:
             look(each, witness)
 
 
-def _cells(cost: Cost) -> tuple[str, ...]:
+def _cells(times: list[MachineTime]) -> tuple[str, ...]:
+    from perdure.jobs.cost import cost_of
+
+    cost = cost_of(times)
     saved = "-" if cost.saved is None else f"{cost.saved:.0%}"
     amounts = (dollars(cost.paid), dollars(cost.on_demand), saved)
     return (str(cost.machines), f"{cost.hours:.2f}", *amounts)
