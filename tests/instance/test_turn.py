@@ -69,6 +69,16 @@ def test_a_second_writer_is_fenced_by_the_log_too(bucket: Bucket, tmp_path: Path
     assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
 
 
+def test_a_bucket_that_vanishes_ends_the_machine_and_not_the_next_one(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    turn = prepared(bucket, tmp_path)
+    plan_ = plan(turn, "sh", "-c", f"rm -r '{tmp_path / 'bucket'}'; sleep 1000")
+    with pytest.raises(Fenced):
+        turn.run(plan_)
+    assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
+
+
 def test_what_a_person_asks_is_heard(bucket: Bucket, tmp_path: Path) -> None:
     standing.ask(bucket, "otter", standing.INTERRUPT, "before this turn")
     turn = prepared(bucket, tmp_path, Order(2, {}, {}, 1, None, 5, ()))
