@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from perdure.sync.hints import Watchfiles
 from perdure.sync.live import Live as Kept
 from perdure.sync.once import Destination
 from perdure.sync.rules import Rules
+from perdure.sync.scan import View
 from perdure.sync.state import State
 from perdure.sync.trees import Trees
 from tests.sync.people import contents
@@ -256,6 +257,8 @@ def test_whoever_waits_may_find_the_other_end_gone(
         return asked()
 
     monkeypatch.setattr(kept.exchange, "look_there", look_there)
+    while not kept.is_connected:
+        kept.step([], WAIT_S)
     kept.wait(answers.append, WAIT_S)
     while not answers:
         kept.step([], WAIT_S)
@@ -263,3 +266,34 @@ def test_whoever_waits_may_find_the_other_end_gone(
     assert answers == [True]
     assert [line for line in told if "the connection was lost" in line]
     assert text(tmp_path / "there/a.py") == "1"
+
+
+def test_who_waits_from_the_beginning_waits_for_one_look_at_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a.py").write_text("1")
+    answers: list[bool] = []
+    trees = Trees(here, State(tmp_path / "state.db"), Rules(), "live1", lambda _: None)
+    destination = Destination(boot_words(sys.executable), str(tmp_path / "there"))
+    kept = Kept(trees, destination, hints.watch_tree(here))
+    looked: list[str] = []
+    everything = trees.scanner.everything
+
+    def look_here(known: Iterable[str]) -> View:
+        looked.append("here")
+        return everything(known)
+
+    monkeypatch.setattr(trees.scanner, "everything", look_here)
+    monkeypatch.setattr(kept.exchange, "look_there", lambda: looked.append("there"))
+    kept.wait(answers.append, WAIT_S)
+    while not answers:
+        kept.step([], WAIT_S)
+    assert (answers, looked) == ([True], ["here"])
+    assert text(tmp_path / "there/a.py") == "1"
+    # What came between that look and the first word of the watch is found all the same.
+    (here / "b.py").write_text("2")
+    monkeypatch.setattr(kept, "_take_hints", lambda: None)
+    until(lambda: kept.step([], 0.01) == [] and text(tmp_path / "there/b.py") == "2")
+    kept.close()

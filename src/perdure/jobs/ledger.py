@@ -11,7 +11,7 @@ import contextlib
 import gc
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from perdure.errors import PerdureError
@@ -73,10 +73,17 @@ _FINAL_STATES = frozenset({State.SUCCEEDED})
 _SETTLED = ENDED | {State.INTERRUPTED}
 
 
-def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A002 - as `ps --all`
-    """Return where the project's jobs stand, in the order of their submission. Touches the disk.
+def statuses(
+    workspace: Workspace,
+    *,
+    all: bool,  # noqa: A002 - as `ps --all`
+    meanwhile: Callable[[], object] = tuple,
+) -> list[JobStatus]:
+    """Return where the project's jobs stand, in the order of their submission.
 
     Not `all`: those that have not ended, and the ten that were submitted last of those that have.
+    Touches the disk, and asks the hosts of jobs that run elsewhere; `meanwhile` is called once, and
+    while they are on their way where there are any.
     """
     project = workspace.project
     if project.results.is_dir() and not project.state.is_dir():
@@ -84,7 +91,8 @@ def statuses(workspace: Workspace, *, all: bool) -> list[JobStatus]:  # noqa: A0
         with contextlib.suppress(OSError):
             make_state_folder(project)
     with uncollected(), _opened(project.state / LEDGER) as database:
-        found = _read(database, project.results, _SELECT if all else _SELECT_FEW)
+        query = _SELECT if all else _SELECT_FEW
+        found = _read(database, project.results, query, meanwhile)
     found.sort(key=lambda status: (status.record.submitted, status.record.job))
     if all:
         return found
@@ -111,10 +119,15 @@ def forget(workspace: Workspace, job: str) -> None:
         _store(database, [], [job])
 
 
-def _read(database: sqlite3.Connection | None, results: Path, query: str) -> list[JobStatus]:
+def _read(
+    database: sqlite3.Connection | None,
+    results: Path,
+    query: str,
+    meanwhile: Callable[[], object],
+) -> list[JobStatus]:
     now = dict(_folders(results))
     known = {job: inode for job, inode, _ in _known(database)}
-    looked, fresh = _look_again(database, results, now, known)
+    looked, fresh = _look_again(database, results, now, known, meanwhile)
     gone = [] if known == now else [job for job in known if now.get(job) != known[job]]
     if fresh or gone:
         _store(database, fresh, gone)
@@ -127,6 +140,7 @@ def _look_again(
     results: Path,
     now: Mapping[str, int],
     known: Mapping[str, int],
+    meanwhile: Callable[[], object],
 ) -> tuple[dict[str, JobStatus], list[Row]]:
     """Return where those jobs stand that the ledger cannot tell of, and what it is to know."""
     base = os.fspath(results)
@@ -142,20 +156,23 @@ def _look_again(
         if now.get(job) == inode and _changed(base, job) != changed:
             new.append(job)
     live += [(job, now[job], None) for job in new if folders.is_job(results / job)]
-    with _hosts_asked(results / job for job, _, _ in live):
+    with _hosts_asked((results / job for job, _, _ in live), meanwhile):
         for job, inode, known_as in live:
             looked[job] = _look(results, job, inode, known_as, fresh)
     return looked, fresh
 
 
-def _hosts_asked(candidates: Iterable[Path]) -> contextlib.AbstractContextManager[None]:
+def _hosts_asked(
+    candidates: Iterable[Path], meanwhile: Callable[[], object]
+) -> contextlib.AbstractContextManager[None]:
     """Ask the hosts of those jobs that are elsewhere, all at once."""
     away = [folder for folder in candidates if folders.is_elsewhere(folder)]
     if not away:
+        meanwhile()
         return contextlib.nullcontext()
     from perdure.jobs.mirror import refreshed
 
-    return refreshed(away, HOSTS_S)
+    return refreshed(away, HOSTS_S, meanwhile)
 
 
 def _folders(results: Path) -> Iterator[tuple[str, int]]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure.errors import HostUnreachable, PerdureError, TimeoutExpired
 from perdure.jobs import folder as folders
@@ -103,8 +103,13 @@ def is_mirror(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
-    """Ask all hosts of these run folders at once; what is asked inside gets these answers."""
+def refreshed(
+    candidates: Iterable[Path], timeout_s: float, meanwhile: Callable[[], object] = tuple
+) -> Iterator[None]:
+    """Ask all hosts of these run folders at once; what is asked inside gets these answers.
+
+    `meanwhile` is called while they are on their way.
+    """
     global _held  # noqa: PLW0603 - a process asks its hosts in one place
     wanted: dict[_Asker, list[Path]] = {}
     for folder in candidates:
@@ -112,10 +117,17 @@ def refreshed(candidates: Iterable[Path], timeout_s: float) -> Iterator[None]:
         if witness is not None and not witness.over:
             wanted.setdefault(_asker(folder, witness), []).append(folder)
     until = time.monotonic() + timeout_s
+    asked: list[_Asked] = []
     for asker, each in wanted.items():
-        if len(wanted) > 1 or not asker.hear(each, timeout_s):
+        said = asker.ask_one(each) if len(wanted) == 1 else None
+        if said is None:
             asker.refresh(each, 0.0, whole=False)
-    for asker in wanted:
+        else:
+            asked.append(said)
+    meanwhile()
+    for asker, each in wanted.items():
+        if asked and not asker.hear(asked.pop(), timeout_s):
+            asker.refresh(each, 0.0, whole=False)
         asker.wait(max(0.0, until - time.monotonic()))
     before, _held = _held, True
     try:
@@ -152,6 +164,14 @@ class Line:
         return question(self, function, given)
 
 
+class _Asked(NamedTuple):
+    """What is on its way to a host: after which jobs, and since when (unix seconds)."""
+
+    question: Question
+    jobs: Sequence[Path]
+    began: float
+
+
 class _Asker:
     """One host's jobs of one project: asks, one question at a time, and keeps the answers."""
 
@@ -174,31 +194,31 @@ class _Asker:
         # Who has been told that it does not answer does not wait again.
         self.wait(EVERY_S / 2 if self.problem else patience_s)
 
-    def hear(self, wanted: Sequence[Path], timeout_s: float) -> bool:
-        """Ask after jobs, not after all of them, and return whether nothing is left to be asked.
+    def ask_one(self, wanted: Sequence[Path]) -> _Asked | None:
+        """Return what was sent to ask after jobs, None if it has to be asked in another way.
 
         Only over a connection that is there, and without a thread: those cost more than an answer.
         """
         stale = self._stale(wanted)
-        if not stale or self._is_asking():
-            return not stale
-        if self._station.engine == CLUSTER:
-            return False  # its API server may be away for longer than anybody waits here
+        if not stale or self._is_asking() or self._station.engine == CLUSTER:
+            return None  # an API server may be away for longer than anybody waits here
         host = self._line(asks=False)
         known = {self._name(each): _sizes(each, whole=False) for each in stale}
         began = time.time()
         question = host.question(looking.look, self._station.root, known, False)
-        if question is None:
-            return False
+        return None if question is None else _Asked(question, stale, began)
+
+    def hear(self, asked: _Asked, timeout_s: float) -> bool:
+        """Keep what is answered; return whether nothing is left to be asked."""
         try:
-            said = question.answer(timeout_s)
+            said = asked.question.answer(timeout_s)
         except TimeoutExpired:
             self._fail(f"`{self._target}` does not answer")
             return True
         except PerdureError:
             return False  # the connection is gone: another one may be had
-        self._heard(said, (began + time.time()) / 2)
-        return not [each for each in stale if self._keep(each, said, whole=False)]
+        self._heard(said, (asked.began + time.time()) / 2)
+        return not [each for each in asked.jobs if self._keep(each, said, whole=False)]
 
     def _stale(self, wanted: Sequence[Path]) -> list[Path]:
         """Return what has to be asked after; nothing of a host that just now did not answer."""

@@ -49,7 +49,8 @@ class Exchange:
         self._flights = Flights()
         self._sender = Sender(trees, self._work, self._flights)
         self._fetcher = Fetcher(trees, self._work)
-        self._first_look = 0
+        #: The number of the look at the other side that this began with.
+        self.first_look = 0
         self._looked = 0
         self._deletions: deque[tuple[float, int]] = deque()
 
@@ -67,7 +68,7 @@ class Exchange:
     @property
     def is_ready(self) -> bool:
         """Return whether it is known what the other side has."""
-        return self.channel is not None and self._looked >= self._first_look
+        return self.channel is not None and self._looked >= self.first_look
 
     def begin(self, channel: Channel, root: str, mark: str) -> None:
         """Say over a new connection what is here; what is there comes as frames.
@@ -83,7 +84,7 @@ class Exchange:
         trees.tidy()
         self.channel = channel
         self._looked = 0
-        self._first_look = self._sender.next_number()
+        self.first_look = self._sender.next_number()
 
     def end(self) -> None:
         """Let go of the connection: no answer will come any more."""
@@ -184,7 +185,7 @@ class Exchange:
         sent = dict.fromkeys([*trees.state.unanswered(), *trees.local.files])
         paths = {**sent, **trees.state.base}
         told = [(path, entry.digest if entry else None) for path, entry in paths.items()]
-        self.channel.send({"op": "look", "n": self._first_look, "paths": told})
+        self.channel.send({"op": "look", "n": self.first_look, "paths": told})
 
     def _known(self) -> list[str]:
         """Return the paths that are looked for here even where they are no code."""
@@ -301,7 +302,7 @@ class Exchange:
                 trees.remote[path] = Entry(str(told[0]), str(told[1]), int(told[2]))
         trees.note_kept(here=False, paths=[(str(p), str(place)) for p, place in kept])
         self._looked = max(self._looked, number)
-        if number == self._first_look:
+        if number == self.first_look:
             if trees.state.base and not any(path in trees.remote for path in trees.state.base):
                 trees.tell("nothing is left there: everything is sent again")
                 trees.state.forget_all()

@@ -32,6 +32,8 @@ _SHORT_S, _FEW = 3.0, 6
 _LIMITS_S = (10.0, 10.0, 30.0)
 _SLOWER = 4.0
 _FLUSH_S = 1.0
+# What nobody told of while the watch began is looked for once all else is done, or by then.
+_FIRST_LOOK_S = 10.0
 # What failed is tried again this often, and whenever somebody waits.
 _AGAIN_S = 30.0
 _MANY = 200
@@ -42,6 +44,7 @@ class Waiting:
     """Someone who waits until both sides are alike; `answer` is called once."""
 
     answer: Callable[[bool], None]
+    asked_at: float
     until: float
     number: int | None = None
 
@@ -66,6 +69,8 @@ class Live:
         self._waiting: list[Waiting] = []
         self._new: set[str] = set()
         self._new_at = self._new_since = float("inf")
+        self._compared_at = float("-inf")
+        self._looks_once_idle = False
         self._look_at = self._ping_at = self._flush_at = self._again_at = 0.0
 
     def step(self, others: list[int], limit_s: float) -> list[int]:
@@ -86,6 +91,7 @@ class Live:
                 self._take_hints()
             self._serve()
             self._answer_waiting()
+            self._rest()
         except (HostUnreachable, NoPython) as error:
             # Any word may find the other end gone. Who waits is answered at the next step.
             self._lose(error)
@@ -93,8 +99,9 @@ class Live:
 
     def wait(self, answer: Callable[[bool], None], timeout_s: float) -> None:
         """Call `answer` once both sides are alike, or with False once that took too long."""
-        self._waiting.append(Waiting(answer, time.monotonic() + timeout_s))
-        self._connect_at = min(self._connect_at, time.monotonic())
+        now = time.monotonic()
+        self._waiting.append(Waiting(answer, now, now + timeout_s))
+        self._connect_at = min(self._connect_at, now)
 
     def close(self) -> None:
         """End it, and let nobody wait."""
@@ -144,7 +151,16 @@ class Live:
         if now >= self._ping_at:
             self._ping(self._channel)
         self.exchange.go_on()
-        if self.exchange.is_idle and now >= self._flush_at:
+
+    def _rest(self) -> None:
+        """Do what waits until nothing else is to be done, and nobody waits."""
+        if not self.exchange.is_idle:
+            return
+        now = time.monotonic()
+        if self._looks_once_idle:
+            self._looks_once_idle = False
+            self._look_at = min(self._look_at, now + _GRACE_S)
+        if now >= self._flush_at:
             self._trees.state.flush()
             self._flush_at = now + _FLUSH_S
 
@@ -168,7 +184,8 @@ class Live:
         if self.exchange.is_ready and not was_ready:
             self._tries = 0
             self.connected_at, self.lost_at, self.problem = time.time(), None, None
-            self._look_at = time.monotonic() + _GRACE_S
+            self._look_at = time.monotonic() + _FIRST_LOOK_S
+            self._looks_once_idle = True
             self._trees.tell(f"connected: `{self._destination.root}` is kept as it is here")
 
     def _connect(self) -> None:
@@ -179,6 +196,7 @@ class Live:
 
     def _begin(self, channel: Channel) -> None:
         self._channel = channel
+        self._compared_at = time.monotonic()
         self.exchange.begin(channel, self._destination.root, new_mark())
         self._hints.watch(self._trees.local.folders)
         self._ping_at = time.monotonic() + _PING_S
@@ -266,9 +284,7 @@ class Live:
         now = time.monotonic()
         for waiting in list(self._waiting):
             if self.exchange.is_ready and waiting.number is None:
-                self.exchange.rescan()
-                waiting.number = self.exchange.look_there()
-                self.exchange.go_on()
+                waiting.number = self._number_for(waiting)
             done = (
                 waiting.number is not None
                 and self.exchange.has_looked(waiting.number)
@@ -278,3 +294,13 @@ class Live:
                 self._waiting.remove(waiting)
                 alike = not self._trees.problems and self.exchange.refused is None
                 waiting.answer(done and alike)
+
+    def _number_for(self, waiting: Waiting) -> int:
+        """Return the look at the other side that tells what somebody waits for."""
+        if waiting.asked_at <= self._compared_at:
+            # All of both sides was looked at since, to begin with.
+            return self.exchange.first_look
+        self.exchange.rescan()
+        number = self.exchange.look_there()
+        self.exchange.go_on()
+        return number

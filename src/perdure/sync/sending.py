@@ -17,7 +17,7 @@ from perdure.sync.work import Flights, Sent, Work
 
 # How much is under way at a time: a save made meanwhile waits behind no more than this.
 WINDOW_BYTES = 4 << 20
-_FRAME_BYTES = 512 << 10
+_FRAME_BYTES = 1 << 20
 _MOST_ACTIONS = 1000
 _TRIES = 3
 

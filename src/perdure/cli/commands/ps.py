@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 after listing the jobs."""
-    from perdure.cli import listing
     from perdure.jobs.ledger import count, statuses
     from perdure.jobs.workspace import locate_workspace
 
@@ -42,7 +41,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.watch(lambda: current(workspace, every=arguments.all), EVERY_S)
         return 0
     now = time.time()
-    found = statuses(workspace, all=arguments.all)
+    found = statuses(workspace, all=arguments.all, meanwhile=_load_listing)
+    from perdure.cli import listing
+
     shown = found if arguments.all else listing.recent(found, now)
     if arguments.json:
         console.json([listing.job_json(status) for status in shown])
@@ -59,6 +60,11 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         console.say(f"{counted(len(lost), 'job')} lost; go on with {them}: perdure recover")
     tell_of_sweeps(workspace, console)
     return 0
+
+
+def _load_listing() -> None:
+    """Load what shows jobs: a host takes about as long to answer."""
+    import perdure.cli.listing  # noqa: F401 - `execute` has it from there
 
 
 def tell_of_sweeps(workspace: Workspace, console: Console) -> None:

@@ -215,8 +215,11 @@ class Ground:
     ) -> None:
         name = path.rpartition("/")[2]
         fine = frozenset((new.digest, *expected))
+        # Of what was never seen there it is not asked first: the rename tells.
+        is_new = path not in self.memory
         for _ in range(_TRIES):
-            found = self._look(name, folder, path)
+            found = None if is_new else self._look(name, folder, path)
+            is_new = False
             try:
                 if found is None:
                     rename_new(temporary, name, folder, folder)
