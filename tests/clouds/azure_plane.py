@@ -29,7 +29,7 @@ class AzurePlane(Plane):
     subscription: str = "00000000-1111-2222-3333-444444444444"
     group: str = "perdure"
     region: str = "westeurope"
-    SIZES: ClassVar[dict[str, int]] = {"Standard_D4s_v5": 0, "Standard_NC4as_T4_v3": 1}
+    SIZES: ClassVar[dict[str, int]] = {"Standard_NC4as_T4_v3": 1, "Standard_D4s_v5": 0}
 
     @property
     def user(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ class AzurePlane(Plane):
             granted = {"actions": ["Microsoft.Compute/*"], "notActions": []}
             return 200, {"value": [granted]}
         if path == f"{where}/providers/Microsoft.Compute/skus":
-            return 200, {"value": self._sizes()}
+            return 200, self._page(path, query, self._sizes())
         if path.startswith(f"{where}/providers/Microsoft.Compute/locations/"):
             quota = {"name": {"value": "lowPriorityCores"}, "limit": 8, "currentValue": 0}
             return 200, {"value": [quota]}
@@ -115,6 +115,13 @@ class AzurePlane(Plane):
             found = [{"name": each.name, "tags": each.tags} for each in self.alive.values()]
             return 200, {"value": found}
         return self._set(method, name, body)
+
+    def _page(self, path: str, query: Values, values: list[Values]) -> Values:
+        """Return the first of a list with the address of the rest, or that rest."""
+        if "$skiptoken" in query:
+            return {"value": values[1:]}
+        link = f"https://management.azure.com{path}?api-version=1&$skiptoken=1"
+        return {"value": values[:1], "nextLink": link}
 
     def _set(self, method: str, name: str, body: Values) -> Answer:
         if not name:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from perdure.clouds import azure_prices, azure_setup
 from perdure.clouds import azure_requests as requests
@@ -56,7 +57,7 @@ class AzureProvider:
         query = {**_SKUS, "$filter": f"location eq '{self.wanted.region}'"}
         told = {
             str(each["name"]): each
-            for each in self._api.send(Call("GET", path, None, query))["value"]
+            for each in self._values(path, query)
             if each.get("resourceType") == "virtualMachines" and not each.get("restrictions")
         }
         lacking = [each for each in self.wanted.types if each not in told]
@@ -157,13 +158,24 @@ class AzureProvider:
 
     def _tagged(self, path: str, folder: str) -> dict[str, tuple[str, Values]]:
         """Return job and values of the things at a path that a folder has, by name."""
-        answer = self._api.send(Call("GET", path, None, requests.VERSION))
         found = {}
-        for each in answer.get("value", []):
+        for each in self._values(path, requests.VERSION):
             tags = each.get("tags") or {}
             if tags.get(requests.TAG) == requests.tag_of(folder):
                 found[str(each["name"])] = (str(tags.get(requests.JOB_TAG, "")), each)
         return found
+
+    def _values(self, path: str, query: Mapping[str, str]) -> list[Values]:
+        """Return what all pages of a list hold."""
+        found: list[Values] = []
+        while True:
+            page = self._api.send(Call("GET", path, None, query))
+            found += page.get("value", [])
+            if not (link := page.get("nextLink")):
+                return found
+            # The next page's address, of which the provider's own is known.
+            parts = urlsplit(str(link))
+            path, query = parts.path, dict(parse_qsl(parts.query))
 
     def _permissions(self) -> Iterator[Found]:
         """Yield of each permission whether it is there: "Permissions - List For Resource Group"."""
