@@ -59,3 +59,58 @@ def test_what_cannot_be_is_one_clear_error(
         load(tmp_path, GOOD.replace(before, after))
     for word in words:
         assert word in str(refused.value) + str(refused.value.hint)
+
+
+GOOGLE = """\
+[targets.aws]
+kind = "gcp"
+project = "my-project"
+region = "europe-west4"
+bucket = "gs://lab/perdure"
+types = ["g2-standard-4"]
+"""
+AZURE = """\
+[targets.aws]
+kind = "azure"
+subscription = "00000000-1111-2222-3333-444444444444"
+group = "perdure"
+account = "labstorage"
+region = "westeurope"
+bucket = "az://jobs/perdure"
+types = ["Standard_NC4as_T4_v3"]
+"""
+
+
+def test_each_cloud_has_keys_of_its_own(tmp_path: Path) -> None:
+    google, azure = load(tmp_path, GOOGLE), load(tmp_path, AZURE)
+    assert (google.project, google.where, google.lease_s) == ("my-project", "europe-west4", 20.0)
+    assert (azure.group, azure.where) == ("perdure", "westeurope/labstorage")
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after", "words"),
+    [
+        (GOOGLE, 'project = "my-project"\n', "", ("targets.aws.project", "is missing")),
+        (GOOGLE, "my-project", "My Project", ("targets.aws.project", "no id of a project")),
+        (GOOGLE, "europe-west4", "eu-central-1", ("targets.aws.region", "no region of GCP")),
+        (GOOGLE, "gs://lab", "s3://lab", ("targets.aws.bucket", "write `gs://lab/perdure`")),
+        (GOOGLE, "g2-standard-4", "g5.xlarge", ("targets.aws.types", "no type of machine")),
+        (GOOGLE, "[targets.aws]", '[targets.aws]\ngroup = "x"', ("targets.aws.group", "azure")),
+        (GOOGLE, "[targets.aws]", '[targets.aws]\nimage = "ami-1"', ("targets.aws.image",)),
+        (GOOGLE, "[targets.aws]", "[targets.aws]\nlease_s = 1", ("targets.aws.lease_s",)),
+        (AZURE, 'account = "labstorage"\n', "", ("targets.aws.account", "is missing")),
+        (AZURE, "00000000-1111", "mine", ("targets.aws.subscription", "no id of a")),
+        (AZURE, "labstorage", "Lab-Storage", ("targets.aws.account", "no storage account")),
+        (AZURE, "az://jobs/perdure", "az://jobs", ("targets.aws.bucket", "a container")),
+        (AZURE, "Standard_NC4as_T4_v3", "g5.xlarge", ("targets.aws.types", "no size")),
+        (AZURE, "[targets.aws]", '[targets.aws]\nproject = "x"', ("targets.aws.project", "gcp")),
+    ],
+)
+def test_what_cannot_be_on_gcp_and_azure(
+    tmp_path: Path, text: str, before: str, after: str, words: tuple[str, ...]
+) -> None:
+    assert before in text
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, text.replace(before, after))
+    for word in words:
+        assert word in str(refused.value) + str(refused.value.hint)
