@@ -182,10 +182,22 @@ CLAIMS = (
     Claim(
         "`perdure sweep status` of 10,000 jobs, to 300 ms",
         "sweep",
-        "  perdure sweep status, to 300 ms",
+        "  perdure sweep status, 10000 jobs, to 300 ms",
         "",
     ),
-    Claim("`perdure ps` of the same", "sweep", "  perdure ps, to 300 ms", ""),
+    Claim("`perdure ps` of the same", "sweep", "  perdure ps, 10000 jobs, to 300 ms", ""),
+    Claim(
+        "`perdure sweep status` of 10,000 jobs of which 5,000 wait in Slurm's queue, to 300 ms",
+        "sweep",
+        "  perdure sweep status, 5000 of 10000 queued on Slurm, to 300 ms",
+        "",
+    ),
+    Claim(
+        "`perdure ps` of the same",
+        "sweep",
+        "  perdure ps, 5000 of 10000 queued on Slurm, to 300 ms",
+        "",
+    ),
     Claim("Optuna's share of a trial, to 5 ms", "sweep", "  to 5 ms", ""),
 )
 

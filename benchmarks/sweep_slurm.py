@@ -42,6 +42,17 @@ def stop() -> None:
     slurm.stop()
 
 
+def await_queued(count: int) -> None:
+    """Return once the cluster has so many jobs."""
+    while len(_said("squeue", "--noheader", "--array", "--format=%i").splitlines()) < count:
+        time.sleep(0.2)
+
+
+def empty() -> None:
+    """Have the cluster forget all jobs."""
+    _said("scancel", "--user=root")
+
+
 def bare_array(folder: Path, count: int) -> float:
     """Return the seconds from sbatch to the end of the last of an array's no-ops."""
     script = folder / "nothing.sh"

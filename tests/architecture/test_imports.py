@@ -14,6 +14,7 @@ from tests.architecture.source import ROOT, SRC, imported, python_files, relativ
 #: Modules of the runtime that the rest may import: the standard library and xxhash do for them.
 SHARED = {
     "perdure.runtime.array",
+    "perdure.runtime.gang",
     "perdure.runtime.names",
     "perdure.runtime.settled",
     "perdure.runtime.generation",
@@ -21,11 +22,12 @@ SHARED = {
     "perdure.runtime.result",
 }
 #: The driver of a sweep is a supervisor itself; what else imports one would start slower for it.
-SUPERVISING = {f"perdure.sweeps.{name}" for name in ("arrays", "inside", "outside", "program")}
+SUPERVISING = {f"perdure.sweeps.{name}" for name in ("asking", "inside", "program")}
 #: What a training imports: doors to the runtime.
 TRAININGS = {"perdure", "perdure.lightning", "perdure.huggingface"}
 SUPERVISOR_MAY = {
     "perdure.runtime.array",
+    "perdure.runtime.gang",
     "perdure.runtime.names",
     "perdure.runtime.generation",
     "perdure.runtime.settled",

@@ -157,6 +157,12 @@ def test_clean_asks_before_it_deletes_what_no_job_needs(done: Path) -> None:
     assert not unnamed.exists()
 
 
+def test_a_job_that_has_ended_was_not_killed(project: Path) -> None:
+    assert perdure("run", "--name", "one", "train", cwd=project).code == 0
+    ended = perdure("kill", "one", cwd=project)
+    assert (ended.code, "`one` had ended: SUCCEEDED" in ended.err) == (0, True), ended
+
+
 def test_kill_all_asks_first(project: Path) -> None:
     assert perdure("run", "-d", "--name", "a", *LONG, cwd=project).code == 0
     with on_terminal("kill", "--all", cwd=project) as terminal:

@@ -102,7 +102,11 @@ def test_an_edit_that_is_displaced_is_told(full: Path, bucket: str) -> None:
 
 @pytest.mark.parametrize("verb", ["push", "pull"])
 def test_no_other_side_is_one_error(full: Path, verb: str) -> None:
-    assert is_one_error(perdure(verb, "data", cwd=full), 2, "--on")
+    assert is_one_error(perdure(verb, "data", cwd=full), 2, "--on", "perdure targets")
+    (full / ".perdure").mkdir()
+    two = "[targets.a]\nhost = 'a'\n[targets.b]\nhost = 'b'\n"
+    (full / ".perdure" / "local.toml").write_text(two)
+    assert is_one_error(perdure(verb, "data", cwd=full), 2, "--on", "a, b")
 
 
 @pytest.mark.parametrize(
@@ -191,8 +195,10 @@ def test_a_host_takes_and_gives_all_words(full: Path, gpubox: Path) -> None:
     (there / "results" / "brave" / "logs" / "000001.log").write_text("hello\n")
     (there / "results" / "brave" / "checkpoints" / "g1").mkdir(parents=True)
     (there / "results" / "brave" / "checkpoints" / "g1" / "meta.json").write_text("{}")
-    pulled = perdure("pull", "results", "--on", "gpubox", cwd=full)
+    # The only host needs no name.
+    pulled = perdure("pull", "results", cwd=full)
     assert pulled.code == 0, pulled.err
+    assert "pulled results from gpubox" in pulled.err
     assert (full / "results" / "brave" / "logs" / "000001.log").read_text() == "hello\n"
     assert "`--checkpoints` moves them" in pulled.err
     named = perdure("pull", "results", "brave", "--checkpoints", "--on", "gpubox", cwd=full)

@@ -185,6 +185,41 @@ def test_a_driver_that_was_killed_is_told_of_and_followed(swept: Path) -> None:
     assert not is_driven(folder)
 
 
+def test_a_sweep_whose_axis_nobody_reads_any_more_is_told_of_all_the_same(swept: Path) -> None:
+    from perdure.jobs.workspace import locate_workspace
+
+    words = ("train", "steps=1..3", "--name", "old", "--max-running", "2")
+    assert perdure("sweep", *words, cwd=swept).code == 0
+    assert perdure("sweep", "train", "steps=4", "--name", "new", cwd=swept).code == 0
+    ended(swept, "old")
+    ended(swept, "new")
+    path = folder_of(locate_workspace(swept).project, "old") / "sweep.json"
+    path.write_text(path.read_text().replace("1..3", "1..3:as-it-was-once"))
+    every = perdure("sweep", "status", cwd=swept)
+    assert (every.code, "UNKNOWN (" in every.out, "SUCCEEDED" in every.out) == (0, True, True)
+    one = perdure("sweep", "status", "old", cwd=swept)
+    assert (one.code, "UNKNOWN (" in one.out, "3 succeeded" in one.out) == (0, True, True), one
+    results = perdure("sweep", "results", "old", "--csv", cwd=swept)
+    assert results.out.splitlines()[0].startswith("job,trial,steps,state")
+    found = json.loads(perdure("sweep", "results", "old", "--json", cwd=swept).out)
+    assert (found["count"], found["states"]) == (3, {"SUCCEEDED": 3})
+    assert "as-it-was-once" in found["problem"]
+    assert perdure("ps", cwd=swept).code == 0
+    assert is_one_error(perdure("sweep", "resume", "old", cwd=swept), 2, "as-it-was-once")
+
+
+def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(swept: Path) -> None:
+    from perdure.jobs.workspace import locate_workspace
+
+    for name in ("bad", "good"):
+        assert perdure("sweep", "train", "steps=1", "--name", name, cwd=swept).code == 0
+        ended(swept, name)
+    (folder_of(locate_workspace(swept).project, "bad") / "sweep.json").write_text("{")
+    told = perdure("sweep", "status", cwd=swept)
+    assert (told.code, "good" in told.out) == (0, True), told
+    assert "the sweep `bad` cannot be read" in told.err
+
+
 def test_ctrl_c_once_it_is_submitted_says_so(
     swept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from perdure.errors import UsageError
 from perdure.jobs.workspace import Workspace
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
-from perdure.sync.once import Summary
+from perdure.sync import session
+from perdure.sync.channel import boot_words
+from perdure.sync.once import Destination, Summary
 from perdure.sync.rules import Skipped
 from perdure.sync.state import Kept
+from tests.cli.command import is_one_error, perdure
 
 
 def workspace(**targets: TargetSettings) -> Workspace:
@@ -44,6 +48,18 @@ def test_what_cannot_be_meant_is_refused(
     with pytest.raises(UsageError, match=message) as caught:
         chosen_target(workspace(**targets), name)
     assert caught.value.hint
+
+
+def test_the_only_sync_that_runs_needs_no_name(project: Path, tmp_path: Path) -> None:
+    targets = "".join(f"[targets.{name}]\nhost = '{name}'\n" for name in ("one", "two"))
+    (project / ".perdure").mkdir(exist_ok=True)
+    (project / ".perdure" / "local.toml").write_text(targets)
+    assert is_one_error(perdure("sync", "status", cwd=project), 2, "which target", "one, two")
+    there = Destination((sys.executable, *boot_words()[1:]), str(tmp_path / "there"))
+    session.start(project, "two", there, timeout_s=60.0)
+    told_of = perdure("sync", "status", cwd=project)
+    assert told_of.out.startswith("two: connected"), told_of
+    assert perdure("sync", "stop", cwd=project).err == "`two`: the sync has ended\n"
 
 
 def test_one_line_says_what_was_done() -> None:

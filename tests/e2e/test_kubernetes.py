@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from perdure.environments.uv import find_uv
+from perdure.jobs.workspace import open_workspace
+from perdure.services import requirement
+from perdure.targets.kubernetes_opening import open_kubernetes
 from tests.cli.command import MAIN, is_one_error, perdure
+from tests.e2e.test_services import ADDRESS
+from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
 from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.targets.slurm_project import TRAINING
 
@@ -46,22 +53,6 @@ lines = ['spec.template.metadata.annotations."example.org/note": of my own']
     return folder
 
 
-def states(project: Path) -> dict[str, str]:
-    done = perdure("ps", "-a", "--json", cwd=project)
-    return {each["job"]: each["state"] for each in json.loads(done.out)}
-
-
-def until_running(project: Path, job: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        done = perdure("ps", "-a", "--json", cwd=project)
-        steps = {each["job"]: each["step"] for each in json.loads(done.out or "[]")}
-        if (steps.get(job) or 0) >= 3:
-            return
-        assert time.monotonic() < deadline, done.out + done.err
-        time.sleep(0.1)
-
-
 def test_from_the_first_look_to_the_results(project: Path, kubernetes: Cluster) -> None:
     doctor = perdure("doctor", "k8s", cwd=project)
     assert doctor.code == 0, doctor.out + doctor.err
@@ -81,24 +72,24 @@ def test_from_the_first_look_to_the_results(project: Path, kubernetes: Cluster) 
     assert (project / "results" / "first" / "outputs" / "digest").is_file()
 
 
+def test_what_a_cluster_has_is_shown_to_root_too(project: Path, kubernetes: Cluster) -> None:
+    del kubernetes  # it is there
+    for path in (project, *project.iterdir()):
+        os.chown(path, 0, 0)
+    assert perdure("queue", "--on", "k8s", cwd=project).code == 0
+    assert perdure("capacity", "--on", "k8s", cwd=project).code == 0
+    doctor = perdure("doctor", "k8s", cwd=project)
+    assert doctor.code == 0, doctor.out + doctor.err
+    assert re.search(r"pod +warning +pods do not run as root", doctor.out), doctor.out
+    refused = perdure("run", "--on", "k8s", "train", "1", "0", cwd=project)
+    assert is_one_error(refused, 2, "pods do not run as root")
+
+
 def test_ctrl_c_saves_and_leaves_the_cluster_until_it_is_resumed(
     project: Path, kubernetes: Cluster
 ) -> None:
-    words = ("run", "--on", "k8s", "--name", "one", "train", "100", "0.1")
-    process = subprocess.Popen(
-        [*MAIN, *words], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    while not (project / "results" / "one" / "job.json").exists():
-        time.sleep(0.05)
-    until_running(project, "one")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert b"go on: perdure resume one" in err
-    assert states(project) == {"one": "INTERRUPTED"}
-    resumed = perdure("resume", "one", cwd=project)
-    assert resumed.code == 0, resumed.err
-    assert "goes on from step" in resumed.err
+    stop_by_ctrl_c(project, "k8s", "one")
+    resume(project, "one")
 
 
 def test_beside_a_job_and_what_the_cluster_has(project: Path, kubernetes: Cluster) -> None:
@@ -114,14 +105,90 @@ def test_beside_a_job_and_what_the_cluster_has(project: Path, kubernetes: Cluste
     assert (room["nodes_up"], room["gpus"], room["gpus_free"]) == (2, 4, 3)
     checked = perdure("targets", "k8s", "--check", cwd=project)
     assert checked.code == 0, checked.out
-    wrong = perdure("jupyter", "--on", "k8s", cwd=project)
-    assert is_one_error(wrong, 2, "`k8s` is a cluster of pods")
     wrong = perdure("run", "--on", "k8s", "--gpus", "9", "train", "1", "0", cwd=project)
     assert is_one_error(wrong, 2, "9 GPUs are more than any node has: 2 at most")
     killed = perdure("kill", "long", cwd=project)
     assert killed.code == 0, killed.err
     assert kubernetes.pods() == []
     assert states(project) == {"long": "CANCELLED"}
+
+
+def bring_tool(project: Path, kubernetes: Cluster, tool: str) -> None:
+    """Install a service's programs as uv in a pod would: the pods here have no way to an index."""
+    workspace = open_workspace(project)
+    station = open_kubernetes(workspace.project, workspace.settings, "k8s").station
+    root = kubernetes.volume / station.root.removeprefix("/perdure/")
+    beside = tool == "kernel"  # in a plain folder, for the image's own Python
+    name = requirement.folder_name(tool, "3.11" if beside else "")
+    folder = root / ".perdure" / "services" / "tools" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    listed = project.parent / "listed.txt"
+    listed.write_text(requirement.text_of(tool))
+    own = ["--python", str(folder / "bin" / "python")]
+    if beside:
+        own = ["--python", "/usr/bin/python3", "--target", str(folder)]
+    words = ["--no-deps", "--require-hashes", "--requirement", str(listed)]
+    uv = find_uv(os.environ)
+    if not beside:
+        made = [uv, "venv", "--python", "/usr/bin/python3", str(folder)]
+        subprocess.run(made, check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [uv, "pip", "install", *own, *words], check=True, capture_output=True, timeout=600
+    )
+    (folder / "perdure-installed").touch()
+    for path in (root, *root.rglob("*")):
+        os.chown(path, USER_ID, USER_ID, follow_symlinks=False)
+
+
+def asked(address: str) -> tuple[int, str]:
+    """Return the status and the text of an answer to a browser."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    try:
+        with opener.open(address, timeout=60) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+@pytest.mark.install
+@pytest.mark.parametrize(
+    ("name", "page", "role"),
+    [
+        ("files", "results", "desk"),
+        pytest.param("tensorboard", "TensorBoard", "desk", marks=pytest.mark.long),
+        pytest.param("jupyter", "Jupyter", "jupyter", marks=pytest.mark.long),
+    ],
+)
+def test_a_service_in_a_pod(
+    project: Path, kubernetes: Cluster, name: str, page: str, role: str
+) -> None:
+    bring_tool(project, kubernetes, name)
+    if name == "jupyter":
+        bring_tool(project, kubernetes, "kernel")
+    more = ("--gpus", "1") if name == "jupyter" else ()
+    opened = perdure(name, "--on", "k8s", "--no-browser", *more, cwd=project)
+    try:
+        found = ADDRESS.fullmatch(opened.out.strip())
+        assert found, opened
+        address = f"http://127.0.0.1:{found[1]}{found[2]}"
+        assert asked(address)[0] == 401
+        status, text = asked(opened.out.strip())
+        assert (status, page in text) == (200, True), text
+        again = perdure(name, "--on", "k8s", "--no-browser", cwd=project)
+        assert again.out == opened.out
+        listed = perdure("services", "--json", cwd=project)
+        assert '"running"' in listed.out
+        roles = {pod["metadata"]["labels"]["perdure.dev/role"] for pod in kubernetes.desks(role)}
+        assert roles == {role}
+    finally:
+        stopped = perdure(name, "--on", "k8s", "--stop", cwd=project)
+    assert stopped.code == 0, stopped.err
+    assert f"{name} is stopped" in stopped.out + stopped.err
+    if role != "desk":
+        deadline = time.monotonic() + 30
+        while kubernetes.desks(role):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def drilled(project: Path, runs: str) -> str:

@@ -152,7 +152,7 @@ def test_the_template_trains_drills_and_demonstrates_on_another_host(chain: Chai
     said = beside.perdure("demo", "digits", "--in", "gpu1", timeout_s=SLOW_S)
     assert "identical: weights" in said
     digits = replace(chain, project=chain.laptop.folder / "digits")
-    drill = ("drill", "train", "-n", "10", "--on", "gpu1")
+    drill = ("drill", "--on", "gpu1", "-n", "10", "train", "--", "--epochs", "2")
     assert "10/10 bit-exact" in digits.perdure(*drill, timeout_s=SLOW_S)
     run = ("run", "--on", "gpu1", "--name", "whole")
     digits.perdure(*run, *TRAIN, timeout_s=SLOW_S)

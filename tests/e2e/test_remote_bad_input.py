@@ -87,4 +87,9 @@ def test_a_folder_there_that_is_not_the_users_is_one_clear_error(chain: Chain) -
             continue  # what is not there cannot be fetched or deleted; `up` wants an engine first
         ended = chain.laptop.perdure(*(word.format("locked") for word in verb), cwd=chain.project)
         assert is_one_error(ended, 5, "/root", "ermission denied", "locked"), verb
+    # What is written first is another thing where there is an environment to install.
+    with (chain.project / "pyproject.toml").open("a") as file:
+        file.write("[dependency-groups]\nnone = []\n")
+    ended = chain.laptop.perdure("run", "--on", "locked", "train", cwd=chain.project)
+    assert is_one_error(ended, 5, "/environments/", "on `locked`", "`root` of `[targets.locked]`")
     assert "is not yours to write to" in chain.perdure("doctor", "locked", code=1)

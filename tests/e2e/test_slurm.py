@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import MAIN, Ended, is_one_error, perdure
+from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
 from tests.engines.slurm import Cluster
+from tests.jobs.projects import until
 from tests.targets.slurm_project import TRAINING
 
 DRILL_S = 900.0
+# The first time its packages are installed.
+SERVICE_S = 300.0
 PYPROJECT = f"""\
 [project]
 name = "cats"
@@ -46,22 +49,6 @@ def started(project: Path, *arguments: str) -> str:
     return done.out.strip()
 
 
-def states(project: Path) -> dict[str, str]:
-    done = perdure("ps", "-a", "--json", cwd=project)
-    return {each["job"]: each["state"] for each in json.loads(done.out)}
-
-
-def until_running(project: Path, job: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        done = perdure("ps", "-a", "--json", cwd=project)
-        steps = {each["job"]: each["step"] for each in json.loads(done.out or "[]")}
-        if (steps.get(job) or 0) >= 3:
-            return
-        assert time.monotonic() < deadline, done.out + done.err
-        time.sleep(0.1)
-
-
 def test_a_job_is_followed_to_its_end_and_looked_at(project: Path) -> None:
     done = perdure("run", "--on", "lab", "--name", "first", "train", "20", "0.05", cwd=project)
     assert done.code == 0, done.err
@@ -75,22 +62,9 @@ def test_a_job_is_followed_to_its_end_and_looked_at(project: Path) -> None:
 def test_ctrl_c_saves_and_leaves_the_queue_until_it_is_resumed(
     project: Path, slurm: Cluster
 ) -> None:
-    words = ("run", "--on", "lab", "--name", "one", "train", "100", "0.1")
-    process = subprocess.Popen(
-        [*MAIN, *words], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    while not (project / "results" / "one" / "job.json").exists():
-        time.sleep(0.05)
-    until_running(project, "one")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 75, err
-    assert b"go on: perdure resume one" in err
-    assert states(project) == {"one": "INTERRUPTED"}
+    stop_by_ctrl_c(project, "lab", "one")
     assert perdure("queue", "--on", "lab", "--json", cwd=project).out.strip() == "[]"
-    resumed = perdure("resume", "one", cwd=project)
-    assert resumed.code == 0, resumed.err
-    assert "goes on from step" in resumed.err
+    resume(project, "one")
 
 
 def test_a_shell_beside_a_job_is_on_its_node(project: Path, slurm: Cluster) -> None:
@@ -101,6 +75,28 @@ def test_a_shell_beside_a_job_is_on_its_node(project: Path, slurm: Cluster) -> N
     assert (beside.out.strip(), others) == (number, [])
     assert perdure("kill", job, cwd=project).code == 0
     assert slurm.jobs() == []
+
+
+@pytest.mark.install
+@pytest.mark.parametrize(("name", "said"), [("files", "results"), ("tensorboard", "TensorBoard")])
+def test_who_only_reads_has_a_node_of_its_own_too(
+    project: Path, slurm: Cluster, name: str, said: str
+) -> None:
+    (project / "results").mkdir()
+    words = (*MAIN, name, "--on", "lab", "--no-browser")
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, timeout=SERVICE_S)
+    try:
+        assert done.returncode == 0, done.stderr
+        address, _, token = done.stdout.strip().partition("?token=")
+        request = urllib.request.Request(address, headers={"Authorization": f"token {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert said in answer.read().decode()
+        (job,) = slurm.jobs()
+        assert (job[1], job[3][:4]) == ("RUNNING", "node")
+    finally:
+        stopped = perdure(name, "--on", "lab", "--stop", cwd=project)
+    assert f"{name} is stopped" in stopped.err, stopped
+    until(lambda: slurm.jobs() == [])
 
 
 def test_a_cluster_says_what_it_has_and_who_waits(project: Path) -> None:

@@ -25,7 +25,7 @@ CACHE = Path("/var/cache/perdure-engines")
 BIN = Path(os.environ.get("PERDURE_TESTS_KUBERNETES_BIN", CACHE / "kubernetes"))
 BASE = CACHE / "base.tar"
 NAMESPACE = "research"
-CLAIM, CLOSED = "results", "closed"
+CLAIM, CLOSED, SEALED, DATA = "results", "closed", "sealed", "data"
 USER_ID = 1000
 PATIENCE_S = 60.0
 _AT_ONCE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
@@ -48,6 +48,11 @@ class Cluster:
         """Return the folder that is the volume of its claim."""
         return self.state / "volume"
 
+    @property
+    def data(self) -> Path:
+        """Return the folder that is the volume of the claim `data`."""
+        return self.state / "data"
+
     def ask(self, *words: str, stdin: str | None = None, namespace: str = NAMESPACE) -> str:
         """Return what kubectl printed."""
         argv = [str(BIN / "kubectl"), f"--kubeconfig={self.config}", f"--namespace={namespace}"]
@@ -68,9 +73,9 @@ class Cluster:
         found = self.listed("pods", "--selector=perdure.dev/key")
         return [each for each in found if each["status"]["phase"] not in ("Succeeded", "Failed")]
 
-    def desks(self) -> list[dict[str, Any]]:
-        """Return the pods through which volumes are reached."""
-        return self.listed("pods", "--selector=perdure.dev/role=desk")
+    def desks(self, role: str = "desk") -> list[dict[str, Any]]:
+        """Return the pods through which volumes are reached, or those of another role."""
+        return self.listed("pods", f"--selector=perdure.dev/role={role}")
 
     def settle(self) -> None:
         """Delete all jobs, and return once no pod of any is left."""
@@ -164,10 +169,14 @@ def prepare(cluster: Cluster) -> None:
     os.chown(cluster.volume, USER_ID, USER_ID)
     closed = cluster.state / "closed"
     closed.mkdir(exist_ok=True)  # it stays root's
+    cluster.data.mkdir(exist_ok=True)
+    (cluster.data / "cats.txt").write_text("tabby\n")
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         *_claim(CLAIM, cluster.volume),
         *_claim(CLOSED, closed),
+        *_claim(SEALED, cluster.state / "sealed"),
+        *_claim(DATA, cluster.data),
     ]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     cluster.ask("apply", "--filename=-", stdin=text)

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import PerdureError
-from perdure.hosts.processes import carrying, command_of, kill_all, kill_started, start_ticks
+from perdure.hosts.processes import (
+    carrying,
+    command_of,
+    is_held,
+    kill_all,
+    kill_started,
+    start_ticks,
+)
 
 NAME = "PERDURE_TEST_FOLDER"
 WAIT = "import sys; sys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()"
@@ -53,6 +60,22 @@ def test_a_command_line_is_told(
     assert command_of(999999999, proc=proc) == b""
     monkeypatch.setenv("PATH", "/nowhere")
     assert command_of(999999999, proc=proc) == b""
+
+
+def test_a_file_is_held_for_as_long_as_its_holder_lives(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    assert not is_held(file)
+    words = f"import fcntl; held = open({str(file)!r}, 'w'); fcntl.flock(held, fcntl.LOCK_EX)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{words}; {WAIT}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.read(1)
+        # Whoever asks is taken for nobody's holder.
+        assert [is_held(file), is_held(file)] == [True, True]
+        holder.kill()
+        holder.wait()
+        assert not is_held(file)
 
 
 def test_this_process_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,4 +90,4 @@ def test_an_environment_that_is_not_there_has_no_version(tmp_path: Path) -> None
 
 def test_versions_are_those_of_the_tools() -> None:
     assert versions().perdure == __version__
-    assert versions().uv is not None
+    assert versions().uv == metadata.version("uv")

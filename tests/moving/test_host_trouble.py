@@ -76,7 +76,7 @@ def test_an_unknown_host_is_one_clear_error(project: Project, hosts_here: Hosts)
 
 
 def test_nothing_there_is_one_clear_error(project: Project, far: Far) -> None:
-    with pytest.raises(UsageError, match="there is no data of this project on `gpu1`") as missing:
+    with pytest.raises(UsageError, match="`gpu1` has no folder") as missing:
         pull(project, far)
     assert missing.value.hint == "perdure push data --on gpu1"
 

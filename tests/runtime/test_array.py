@@ -53,6 +53,23 @@ class Supervisor:
         return self._codes.pop(0) if self._codes else 0
 
 
+def test_an_element_that_is_alone_takes_its_own_trial_only(tmp_path: Path) -> None:
+    folder = make(tmp_path, 3)
+    for run_dir in tmp_path.glob("rates-*"):
+        # As a Kubernetes has it.
+        (run_dir / names.TICKET_FILE).unlink()
+        ticket = {"format": 1, "name": COMMENT, "after": 0, "released": False}
+        (run_dir / names.KUBERNETES_FILE).write_text(json.dumps(ticket))
+    supervisor = Supervisor(75, 0)
+    assert array.run(str(folder), 2, supervisor, alone=True) == 75
+    # It is begun again, and goes on with the same one.
+    assert array.run(str(folder), 2, supervisor, alone=True) == 0
+    assert supervisor.seen == ["rates-0002", "rates-0002"]
+    assert array.take(str(folder), 3, "driver")
+    assert array.run(str(folder), 3, supervisor, alone=True) == 0
+    assert len(supervisor.seen) == 2
+
+
 def test_an_element_takes_its_own_trial_and_then_those_nobody_has(tmp_path: Path) -> None:
     folder = make(tmp_path, 4)
     supervisor = Supervisor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from perdure.model.settings import Settings
 from perdure.sweeps.control import extend
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.record import names_of, read_sweep
+from tests.cli.command import is_one_error
+from tests.engines.user import OrdinaryUser
 from tests.jobs.projects import make_project, until
-from tests.sweeps.conftest import end_all
+from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import driven, over, swept
 
 #: Waits until somebody says that it may end, and then writes what it has.
@@ -106,3 +109,61 @@ def test_a_sweep_is_submitted_or_extended_whole_or_not_at_all(
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
     stuffing.unlink()
     assert extend(folder, {"x": "3"}).count == 3
+
+
+TASKS = """\
+[project]
+name = "cats"
+[tool.perdure]
+format = 1
+package = "cats"
+[tool.perdure.tasks]
+train = "sh train.sh"
+"""
+
+
+def status(as_user: OrdinaryUser, root: Path) -> dict[str, object]:
+    told = as_user.perdure("sweep", "status", "one", "--json", cwd=root)
+    assert told.code == 0, told
+    found: dict[str, object] = json.loads(told.out)
+    return found
+
+
+def made(as_user: OrdinaryUser) -> Path:
+    """Return a person's project, whose trials wait for a file `go`."""
+    root = as_user.home / "p"
+    root.mkdir()
+    (root / "pyproject.toml").write_text(TASKS)
+    (root / "train.sh").write_text(f"while [ ! -e '{root}/go' ]; do sleep 0.05; done\n")
+    return as_user.give(root)
+
+
+def test_what_a_person_may_not_write_is_one_error_and_waited_for(as_user: OrdinaryUser) -> None:
+    """A project that becomes read-only under a sweep, and is writable again later."""
+    root = made(as_user)
+    words = ("sweep", "train", "x=1..12", "--max-running", "1", "--name")
+    root.chmod(0o555)
+    assert is_one_error(as_user.perdure(*words, "none", cwd=root), 5, "permission denied")
+    root.chmod(0o755)
+    assert not (root / ".perdure" / "sweeps").exists()
+    begun = as_user.perdure(*words, "one", cwd=root)
+    assert begun.code == 0, begun
+    results = root / "results"
+    until((results / "one-0001" / "attempts" / "000001.jsonl").exists)
+    # Some run folders are there already; for the others there is no place.
+    results.chmod(0o555)
+    (root / "go").touch()
+    until(lambda: "permission denied" in str(status(as_user, root)["waits"]))
+    # Whoever looks while nothing can be written sees what there is; nothing can be asked for.
+    sweeps = root / ".perdure" / "sweeps"
+    kill_driver(sweeps / "one")
+    for path in (sweeps / "one", sweeps):
+        path.chmod(0o555)
+    told = as_user.perdure("sweep", "status", "one", cwd=root)
+    assert (told.code, "succeeded" in told.out) == (0, True), told
+    refused = as_user.perdure("sweep", "extend", "one", "x=4", cwd=root)
+    assert is_one_error(refused, 5, "permission denied")
+    for path in (sweeps, sweeps / "one", results):
+        path.chmod(0o755)
+    until(lambda: status(as_user, root)["states"] == {"SUCCEEDED": 12})
+    assert as_user.of_others(root) == [root / "go"]

@@ -13,7 +13,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.sweep import Search
 from perdure.sweeps import asked
-from perdure.sweeps.record import Sweep
+from perdure.sweeps.record import JOURNAL_FILE, Sweep
 from perdure.sweeps.tuner import Tuner
 from tests.sweeps.conftest import kill_driver
 from tests.sweeps.sweeping import driven, over
@@ -86,6 +86,51 @@ def test_what_trials_came_to_is_told_once(tmp_path: Path) -> None:
     assert tuner._study.best_value == 0.5
     Tuner(tmp_path, sweep()).told(1, ran(tmp_path / "1", 0.0), "SUCCEEDED")
     assert Tuner(tmp_path, sweep())._study.best_value == 0.5
+
+
+@needs_optuna
+def test_optunas_own_programs_read_the_journal(tmp_path: Path) -> None:
+    from optuna import load_study
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    tuner = Tuner(tmp_path, sweep())
+    for trial in (1, 2, 3):
+        tuner.values(trial)
+        tuner.told(trial, ran(tmp_path / str(trial), float(trial)), "SUCCEEDED")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / JOURNAL_FILE)))
+    study = load_study(study_name=tmp_path.name, storage=storage)
+    assert study.trials == tuner._study.trials
+    assert study.best_value == 1.0
+
+
+@needs_optuna
+@pytest.mark.parametrize("torn", [b'{"op_code": 5, "trial', b"\0\0\0", b'"a word"\n', b"{}x\n"])
+def test_a_line_that_a_crash_has_torn_is_cut_off(tmp_path: Path, torn: bytes) -> None:
+    first = Tuner(tmp_path, sweep()).values(1)
+    journal = tmp_path / JOURNAL_FILE
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + torn)
+    tuner = Tuner(tmp_path, sweep())
+    assert tuner.values(1) == first
+    assert journal.read_bytes().startswith(whole)
+    assert torn not in journal.read_bytes()
+    tuner.told(1, ran(tmp_path / "1", 0.5), "SUCCEEDED")
+    assert Tuner(tmp_path, sweep())._study.best_value == 0.5
+
+
+@needs_optuna
+def test_what_a_disk_refused_is_asked_for_once(tmp_path: Path) -> None:
+    tuner = Tuner(tmp_path, sweep())
+    (tmp_path / "asked.jsonl").mkdir()
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"asked\.jsonl"):
+            tuner.values(1)
+    (tmp_path / "asked.jsonl").rmdir()
+    first = tuner.values(1)
+    assert first is not None
+    assert asked.read(tmp_path) == {1: first}
+    assert len(Tuner(tmp_path, sweep())._study.trials) == 1
 
 
 @needs_optuna

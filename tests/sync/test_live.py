@@ -241,8 +241,7 @@ def test_whoever_waits_may_find_the_other_end_gone(
     here = tmp_path / "here"
     here.mkdir()
     (here / "a.py").write_text("1")
-    told: list[str] = []
-    answers: list[bool] = []
+    told, answers = list[str](), list[bool]()
     trees = Trees(here, State(tmp_path / "state.db"), Rules(), "live1", told.append)
     destination = Destination(boot_words(sys.executable), str(tmp_path / "there"))
     kept = Kept(trees, destination, hints.watch_tree(here))

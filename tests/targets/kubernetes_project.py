@@ -8,19 +8,47 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
 from perdure.jobs.folder import is_alive
 from perdure.jobs.launch import JobRequest, begin, start, submit
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import UNLIMITED, JobRecord, Resources
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
+from perdure.targets import kubernetes_cluster
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
-from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID
+from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.jobs.projects import make_project, until
 from tests.targets.slurm_project import PATIENCE_S, TRAINING
 from tests.targets.slurm_project import digest as digest_of
 
 NAME = "k8s"
+#: A lost node is given up at once: somebody waits for it here.
+QUICK = (
+    "spec.template.spec.tolerations.0.tolerationSeconds: 1",
+    "spec.template.spec.tolerations.1.tolerationSeconds: 1",
+)
+
+
+@pytest.fixture(name="unknown_queue", autouse=True)
+def forgotten() -> None:
+    """Forget what another test's cluster said."""
+    kubernetes_cluster.forget()
+
+
+@pytest.fixture(name="shared", scope="module")
+def one_project(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return one project for a module's tests: so the pod that has its volume is started once."""
+    root = tmp_path_factory.mktemp("shared") / "a 'project$(x)%j\n\u00e9"
+    return kubernetes_workspace(root, kubernetes_image)
+
+
+@pytest.fixture(name="workspace")
+def with_cluster(kubernetes: Cluster, shared: Workspace) -> Workspace:
+    """Return that project, while the cluster is there."""
+    del kubernetes  # it is there
+    return shared
 
 
 def kubernetes_workspace(root: Path, image: str, *, results: str = CLAIM) -> Workspace:
@@ -29,12 +57,7 @@ def kubernetes_workspace(root: Path, image: str, *, results: str = CLAIM) -> Wor
     project = make_project(root, {"train.py": TRAINING}, **tasks)
     for path in (root, *root.rglob("*")):
         os.chown(path, USER_ID, USER_ID)
-    # A lost node is given up at once: somebody waits for it here.
-    quick = (
-        "spec.template.spec.tolerations.0.tolerationSeconds: 1",
-        "spec.template.spec.tolerations.1.tolerationSeconds: 1",
-    )
-    own = KubernetesSettings(image, results, namespace=NAMESPACE, lines=quick)
+    own = KubernetesSettings(image, results, namespace=NAMESPACE, lines=QUICK)
     target = TargetSettings("", "kubernetes", "kubernetes", sync="none", kubernetes=own)
     return Workspace(project, Settings(targets=MappingProxyType({NAME: target})))
 

@@ -5,41 +5,24 @@ from __future__ import annotations
 import pytest
 
 from perdure.jobs import elsewhere
-from perdure.jobs.launch import JobRequest, submit
+from perdure.jobs.launch import JobRequest, begin, submit
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, State
-from perdure.targets import kubernetes_cluster
 from perdure.targets.kubernetes import Kubernetes
 from perdure.targets.registry import open_target
 from tests.contract.target import Harness, TargetContract
-from tests.engines.kubernetes import Cluster
-from tests.targets.kubernetes_project import (
+from tests.engines.kubernetes import DATA, Cluster
+from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
     digest,
     expected,
-    kubernetes_workspace,
+    forgotten,
+    one_project,
     started,
+    with_cluster,
+    with_settings,
 )
 from tests.targets.slurm_project import until_gone
-
-
-@pytest.fixture(autouse=True)
-def unknown_queue() -> None:
-    """Forget what another test's cluster said."""
-    kubernetes_cluster.forget()
-
-
-@pytest.fixture(scope="module")
-def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return one project for all tests: so the pod that has its volume is started once."""
-    root = tmp_path_factory.mktemp("shared") / "a 'project$(x)%j\n\u00e9"
-    return kubernetes_workspace(root, kubernetes_image)
-
-
-@pytest.fixture
-def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
-    del kubernetes  # it is there
-    return shared
 
 
 def opened(workspace: Workspace) -> Kubernetes:
@@ -69,3 +52,21 @@ def test_a_job_runs_in_a_pod_and_comes_to_what_it_comes_to_anywhere(workspace: W
     record = started(workspace, "20", "0")
     assert until_gone(record).state is State.SUCCEEDED
     assert digest(workspace, record) == expected(workspace, "20")
+
+
+def test_a_volume_of_data_is_the_projects_and_read_only(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    script = "cat data/cats.txt; (echo x > data/mine) 2>&1; (echo x > data/cats.txt) 2>&1; true"
+    wanted = with_settings(workspace, data=DATA)
+    request = JobRequest(command=("sh", "-c", script), retries=0, seed=1, target=NAME)
+    record = submit(wanted, request)
+    begin(wanted, record)
+    status = until_gone(record)
+    assert status.state is State.SUCCEEDED, status
+    said = (record.folder / "logs" / "000001.log").read_text().splitlines()
+    assert said[0] == "tabby"
+    assert [line.rpartition(": ")[2] for line in said[1:]] == ["Read-only file system"] * 2
+    # What it was trained with is known.
+    assert record.data.files == 1
+    assert (kubernetes.data / "cats.txt").read_text() == "tabby\n"

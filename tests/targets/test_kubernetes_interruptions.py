@@ -17,36 +17,19 @@ from perdure.model.job import JobRecord, JobStatus, Resources, State
 from perdure.targets import kubernetes_cluster, kubernetes_submission
 from tests.contract.target import until
 from tests.engines.kubernetes import Cluster
-from tests.targets.kubernetes_project import (
+from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
     digest,
     expected,
-    kubernetes_workspace,
+    forgotten,
+    one_project,
     started,
+    with_cluster,
     with_settings,
 )
 from tests.targets.slurm_project import until_gone, until_state, until_step
 
 STEPS = "60"
-
-
-@pytest.fixture(autouse=True)
-def unknown_queue() -> None:
-    """Forget what another test's cluster said."""
-    kubernetes_cluster.forget()
-
-
-@pytest.fixture(scope="module")
-def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return one project for all tests: so the pod that has its volume is started once."""
-    root = tmp_path_factory.mktemp("shared") / "project"
-    return kubernetes_workspace(root, kubernetes_image)
-
-
-@pytest.fixture
-def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
-    del kubernetes  # it is there
-    return shared
 
 
 def running(workspace: Workspace, steps: str = STEPS) -> JobRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from perdure.errors import UsageError
-from perdure.hosts.pod_spec import PodSpec, desk, read_destination
+from perdure.hosts.pod_spec import PodSpec, desk, read_destination, require_person
 from perdure.jobs import provenance
 from perdure.model.job import (
     Code,
@@ -69,7 +70,13 @@ def spec_of(settings: KubernetesSettings) -> PodSpec:
 def made(
     settings: KubernetesSettings = EVERYTHING, resources: Resources | None = None
 ) -> dict[str, Any]:
-    job = JobRecord(
+    job = record_of(resources)
+    turn = Turn(job, "results/brave-otter", 3, ("python3", *HOSTILE), "/perdure/cats-0123abcd")
+    return manifest(turn, settings, spec_of(settings))
+
+
+def record_of(resources: Resources | None = None) -> JobRecord:
+    return JobRecord(
         results=Path("/home/ada/cats/results"),
         job="brave-otter",
         task="train",
@@ -86,8 +93,6 @@ def made(
         variables={"FOO": "$(HOME) 'x'\n"},
         resources=resources or Resources(gpus=2, cpus=1.5, memory_bytes=2**30),
     )
-    turn = Turn(job, "results/brave-otter", 3, ("python3", *HOSTILE), "/perdure/cats-0123abcd")
-    return manifest(turn, settings, spec_of(settings))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -97,8 +102,36 @@ def test_a_manifest_is_what_every_release_takes(version: str, settings: Kubernet
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("part", [0, 3])
+def test_so_is_that_of_each_of_several_nodes(version: str, part: int) -> None:
+    job = record_of(Resources(nodes=4, gpus=8))
+    turn = Turn(job, "results/brave-otter", 3, ("python3",), "/perdure/cats", part=part)
+    found = manifest(turn, EVERYTHING, spec_of(EVERYTHING))
+    kubernetes_validate.validate(found, version, strict=True)
+    assert found["metadata"]["name"].endswith("-3-n3" if part else "-3")
+    assert found["metadata"]["labels"]["perdure.dev/part"] == str(part)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_so_is_that_of_the_pod_for_the_volumes(version: str) -> None:
     kubernetes_validate.validate(desk(spec_of(EVERYTHING).destination), version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_so_is_that_of_the_pod_for_a_service(version: str) -> None:
+    spec = replace(spec_of(EVERYTHING), role="jupyter", gpus=2)
+    made = desk(spec.destination)
+    kubernetes_validate.validate(made, version, strict=True)
+    assert made["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert read_destination(spec.destination) == spec
+
+
+def test_pods_do_not_run_as_root() -> None:
+    spec = spec_of(EVERYTHING)
+    require_person(spec)
+    for wrong in (replace(spec, user_id=0), replace(spec, group_id=0)):
+        with pytest.raises(UsageError, match="pods do not run as root"):
+            require_person(wrong)
 
 
 def test_a_wrong_key_would_be_found() -> None:

@@ -12,29 +12,15 @@ from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, Stor
 from perdure.jobs.launch import JobRequest, submit
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import UNLIMITED, Resources
-from perdure.targets import kubernetes_cluster
 from perdure.targets.registry import open_target
-from tests.engines.kubernetes import BIN, CLOSED, Cluster
-from tests.targets.kubernetes_project import NAME, kubernetes_workspace, with_settings
-
-
-@pytest.fixture(autouse=True)
-def unknown_queue() -> None:
-    """Forget what another test's cluster said."""
-    kubernetes_cluster.forget()
-
-
-@pytest.fixture(scope="module")
-def shared(kubernetes_image: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return one project for all tests: so the pod that has its volume is started once."""
-    root = tmp_path_factory.mktemp("shared") / "project"
-    return kubernetes_workspace(root, kubernetes_image)
-
-
-@pytest.fixture
-def workspace(kubernetes: Cluster, shared: Workspace) -> Workspace:
-    del kubernetes  # it is there
-    return shared
+from tests.engines.kubernetes import BIN, CLOSED, DATA, SEALED, USER_ID, Cluster
+from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
+    NAME,
+    forgotten,
+    one_project,
+    with_cluster,
+    with_settings,
+)
 
 
 def refused(workspace: Workspace, resources: Resources = UNLIMITED) -> PerdureError:
@@ -57,7 +43,12 @@ WRONG: dict[str, tuple[dict[str, Any], Resources, str, str]] = {
     "claim": ({"results": "result"}, UNLIMITED, "no volume claim", "did you mean `results`?"),
     "GPUs": ({}, Resources(gpus=3), "3 GPUs are more than any node has: 2", "capacity"),
     "all GPUs": ({}, Resources(gpus="all"), "told how many GPUs", "--gpus 1"),
-    "several nodes": ({}, Resources(nodes=2), "has one pod", "--nodes"),
+    "several nodes": (
+        {},
+        Resources(nodes=3),
+        "3 nodes are asked for, and there are 2",
+        "capacity",
+    ),
     "memory": ({}, Resources(memory_bytes=2**50), "more than any node has", "capacity"),
     "time": ({"time_s": 20.0}, UNLIMITED, "a time limit of 00:00:20", "--grace"),
     "labels": (
@@ -83,6 +74,28 @@ def test_a_volume_that_cannot_be_written(workspace: Workspace) -> None:
     assert isinstance(error, StorageError)
     assert "cannot write" in error.message
     assert "permission denied" in error.message
+
+
+def test_a_volume_that_is_read_only(workspace: Workspace) -> None:
+    error = refused(with_settings(workspace, results=SEALED))
+    assert isinstance(error, StorageError)
+    assert "cannot write" in error.message
+    assert "read-only file system" in error.message
+
+
+def test_data_that_lie_where_the_claim_is_to_stand(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    target = open_target(NAME, workspace.project, workspace.settings)
+    own = kubernetes.volume / target.place.root.rpartition("/")[2] / "data"
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "mine").touch()
+    for path in (own.parent, own):
+        os.chown(path, USER_ID, USER_ID)
+    error = refused(with_settings(workspace, data=DATA))
+    (own / "mine").unlink()
+    assert isinstance(error, UsageError)
+    assert "has files in" in error.message
 
 
 def test_a_machine_without_kubectl(

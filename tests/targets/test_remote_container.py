@@ -76,7 +76,7 @@ def test_an_engine_that_is_gone_is_told_without_a_word_of_this_machine(
 ) -> None:
     assert remote.in_image
     hosts_here.engine("gpu1", "none")
-    with pytest.raises(EnvironmentFailed) as gone:
+    with pytest.raises(EnvironmentFailed, match=r"^`gpu1`: no container engine answers") as gone:
         remote.require(UNLIMITED)
     assert "--on local" not in str(gone.value.hint)
     assert '`engine = "process"`' in str(gone.value.hint)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from perdure.errors import ConflictError, SchedulerUnreachable, UsageError
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.launch import JobRequest, begin, explain, resume, submit
+from perdure.jobs.ledger import statuses
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import JobRecord, Resources, State
-from perdure.model.settings import SlurmSettings
+from perdure.model.job import JobRecord, JobStatus, Resources, State
+from perdure.model.project import Project, Task
+from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.targets import slurm_queue
 from perdure.targets.registry import open_target
 from perdure.targets.slurm import Slurm
 from tests.contract.target import Harness, TargetContract, until
 from tests.engines.slurm import Cluster
+from tests.jobs.test_environment import ask_for
+from tests.jobs.test_ledger import count_reads
 from tests.targets.slurm_project import (
     digest,
     expected,
@@ -49,6 +54,10 @@ def lab(workspace: Workspace) -> Slurm:
     return found
 
 
+def listed(workspace: Workspace) -> list[JobStatus]:
+    return statuses(workspace, all=True)
+
+
 def shell(workspace: Workspace, script: str, *arguments: str) -> JobRecord:
     command = ("sh", "-c", script, "sh", *arguments)
     request = JobRequest(command=command, grace_s=1.0, retries=0, seed=1, target="lab")
@@ -72,6 +81,37 @@ def test_a_job_runs_on_a_node_and_comes_to_what_it_comes_to_anywhere(
     assert digest(record) == expected(workspace.project, "20")
     log = (record.folder / "logs" / "000001.log").read_text()
     assert log.startswith("node")
+
+
+def test_a_job_has_the_locked_environment_on_whichever_node(slurm: Cluster, tmp_path: Path) -> None:
+    """It is made once, by uv, where all nodes see it."""
+    root = tmp_path / "my project"
+    ask_for(root, "1.0")
+    (root / "train.py").write_text(
+        "import brought, os, sys; print(brought.version, os.environ['SLURMD_NODENAME'], sys.prefix)"
+    )
+    task = Task("train", ("python", "train.py"), retries=0)
+    lab = TargetSettings("", "slurm", "slurm", slurm=SlurmSettings())
+    settings = Settings(targets=MappingProxyType({"lab": lab}))
+    workspace = Workspace(Project(root, "cats", "cats", {"train": task}), settings)
+    record = submit(workspace, JobRequest("train", target="lab"))
+    begin(workspace, record)
+    assert until_gone(record).state is State.SUCCEEDED
+    version, node, prefix = printed(record)
+    assert (version, node[:4], prefix) == ("1.0", "node", record.environment.prefix)
+    assert Path(prefix).is_relative_to(root / ".perdure")
+    # Elsewhere: the first node takes nobody just now.
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
+    again = submit(workspace, JobRequest("train", target="lab"))
+    begin(workspace, again)
+    assert until_gone(again).state is State.SUCCEEDED
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    assert printed(again)[1] not in ("", node)
+    assert printed(again)[2] == prefix
+
+
+def printed(record: JobRecord) -> list[str]:
+    return (record.folder / "logs" / "000001.log").read_text().strip().split(" ", 2)
 
 
 def test_a_job_has_the_resources_that_it_asked_for(workspace: Workspace) -> None:
@@ -117,6 +157,30 @@ def test_a_job_that_waits_can_be_killed(workspace: Workspace, slurm: Cluster) ->
     assert kill(record.folder, timeout_s=30) == "confirmed"
     assert read_status(record.folder).state is State.CANCELLED
     assert slurm.jobs() == []
+
+
+def test_who_waits_is_listed_without_its_run_folder_until_that_changes(
+    workspace: Workspace, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = with_settings(workspace, SlurmSettings(lines=("--hold",)))
+    jobs = [started(held, "3", "0") for _ in range(3)]
+    for record in jobs:
+        # Longer ago than the times of any file system are coarse.
+        os.utime(record.folder, (1e9, 1e9))
+    first = listed(held)
+    assert [each.state for each in first] == [State.QUEUED] * 3
+    assert {each.reason for each in first} == {"JobHeldUser"}
+    read = count_reads(monkeypatch)
+    assert [(e.state, e.reason) for e in listed(held)] == [(e.state, e.reason) for e in first]
+    assert [e.record.arguments for e in listed(held)] == [("3", "0")] * 3
+    assert read == []
+    # What the scheduler says of it is asked each time, and what began tells so itself.
+    slurm.ask("scancel", slurm.jobs()[0][0])
+    until(lambda: sorted(e.state.value for e in listed(held)) == ["LOST", "QUEUED", "QUEUED"])
+    for number, *_ in slurm.jobs():
+        slurm.ask("scontrol", "release", number)
+    until(lambda: sorted(e.state.value for e in listed(held)) == ["LOST", "SUCCEEDED", "SUCCEEDED"])
+    assert read != []
 
 
 def test_who_is_interrupted_by_a_person_stays_so_until_resumed(

@@ -33,7 +33,7 @@ def add_moving(parser: argparse.ArgumentParser, doing: str) -> None:
     parser.add_argument(
         "jobs", metavar="JOB", nargs="*", help=f"with `results`, only these: {JOB_HELP}"
     )
-    parser.add_argument("--on", dest="target", metavar="WHERE", required=True, help=ON_HELP)
+    parser.add_argument("--on", dest="target", metavar="WHERE", help=f"{ON_HELP} (the only host)")
     parser.add_argument(
         "--checkpoints", action="store_true", help="with `results`, the checkpoints as well"
     )
@@ -51,6 +51,7 @@ def move(arguments: argparse.Namespace, console: Console, *, pushing: bool) -> i
 
     workspace = open_workspace(Path.cwd())
     check_jobs(arguments.what, arguments.jobs)
+    arguments.target = arguments.target or only_host(workspace)
     if not pushing and arguments.what == "results" and is_cloud(workspace, arguments.target):
         from perdure.cli.clouds import pull_results
 
@@ -99,6 +100,24 @@ def check_jobs(word: str, jobs: Sequence[str]) -> None:
         raise UsageError(
             f"`{word}` takes no jobs: `{jobs[0]}`", hint="jobs are named with `results`"
         )
+
+
+def only_host(workspace: Workspace) -> str:
+    """Return the target that is meant where none is named: the only one that is elsewhere.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    known = workspace.settings.targets
+    away = sorted(
+        name
+        for name, each in known.items()
+        if each.host or each.kubernetes is not None or each.cloud is not None
+    )
+    if len(away) == 1:
+        return away[0]
+    listed = ", ".join(away) or "there is no host yet: perdure targets; or name a bucket"
+    raise UsageError("where to or from is not said: name it with `--on`", hint=listed)
 
 
 def other_side(workspace: Workspace, text: str) -> Address | Far:

@@ -39,6 +39,8 @@ def sweeps_table(found: Sequence[Standing]) -> Table:
 
 def state_of(found: Standing) -> str:
     """Return a sweep's state, with what it waits for."""
+    if found.problem:
+        return f"UNKNOWN ({found.problem})"
     if found.over:
         return "FAILED" if found.states.get(State.FAILED) else "SUCCEEDED"
     waits = found.driver.waits if found.driver else ""
@@ -73,7 +75,7 @@ def trials_table(found: Standing, trials: Sequence[Trial], metric: str | None) -
     """Return a row for each trial: its values, its state, its best metric."""
     from perdure.sweeps.standing import best_of, direction_of
 
-    axes = [axis.name for axis in found.sweep.axes]
+    axes = list(found.sweep.texts)
     columns = [Column("JOB"), *map(Column, axes), Column("STATE", paint=True)]
     direction = None
     if metric is not None:
@@ -96,7 +98,7 @@ def trials_table(found: Standing, trials: Sequence[Trial], metric: str | None) -
 
 def as_csv(found: Standing, trials: Sequence[Trial]) -> str:
     """Return all that is known of the trials as CSV: last, lowest and highest of each metric."""
-    axes = [axis.name for axis in found.sweep.axes]
+    axes = list(found.sweep.texts)
     metrics = found.metrics()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -125,7 +127,8 @@ def as_json(found: Standing, trials: Sequence[Trial]) -> dict[str, object]:
         "count": found.count,
         "states": {state.value: number for state, number in found.states.items()},
         "max_running": found.sweep.max_running,
-        "axes": {axis.name: axis.text for axis in found.sweep.axes},
+        "axes": dict(found.sweep.texts),
+        "problem": found.problem,
         "trials": [trial_json(trial) for trial in trials],
     }
 

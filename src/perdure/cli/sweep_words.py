@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from perdure.cli.render import Console
 from perdure.cli.words import counted
-from perdure.errors import UsageError
+from perdure.errors import PerdureError, UsageError
 
 if TYPE_CHECKING:
     from perdure.cli.table import Table
@@ -46,18 +46,10 @@ def tell_status(
 ) -> int:
     """Return 0 after telling where sweeps stand."""
     from perdure.cli import sweep_tables
-    from perdure.sweeps import record
     from perdure.sweeps.standing import standing
 
     if not names:
-        project = workspace.project
-        known = (record.folder_of(project, name) for name in record.names_of(project))
-        found = [standing(workspace, folder) for folder in known]
-        if arguments.json:
-            console.json([sweep_tables.as_json(each, ()) for each in found])
-        else:
-            console.table(sweep_tables.sweeps_table(found))
-        return 0
+        return _tell_all(workspace, arguments, console)
     folder = one_sweep(workspace, names)
     _drive_again(workspace, folder, console)
     if arguments.watch:
@@ -70,6 +62,27 @@ def tell_status(
     console.lines(sweep_tables.summary_lines(each, time.time()))
     console.table(_best_table(each, arguments.metric))
     _tell_failures(each, console)
+    return 0
+
+
+def _tell_all(workspace: Workspace, arguments: argparse.Namespace, console: Console) -> int:
+    """Return 0 after telling of all sweeps; of one that cannot be read, why."""
+    from perdure.cli import sweep_tables
+    from perdure.sweeps import record
+    from perdure.sweeps.standing import standing
+
+    found, problems = [], []
+    for name in record.names_of(workspace.project):
+        try:
+            found.append(standing(workspace, record.folder_of(workspace.project, name)))
+        except PerdureError as error:
+            problems.append(error.message)
+    if arguments.json:
+        console.json([sweep_tables.as_json(each, ()) for each in found])
+    else:
+        console.table(sweep_tables.sweeps_table(found))
+    for problem in problems:
+        console.say(problem)
     return 0
 
 
@@ -193,7 +206,16 @@ def one_sweep(workspace: Workspace, names: Sequence[str]) -> Path:
 def _drive_again(workspace: Workspace, folder: Path, console: Console) -> None:
     from perdure.sweeps import control
 
-    if control.is_orphaned(folder) and control.drive(workspace.project, folder):
+    if not control.is_orphaned(folder):
+        return
+    try:
+        begun = control.drive(workspace.project, folder)
+    except PerdureError as error:
+        # Who looks is told what there is all the same.
+        why = f"{error.message}; {error.hint}" if error.hint else error.message
+        console.say(f"the driver of `{folder.name}` is gone, and no other one begins: {why}")
+        return
+    if begun:
         console.say(f"the driver of `{folder.name}` was gone: another one goes on")
 
 
@@ -255,7 +277,7 @@ def _draw(found: Standing, metric: str | None, path: Path, console: Console) -> 
         Point(dict(trial.values), best_of(trial.metrics[metric], direction), trial.job)
         for trial in trials
     ]
-    axes = [axis.name for axis in found.sweep.axes]
+    axes = list(found.sweep.texts)
     picture = drawn(found.sweep.name, metric, axes, points, trials[0].job if trials else "")
     with storing("the picture"):
         path.write_text(picture, encoding="utf-8")

@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from perdure.doctor.finding import Finding, fine, problem
-from perdure.errors import PerdureError
+from perdure.doctor.finding import Finding, fine, problem, warning
+from perdure.errors import PerdureError, UsageError
+from perdure.hosts.pod_spec import require_person
 from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.model.settings import Settings
@@ -43,6 +44,12 @@ def _findings(target: Kubernetes) -> Iterator[Finding]:
         yield problem("cluster", able.problem, "kubectl get pods")
         return
     yield fine("cluster", able.summary)
+    try:
+        require_person(target.spec)
+    except UsageError as error:
+        # The cluster itself is fine: what a pod finds there is all that is not looked at.
+        yield warning("pod", error.message, error.hint or "")
+        return
     try:
         facts = target.pod.probe()
     except PerdureError as error:

@@ -49,6 +49,21 @@ def alone(
         yield
 
 
+@contextlib.contextmanager
+def if_alone(file: Path) -> Iterator[bool]:
+    """Hold the lock file if nobody else does, without waiting; yield whether it is held.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        held = file.open("ab")
+    except OSError as error:
+        raise unwritable(file.parent, error) from error
+    with held:
+        yield _take(held.fileno())
+
+
 def _take(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

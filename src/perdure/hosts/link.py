@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from zlib import crc32
 
 from perdure import errors
-from perdure.errors import HostUnreachable, MissingProgram, PerdureError, TimeoutExpired
+from perdure.errors import (
+    EngineUnreachable,
+    HostUnreachable,
+    MissingProgram,
+    PerdureError,
+    TimeoutExpired,
+)
 from perdure.hosts.side import modules
 from perdure.hosts.side.frames import Assembly, pack, read_frame, unpack
 from perdure.hosts.ssh_folder import control_folder
@@ -181,13 +187,24 @@ def _losing(host: Linked, timeout_s: float) -> Iterator[None]:
 
 def _error_of(answer: Mapping[str, Any], host: Linked) -> Exception:
     if "error" in answer:
-        return revived(answer["error"])
+        return _placed(revived(answer["error"]), host)
     if "failed" in answer:
         number, words, name = answer["failed"]
         return OSError(int(number or 0), str(words), str(name) or None)
     if "lost" in answer:
         return _lost(host)
     return PerdureError(f"perdure failed on `{host.name}`", hint=str(answer.get("crashed")))
+
+
+def _placed(error: PerdureError, host: Linked) -> PerdureError:
+    """Return the error with its host, where it speaks of what this machine may have as well."""
+    if not isinstance(error, EngineUnreachable):
+        return error
+    from perdure.hosts.engine_socket import LOCAL
+
+    # What is advised on one's own machine is to leave it as it is here.
+    hint = (error.hint or "").replace(LOCAL, '`engine = "process"` for this target')
+    return EngineUnreachable(f"`{host.name}`: {error.message}", hint=hint or None)
 
 
 def revived(described: object) -> PerdureError:

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.linked import LinkedHost
-from perdure.hosts.pod_spec import CONTAINER, PodSpec, desk, desk_name, read_destination
+from perdure.hosts.pod_spec import (
+    CONTAINER,
+    PodSpec,
+    desk,
+    desk_name,
+    read_destination,
+    require_image,
+    require_person,
+)
 
 if TYPE_CHECKING:
     from perdure.hosts.host import HostFacts
@@ -83,7 +91,10 @@ class Pod(LinkedHost):
         Raises:
             HostUnreachable: the cluster does not answer, or has no room for it.
             EnvironmentFailed: it cannot be: no such image, no such volume claim.
+            UsageError: it would run as root.
         """
+        require_person(self.spec)
+        require_image(self.name, self.spec)
         deadline = time.monotonic() + START_S
         began = time.monotonic()
         while not self._is_ready(patient=time.monotonic() - began < _ROOM_S):
@@ -113,8 +124,10 @@ class Pod(LinkedHost):
         return HostUnreachable(f"the pod for `{self.name}`: {error.message}", hint="try again")
 
     def forward(self, port: int) -> int:
-        """Refuse: services run on hosts that ssh reaches."""
-        raise EnvironmentFailed(f"`{self.name}` is a pod: its port {port} is not forwarded")
+        """Return a port of this machine's that leads to the pod's, while this process lives."""
+        from perdure.hosts.pod_forward import forwarded_port
+
+        return forwarded_port(self, port)
 
     def forward_socket(self, path: str) -> Path:
         """Refuse: there is no engine in a pod."""

@@ -12,15 +12,24 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from perdure.errors import UsageError
+
 SCHEME = "kubernetes://"
 CONTAINER = "desk"
 # Where the claim for run folders is in every pod of a project.
 VOLUME = "/perdure"
+# Where the one for data is: the project's `data` on the volume leads there.
+DATA = "/perdure-data"
 ROLE = "perdure.dev/role"
+# In the place of a digest: what is to be pushed is not known before.
+NOT_PUSHED = ":not-pushed-yet"
 _DIGITS = 12
 _MEMORY, _MOST_MEMORY, _CPU = "128Mi", "2Gi", "50m"
 # It follows a lost node's other pods soon: somebody waits for it.
 _GIVEN_UP_S = 5
+# So long a pod stays that nobody uses; one that may have GPUs not so long.
+_IDLE_S, _SOON_S = "1800", "120"
+_USUAL = {"role": "desk", "gpus": 0, "gpu_resource": "nvidia.com/gpu"}
 
 # PID 1 of the pod: takes up what others leave behind, and ends when nobody has been here for long.
 _PROGRAM = """\
@@ -28,7 +37,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 used = time.monotonic()
-while time.monotonic() - used < 1800:
+while time.monotonic() - used < float(sys.argv[1]):
     if any(name.isdigit() and name != "1" for name in os.listdir("/proc")):
         used = time.monotonic()
     time.sleep(10)
@@ -39,7 +48,8 @@ while time.monotonic() - used < 1800:
 class PodSpec:
     """Claims, image, user and place of a pod; `folder` is the project's name on the volume.
 
-    `selector` is JSON, `tolerations` JSON as they stand in a manifest.
+    `selector` is JSON, `tolerations` JSON as they stand in a manifest. `role` is what the pod is
+    for; one that is no desk has `gpus`, and of its node what it can get.
     """
 
     folder: str
@@ -52,6 +62,9 @@ class PodSpec:
     data: str | None = None
     selector: str = "{}"
     tolerations: str = "[]"
+    role: str = "desk"
+    gpus: int = 0
+    gpu_resource: str = "nvidia.com/gpu"
     service_account: str | None = None
     pull_secret: str | None = None
 
@@ -63,7 +76,12 @@ class PodSpec:
     @property
     def destination(self) -> str:
         """Return what `read_destination` makes this of."""
-        given = {name: value for name, value in asdict(self).items() if value is not None}
+        # What came later is left out where it is as usual: a pod of an earlier version is the same.
+        given = {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None and _USUAL.get(name) != value
+        }
         return SCHEME + urlencode(sorted((name, str(value)) for name, value in given.items()))
 
 
@@ -75,15 +93,45 @@ def is_pod(destination: str) -> bool:
 def read_destination(destination: str) -> PodSpec:
     """Return what a pod is made from. Raises ValueError for what is no pod's."""
     given: dict[str, Any] = dict(parse_qsl(destination.removeprefix(SCHEME), strict_parsing=True))
-    for name in ("user_id", "group_id"):
+    for name in ("user_id", "group_id", "gpus"):
         given[name] = int(given.get(name, "0"))
     known = {each.name for each in fields(PodSpec)}
     return PodSpec(**{name: value for name, value in given.items() if name in known})
 
 
+def require_person(spec: PodSpec) -> None:
+    """Return if a project's pods run as somebody. Pure.
+
+    Raises:
+        UsageError: they would as root.
+    """
+    for name, number in (("user", spec.user_id), ("group", spec.group_id)):
+        if number == 0:
+            raise UsageError(
+                f"pods do not run as root, and the {name} id is 0: the project's folder belongs to "
+                "root",
+                hint="give the project an owner (`chown -R 1000:1000 .`), or set `user_id` and "
+                "`group_id` under `[docker]` in .perdure/local.toml",
+            )
+
+
+def require_image(name: str, spec: PodSpec) -> None:
+    """Return if the pods of a target have an image. Pure.
+
+    Raises:
+        UsageError: nothing was pushed to its registry yet.
+    """
+    if spec.image.endswith(NOT_PUSHED):
+        raise UsageError(
+            f"no image of this project was pushed for `{name}` yet",
+            hint=f"perdure run --on {name} builds and pushes it",
+        )
+
+
 def desk_name(destination: str) -> str:
     """Return the pod's name: the same for whoever has the same project and settings."""
-    return f"perdure-desk-{hashlib.sha256(destination.encode()).hexdigest()[:_DIGITS]}"
+    role = read_destination(destination).role
+    return f"perdure-{role}-{hashlib.sha256(destination.encode()).hexdigest()[:_DIGITS]}"
 
 
 def desk(destination: str) -> dict[str, Any]:
@@ -94,7 +142,7 @@ def desk(destination: str) -> dict[str, Any]:
         "kind": "Pod",
         "metadata": {
             "name": desk_name(destination),
-            "labels": {"app.kubernetes.io/managed-by": "perdure", ROLE: "desk"},
+            "labels": {"app.kubernetes.io/managed-by": "perdure", ROLE: spec.role},
         },
         "spec": {
             **surroundings(spec),
@@ -117,14 +165,15 @@ def _soon_given_up() -> list[dict[str, Any]]:
 
 
 def _desk_container(spec: PodSpec) -> dict[str, Any]:
-    resources = {
-        "requests": {"cpu": _CPU, "memory": _MEMORY},
-        "limits": {"cpu": "2", "memory": _MOST_MEMORY},
-    }
+    requests, limits = {"cpu": _CPU, "memory": _MEMORY}, {"cpu": "2", "memory": _MOST_MEMORY}
+    if spec.role != "desk":
+        limits = {spec.gpu_resource: str(spec.gpus)} if spec.gpus else {}
+        requests |= limits
+    resources = {"requests": requests, "limits": limits}
     return {
         "name": CONTAINER,
         "image": spec.image,
-        "command": ["python3", "-I", "-c", _PROGRAM],
+        "command": ["python3", "-I", "-c", _PROGRAM, _IDLE_S if spec.role == "desk" else _SOON_S],
         "env": [{"name": "HOME", "value": "/tmp"}],  # noqa: S108 - the pod's own
         "resources": resources,
         "securityContext": container_context(),
@@ -173,5 +222,5 @@ def mounts(spec: PodSpec) -> list[dict[str, Any]]:
     """Return where a project's pods have its volumes."""
     found: list[dict[str, Any]] = [{"name": "results", "mountPath": VOLUME}]
     if spec.data is not None:
-        found.append({"name": "data", "mountPath": f"{spec.root}/data", "readOnly": True})
+        found.append({"name": "data", "mountPath": DATA, "readOnly": True})
     return found

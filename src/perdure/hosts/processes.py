@@ -8,6 +8,7 @@ tick of the recorded boot.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import time
@@ -43,6 +44,25 @@ def command_of(pid: int, *, proc: Path = _PROC) -> bytes:
         return run(["ps", "-ww", "-p", str(pid), "-o", "command="], timeout_s=_ASK_S).stdout
     except PerdureError:
         return b""
+
+
+def is_held(file: Path) -> bool:
+    """Return whether a process holds a lock on a file for itself alone. Touches the disk.
+
+    The kernel lets go of the lock when that process dies, however it dies.
+    """
+    try:
+        fd = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two who ask do not take each other for the holder.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def start_ticks(pid: int, *, proc: Path = _PROC) -> int | None:

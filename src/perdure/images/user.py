@@ -24,17 +24,27 @@ def choose_user(project: Project, settings: Settings) -> ImageUser:
     Raises:
         UsageError: nobody but root is left.
     """
-    owner = project.root.stat()
-    user_id = _first(settings.docker.user_id, os.getuid(), owner.st_uid)
-    group_id = _first(settings.docker.group_id, os.getgid(), owner.st_gid)
-    for name, number in (("user", user_id), ("group", group_id)):
+    user = found_user(project, settings)
+    for name, number in (("user", user.user_id), ("group", user.group_id)):
         if number == 0:
             raise UsageError(
                 f"containers do not run as root, and the {name} id is 0: `{project.root}` belongs "
                 "to root",
                 hint=_HINT,
             )
-    return ImageUser(user_id, group_id)
+    return user
+
+
+def found_user(project: Project, settings: Settings) -> ImageUser:
+    """Return the same as `choose_user`, root where nobody else is left: who starts nothing asks so.
+
+    Reads the owner of the project's folder.
+    """
+    owner = project.root.stat()
+    return ImageUser(
+        _first(settings.docker.user_id, os.getuid(), owner.st_uid),
+        _first(settings.docker.group_id, os.getgid(), owner.st_gid),
+    )
 
 
 def _first(chosen: int | None, own: int, owner: int) -> int:

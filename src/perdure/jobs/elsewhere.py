@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from perdure.errors import StorageError
-from perdure.jobs import ending, snapshot, there
 from perdure.jobs import folder as folders
+from perdure.jobs import snapshot
 from perdure.jobs.witness import Witness, read_witness, write_witness
 from perdure.model.job import Data, JobRecord, Machine
 from perdure.model.job_values import data_of, machine_of
@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 KUBERNETES = "kubernetes"
 _BATCH_BYTES = 4 << 20
+# So many run folders are brought at a time.
+_TOGETHER = 50
 # A data folder of many files takes its time to be looked through.
 _DATA_S = 600.0
 _KEPT = (
@@ -69,6 +71,8 @@ def target_in(
 
 def surroundings(place: Place) -> tuple[Data, Machine]:
     """Return the data and the machine that a job there has. Asks the host."""
+    from perdure.jobs import there
+
     said = place.host.call_long(there.surroundings, place.root, timeout_s=_DATA_S)
     return data_of(said["data"]), machine_of(said["machine"])
 
@@ -78,6 +82,8 @@ def mark(target: Target, record: JobRecord) -> None:
 
     Nothing for a job of this machine.
     """
+    if target.place.is_here:
+        return
     from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 
@@ -92,6 +98,8 @@ def send_code(place: Place, project: Project, tree: snapshot.Tree, report: Repor
         HostUnreachable: the host does not answer.
         StorageError: no space there, or contents that are gone here.
     """
+    from perdure.jobs import there
+
     text = tree.to_json()
     missing = _asked(place, there.lacking, place.root, text)
     if missing is None:
@@ -110,6 +118,8 @@ def ensure_code(place: Place, project: Project, record: JobRecord, report: Repor
     Raises:
         StorageError: it was changed there, or its list of files is gone.
     """
+    from perdure.jobs import there
+
     if record.code.snapshot is None:
         return
     text = there.read_list(record.folder)
@@ -128,12 +138,28 @@ def send_folder(place: Place, record: JobRecord) -> None:
     Raises:
         ConflictError: there is another job of that name there.
     """
-    files = {
+    from perdure.jobs import there
+
+    _asked(place, there.begin, place.root, place.name(record.folder), _kept(record))
+
+
+def send_folders(place: Place, records: Sequence[JobRecord]) -> None:
+    """Bring many run folders there, as `send_folder` does one."""
+    from perdure.jobs import there
+
+    for first in range(0, len(records), _TOGETHER):
+        some = records[first : first + _TOGETHER]
+        files = {place.name(each.folder): _kept(each) for each in some}
+        _asked(place, there.begin_all, place.root, files)
+
+
+def _kept(record: JobRecord) -> dict[str, bytes]:
+    """Return what a run folder holds as it was submitted."""
+    return {
         name: (record.folder / name).read_bytes()
         for name in _KEPT
         if (record.folder / name).is_file()
     }
-    _asked(place, there.begin, place.root, place.name(record.folder), files)
 
 
 def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:
@@ -152,11 +178,15 @@ def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:
 
 def sweep(place: Place) -> int:
     """Return how many snapshots were deleted there that no job there needs any more."""
+    from perdure.jobs import there
+
     return place.host.call_long(there.sweep, place.root, timeout_s=_DATA_S)
 
 
 def forget(place: Place, folder: Path) -> bool:
     """Return whether a job never began there; its run folder there is removed then."""
+    from perdure.jobs import there
+
     return place.host.call(there.forget, place.root, place.name(folder))
 
 
@@ -209,6 +239,7 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     Raises:
         ConflictError: its supervisor lives.
     """
+    from perdure.jobs import ending, there
     from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 

@@ -31,6 +31,7 @@ def environment_for(
 
     Raises:
         EnvironmentFailed: it cannot be had.
+        StorageError: no space on another host, or a folder that cannot be written there.
     """
     if not needs_environment(workspace.project):
         if variant is not None:
@@ -40,7 +41,8 @@ def environment_for(
             )
         return provenance.own_python()
     if not place.is_here:
-        return _installed_there(workspace, variant, place, report)
+        with place.writing():
+            return _installed_there(workspace, variant, place, report)
     from perdure.environments.sync import ensure_environment
 
     handle = ensure_environment(workspace.project, workspace.settings, variant, report=report)
@@ -94,7 +96,8 @@ def _restore_there(workspace: Workspace, record: JobRecord, place: Place, report
             hint=f"git checkout {record.code.commit}" if record.code.commit else "perdure run",
         )
     report(f"the environment of `{record.job}` is gone; installing it again from its lock")
-    _installed_there(workspace, used.variant, place, report)
+    with place.writing():
+        _installed_there(workspace, used.variant, place, report)
 
 
 def keep_locks(workspace: Workspace, used: EnvironmentUsed, folder: Path) -> None:

@@ -43,6 +43,37 @@ def image_for(
     return EnvironmentUsed(lock_digest(project), image.variant, "", None, _used(image))
 
 
+def push_for(workspace: Workspace, target: Target, variant: str | None, report: Report) -> bool:
+    """Return whether the project's image was pushed, for a target that takes it from a registry.
+
+    It is locked and built here, if need be; the engine pushes it, with its client's credentials.
+    From then on the target, opened anew, has that image by its digest.
+
+    Raises:
+        EnvironmentFailed: it cannot be had, or the registry refuses it.
+    """
+    from perdure.targets.cluster import registry_of
+
+    registry = registry_of(target)
+    if registry is None:
+        return False
+    from perdure.hosts.engine import find_engine
+    from perdure.images.build import ensure_image
+    from perdure.images.ship import ship
+    from perdure.images.ship_destination import Destination, Kind
+    from perdure.targets import pushed
+
+    project, settings = workspace.project, workspace.settings
+    image = ensure_image(project, settings, Stage.RUNTIME, variant=variant, report=report)
+    to = Destination(Kind.REGISTRY, registry)
+    sent = ship(find_engine(settings), image.tag, to, settings=settings, report=report)
+    # A port has a colon, too: the tag's is behind the last slash.
+    folder, slash, name = sent.called.rpartition("/")
+    named = f"{folder}{slash}{name.partition(':')[0]}@{sent.digest}"
+    pushed.write(project.state, registry, named)
+    return True
+
+
 def ensure_image_on(
     host: Host,
     workspace: Workspace,
@@ -162,7 +193,10 @@ def _own_image(target: Target, variant: str | None, *, pegged: bool) -> Environm
     image = image_of(target)
     if image is None:
         return None
-    asked = "--pegged" if pegged else "--variant" if variant is not None else None
+    from perdure.targets.cluster import registry_of
+
+    built = registry_of(target) is not None
+    asked = "--pegged" if pegged else "--variant" if variant is not None and not built else None
     if asked is not None:
         raise UsageError(
             f"`{target.name}` runs jobs in an image of your own, `{image.tag}`: {asked} is for "

@@ -18,6 +18,7 @@ from perdure.hosts.machine import this_machine
 from perdure.jobs import elsewhere, mirror, provenance, source
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
+from perdure.jobs import image as images
 from perdure.jobs import names as job_names
 from perdure.jobs.elsewhere import target_in
 from perdure.jobs.lifecycle import can_become, read_status
@@ -109,6 +110,9 @@ def drafted(
     what was made. Raises as `submit`.
     """
     decided, target = known
+    if images.push_for(workspace, target, request.variant, report):
+        target = _target(workspace, request)
+        target.require(request.resources)
     if request.rerun_of is None:
         used = source.present(workspace, request, target, report)
     else:

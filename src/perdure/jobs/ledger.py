@@ -1,8 +1,9 @@
 """The ledger: an index over run folders, so that ten thousand jobs are listed at once.
 
 It knows nothing that the run folders do not say, and may be lost at any time. What has ended is
-taken from it; what has not is read from its folder each time. A run folder tells by its inode that
-it is another one, and by its own time that a new attempt began or somebody ended it.
+taken from it; what has not is read from its folder each time, but for what waits in a scheduler's
+queue. A run folder tells by its inode that it is another one, and by its own time that a new
+attempt began or somebody ended it.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from perdure.model.job import ENDED, JobHeading, JobStatus, State
 LEDGER = "ledger.db"
 RECENT = 10
 
-_VERSION = 2
+_VERSION = 3
 # For so long hosts are waited for that jobs run on; what they said last has to do then.
 HOSTS_S = 3.0
 _BUSY_S = 1.0
 _STATES = {state.value: state for state in State}
 _COLUMNS = (
     "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
-    "durable_step, started, ended, began_again, last_event_at, target, saved_at"
+    "durable_step, started, ended, began_again, last_event_at, target, saved_at, ticket"
 )
 # In the order in which they are wanted, so that reading them sorts nothing.
 _TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT ROWID"
 _BY_NAME = "CREATE UNIQUE INDEX jobs_by_name ON jobs (job, inode)"
 _PUT = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"  # noqa: S608
 _SELECT = f"SELECT {_COLUMNS} FROM jobs ORDER BY submitted, job"  # noqa: S608
-_SELECT_LIVE = f"SELECT {_COLUMNS} FROM jobs WHERE settled = 0"  # noqa: S608
+_SELECT_OPEN = f"SELECT {_COLUMNS} FROM jobs WHERE settled IN (0, 3)"  # noqa: S608
 _ENDED = ", ".join(repr(state.value) for state in sorted(ENDED, key=str))
 _SELECT_FEW = (
     f"SELECT {_COLUMNS} FROM jobs WHERE state NOT IN ({_ENDED}) OR job IN "  # noqa: S608
@@ -65,10 +66,12 @@ Row = tuple[
     float | None,
     str,
     float | None,
+    str | None,
 ]
 
-# How far a row may be believed: not at all, while its folder's time stands still, for good.
-_LIVE, _RESTING, _FINAL = range(3)
+# How far a row may be believed: not at all, while its folder's time stands still, for good; and
+# while that stands still, but for what a scheduler says of it.
+_LIVE, _RESTING, _FINAL, _QUEUED = range(4)
 _FINAL_STATES = frozenset({State.SUCCEEDED})
 _SETTLED = ENDED | {State.INTERRUPTED}
 
@@ -148,24 +151,27 @@ def _look_again(
     fresh: list[Row] = []
     live: list[tuple[str, int, tuple[JobHeading, str] | None]] = []
     new = [] if known == now else [job for job in now if now[job] != known.get(job)]
-    for row in _select(database, _SELECT_LIVE):
+    for row in _select(database, _SELECT_OPEN):
         if now.get(row[0]) == row[1]:
-            heading = _status(results, row).record
-            live.append((row[0], row[1], (heading, row[16])))
+            waits = _waiting(results, row) if row[3] == _QUEUED else None
+            if waits is None:
+                live.append((row[0], row[1], (_heading(results, row), row[16])))
+            else:
+                looked[row[0]] = waits
     for job, inode, changed in _known(database, _RESTING):
         if now.get(job) == inode and _changed(base, job) != changed:
             new.append(job)
     live += [(job, now[job], None) for job in new if folders.is_job(results / job)]
-    with _hosts_asked((results / job for job, _, _ in live), meanwhile):
+    with hosts_asked((results / job for job, _, _ in live), meanwhile):
         for job, inode, known_as in live:
             looked[job] = _look(results, job, inode, known_as, fresh)
     return looked, fresh
 
 
-def _hosts_asked(
-    candidates: Iterable[Path], meanwhile: Callable[[], object]
+def hosts_asked(
+    candidates: Iterable[Path], meanwhile: Callable[[], object] = tuple
 ) -> contextlib.AbstractContextManager[None]:
-    """Ask the hosts of those jobs that are elsewhere, all at once."""
+    """Ask the hosts of those jobs that are elsewhere, all at once; inside, those answers hold."""
     away = [folder for folder in candidates if folders.is_elsewhere(folder)]
     if not away:
         meanwhile()
@@ -215,12 +221,26 @@ def _look(
         status = status_in(folder, *known_as)
     except PerdureError as error:
         return unreadable(folder, error)
-    trust = _LIVE
+    trust, ticket = _LIVE, None
     if status.state in _settled(status) and not folders.is_alive(folder):
         trust = _FINAL if status.state in _FINAL_STATES else _RESTING
+    elif status.asked_at is not None and not status.attempt:
+        from perdure.jobs.waiting import ticket_of
+
+        ticket = ticket_of(folder, status, changed)
+        trust = _LIVE if ticket is None else _QUEUED
     if trust != _LIVE or fresh_job:
-        fresh.append(_row(status, inode, changed, trust))
+        fresh.append(_row(status, inode, changed, trust, ticket))
     return status
+
+
+def _waiting(results: Path, row: Row) -> JobStatus | None:
+    """Return where a job in a scheduler's queue stands, None where its folder has to be read."""
+    if row[18] is None or _changed(os.fspath(results), row[0]) != row[2]:
+        return None
+    from perdure.jobs.waiting import status_waiting
+
+    return status_waiting(_heading(results, row), row[16], row[18])
 
 
 def _settled(status: JobStatus) -> frozenset[State]:
@@ -231,7 +251,7 @@ def _settled(status: JobStatus) -> frozenset[State]:
     return _SETTLED if status.asked_at is None else ENDED
 
 
-def _row(status: JobStatus, inode: int, changed: int, trust: int) -> Row:
+def _row(status: JobStatus, inode: int, changed: int, trust: int, ticket: str | None) -> Row:
     heading = status.record
     return (
         heading.job,
@@ -252,13 +272,18 @@ def _row(status: JobStatus, inode: int, changed: int, trust: int) -> Row:
         status.last_event_at,
         status.target,
         status.saved_at,
+        ticket,
     )
 
 
-def _status(results: Path, row: Row) -> JobStatus:
+def _heading(results: Path, row: Row) -> JobHeading:
     words = () if row[5] is None else tuple(row[5].split("\0"))
+    return JobHeading(results, row[0], row[4], words, row[6])
+
+
+def _status(results: Path, row: Row) -> JobStatus:
     return JobStatus(
-        JobHeading(results, row[0], row[4], words, row[6]),
+        _heading(results, row),
         _STATES[row[7]],
         row[8],
         row[9],

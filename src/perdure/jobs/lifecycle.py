@@ -77,6 +77,13 @@ def read_status(folder: Path) -> JobStatus:
         return unreadable(folder, error)
 
 
+def status_unbegun(heading: JobHeading, target: str, stands: Standing) -> JobStatus:
+    """Return where a job of this machine stands of which no attempt has begun. Pure."""
+    state, reason = _unbegun(stands.alive, stands)
+    asked_at, problem = stands.asked_at, stands.problem
+    return JobStatus(heading, state, reason, target=target, asked_at=asked_at, problem=problem)
+
+
 def status_in(folder: Path, heading: JobHeading, target: str) -> JobStatus:
     """Return where the job of a known heading stands. Touches the disk; asks a job's host."""
     # Asked before its events are read: one that ends in between is then seen as ended, not LOST.

@@ -81,6 +81,21 @@ def bring(folder: Path) -> None:
         _asker(folder, witness).ask([folder], asks=True)
 
 
+def bring_all(candidates: Iterable[Path]) -> None:
+    """Bring the mirrors of many run folders up to date, with what they have logged.
+
+    Raises:
+        HostUnreachable: a host does not answer, and what is known may be old.
+    """
+    wanted: dict[_Asker, list[Path]] = {}
+    for folder in candidates:
+        witness = read_witness(folder)
+        if witness is not None and not witness.over:
+            wanted.setdefault(_asker(folder, witness), []).append(folder)
+    for asker, each in wanted.items():
+        asker.ask(each)
+
+
 def trouble(folder: Path) -> str:
     """Return why the host of a job does not answer this process just now, "" where it does."""
     witness = read_witness(folder)

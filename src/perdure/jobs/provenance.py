@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,14 +63,21 @@ def python_version(prefix: Path) -> str:
 
 
 def versions() -> Versions:
-    """Return the versions of the tools that submit."""
-    from importlib import metadata
+    """Return the versions of the tools that submit. Reads the disk."""
+    return Versions(__version__, platform.python_version(), _installed("uv"))
 
-    try:
-        uv: str | None = metadata.version("uv")
-    except metadata.PackageNotFoundError:
-        uv = None
-    return Versions(__version__, platform.python_version(), uv)
+
+def _installed(name: str) -> str | None:
+    """Return the version of an installed package, None where there is none.
+
+    By the names of folders, as `importlib.metadata` finds it, which takes a job's whole start.
+    """
+    before, after = f"{name}-", ".dist-info"
+    for folder in sys.path:
+        for each in _sorted_names(Path(folder)):
+            if each.startswith(before) and each.endswith(after):
+                return each[len(before) : -len(after)]
+    return None
 
 
 def _sorted_names(folder: Path) -> list[str]:

@@ -29,6 +29,8 @@ from perdure.targets.protocol import Handle
 Values = dict[str, Any]
 
 CODE_LIST = "code.json"
+# What the run folders of a sweep have in common: as `perdure.sweeps.trials` has it.
+_SHARED = frozenset({CODE_LIST, names.PATCH_FILE, "environment.lock", "image.lock"})
 
 
 def surroundings(root: str) -> Values:
@@ -110,6 +112,46 @@ def begin(root: str, name: str, files: dict[str, bytes]) -> bool:
             os.fsync(file.fileno())
         draft.replace(folder / each)
     return True
+
+
+def begin_trials(root: str, base: str, records: dict[str, bytes]) -> None:
+    """Make run folders that are not there yet: `records` are their job.json, by their names.
+
+    What they have in common lies in the folder `base`, below `root` as well. Nothing is durable
+    yet: what is lost is made again.
+
+    Raises:
+        ConflictError: there is another job of such a name there.
+    """
+    project = _project(root)
+    shared = [path for path in Path(root, base).iterdir() if path.name in _SHARED]
+    for name, record in records.items():
+        folder = project.results / name
+        if (folder / names.JOB_FILE).is_file():
+            begin(root, f"{project.results.name}/{name}", {names.JOB_FILE: record})
+            continue
+        for inner in (names.OUTPUTS, names.ATTEMPTS, names.LOGS):
+            (folder / inner).mkdir(parents=True, exist_ok=True)
+        for path in shared:
+            _share(path, folder / path.name)
+        draft = folder / f".{names.JOB_FILE}-{os.getpid()}"
+        draft.write_bytes(record)
+        draft.replace(folder / names.JOB_FILE)
+
+
+def _share(path: Path, at: Path) -> None:
+    try:
+        os.link(path, at)
+    except FileExistsError:
+        return
+    except OSError:
+        shutil.copyfile(path, at)
+
+
+def begin_all(root: str, folders: dict[str, dict[str, bytes]]) -> None:
+    """Make run folders, by their names; raises as `begin`."""
+    for name, files in folders.items():
+        begin(root, name, files)
 
 
 def forget(root: str, name: str) -> bool:

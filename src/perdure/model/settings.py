@@ -98,7 +98,8 @@ class KubernetesSettings:
     `results` and `data` are volume claims, `image` is what jobs run in. `node_selector` are labels
     that a node must have, `tolerations` are `KEY[=VALUE][:EFFECT]`. `queue` is Kueue's, `scheduler`
     one beside the cluster's own. `time_s` is the limit of one attempt, in seconds; `gpu_resource`
-    what GPUs are called there. `lines` are `PATH: VALUE`, and go over what stands in the manifest.
+    what GPUs are called there. `registry` is where the project's own image is pushed, in place of
+    `image`, which is "" then. `lines` are `PATH: VALUE`, and go over what stands in the manifest.
     """
 
     image: str
@@ -116,6 +117,7 @@ class KubernetesSettings:
     gpu_resource: str = "nvidia.com/gpu"
     time_s: float | None = None
     lines: tuple[str, ...] = ()
+    registry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,7 @@ class _Pull:
         place = far.look(other, selection, make=False)
         if not place.exists:
             raise UsageError(
-                f"there is no {selection.word} of this project on `{errand.where}`: "
-                f"no folder `{place.folder}`",
+                f"nothing to pull: `{errand.where}` has no folder `{place.folder}`",
                 hint=f"perdure push {selection.word} --on {errand.where}",
             )
         there = _without_ignored(selection, far.list_there(place, selection))

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-REQUIRED = ("image", "results")
 KEYS = (
-    *REQUIRED,
+    *("image", "registry", "results"),
     *("context", "namespace", "data", "node_selector", "tolerations", "priority_class"),
     *("scheduler", "queue", "service_account", "pull_secret", "gpu_resource", "time", "lines"),
 )
@@ -16,6 +15,7 @@ KEYS = (
 # What names of objects are made of: RFC 1123, as Kubernetes has it.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9][a-z0-9._-]*)+")
 _LABEL = re.compile(r"([a-z0-9][a-z0-9.-]*/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _CONTEXT = re.compile(r"[^-\s][^\x00-\x1f\x7f]*")
@@ -26,6 +26,7 @@ _NAMED = (
 _PATTERNS = {
     **dict.fromkeys(_NAMED, (_NAME, "name that Kubernetes has")),
     "image": (_IMAGE, "name of an image"),
+    "registry": (_REGISTRY, "place in a registry: write `registry.example.org/team/cats`"),
     "gpu_resource": (_LABEL, "name of a resource"),
     "context": (_CONTEXT, "name of a context"),
 }
@@ -38,8 +39,10 @@ LINE = re.compile(r"(?P<path>[^\s:](?:\"[^\"]*\"|[^\s:\"])*):\s+(?P<value>\S.*)"
 
 def missing(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the keys without which there is no such target, and what is wrong with that."""
-    if "image" not in given:
+    if "image" not in given and "registry" not in given:
         yield "image", "is missing: the image that jobs run in, with Python and perdure"
+    if "image" in given and "registry" in given:
+        yield "registry", "is for the project's own image, and `image` names another one"
     if "results" not in given:
         yield "results", "is missing: the volume claim for run folders: kubectl get pvc"
 

@@ -190,6 +190,16 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         Annotated[Name, Meta(description="kubernetes: what jobs run in; clouds: what is booted")]
         | UnsetType
     ) = UNSET
+    registry: (
+        Annotated[
+            Name,
+            Meta(
+                description="kubernetes: where the project's own image is pushed at each "
+                "submission, in place of `image`: registry.example.org/team/cats"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     results: (
         Annotated[Name, Meta(description="kubernetes: the volume claim for run folders")]
         | UnsetType

@@ -182,6 +182,7 @@ def _target(table: tables.TargetTable) -> TargetSettings:
     own = {key: given.pop(key) for key in KINDS[kind] if key in given and key not in KINDS[SSH]}
     if kind == KUBERNETES:
         limit = own.pop("time", None)
+        own.setdefault("image", "")  # pushed to the registry, and named then
         own |= {key: tuple(own[key]) for key in ("lines", "tolerations") if key in own}
         made = KubernetesSettings(**own, time_s=None if limit is None else seconds_in(limit))
         return TargetSettings("", kind, KUBERNETES, sync="none", kubernetes=made)

@@ -42,13 +42,17 @@ class Trial(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """What the elements of an array run. `options` and `command` are what all trials share."""
+    """What the elements of an array run. `options` and `command` are what all trials share.
+
+    `asked_at` is when the array was handed over (unix seconds).
+    """
 
     results: str
     comment: str
     options: List[str]
     command: List[str]
     trials: Dict[int, Trial]
+    asked_at: float = 0.0
 
 
 def read_turns(folder: str) -> Turns:
@@ -60,7 +64,8 @@ def read_turns(folder: str) -> Turns:
     with open(os.path.join(folder, TURNS_FILE), encoding="utf-8") as file:
         found = json.load(file)
     trials = {int(index): Trial(*each) for index, each in found["trials"].items()}
-    return Turns(found["results"], found["comment"], found["options"], found["command"], trials)
+    known = (found["results"], found["comment"], found["options"], found["command"])
+    return Turns(*known, trials, float(found.get("asked_at", 0.0)))
 
 
 def take(folder: str, trial: int, who: str) -> bool:
@@ -100,13 +105,18 @@ def run(
     *,
     now: Callable[[], float] = time.monotonic,
     job: Optional[str] = None,
+    alone: bool = False,
 ) -> int:
     """Run the trials of one element, and return its exit code: 75 if it is to be run again.
 
     `supervise` is given a supervisor's command line. `job` is the scheduler's number of the array.
+    `alone`: it takes no trial but its own, by which the scheduler tells of it.
     """
     turns = read_turns(folder)
     element = _Element(folder, index, turns, job)
+    if alone:
+        own = element.own()
+        return 0 if own is None else supervise(element.words(own))
     until = now() + LONGEST_S
     worst = 0
     trial = element.first()
@@ -126,16 +136,19 @@ class _Element:
         self._turns = turns
         self._job = job
 
-    def first(self) -> Optional[int]:
-        """Return the trial that was held before, this element's own, or one that nobody has."""
+    def own(self) -> Optional[int]:
+        """Return the trial that was held before, or its own; None where others have that."""
         before = self._held()
         if before is not None and taker(self._folder, before) == str(self._index):
             trial = self._turns.trials[before]
             if not settled.is_over(self._run_dir(trial), trial.after):
                 return before
-        if self._take(self._index):
-            return self._index
-        return self.following()
+        return self._index if self._take(self._index) else None
+
+    def first(self) -> Optional[int]:
+        """Return its own trial, or one that nobody has."""
+        own = self.own()
+        return self.following() if own is None else own
 
     def following(self) -> Optional[int]:
         """Return a trial that nobody has: from the end, where no element comes to soon."""
@@ -168,8 +181,7 @@ class _Element:
         """Return whether a trial is this array's, and nothing of it began since that was so."""
         run_dir = self._run_dir(trial)
         try:
-            with open(os.path.join(run_dir, names.TICKET_FILE), encoding="utf-8") as file:
-                comment = str(json.load(file)["comment"])
+            comment = _comment(run_dir)
             begun = generation.newest(run_dir) > trial.after
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -215,6 +227,16 @@ def ranges(numbers: List[int]) -> str:
         else:
             found.append([number, number])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
+def _comment(run_dir: str) -> str:
+    """Return whose a job is, by its ticket."""
+    try:
+        with open(os.path.join(run_dir, names.TICKET_FILE), encoding="utf-8") as file:
+            return str(json.load(file)["comment"])
+    except FileNotFoundError:
+        with open(os.path.join(run_dir, names.KUBERNETES_FILE), encoding="utf-8") as file:
+            return str(json.load(file)["name"])
 
 
 def _write(path: str, text: str) -> None:

@@ -56,6 +56,9 @@ def _brings(spot: Spot) -> bool:
     if spot.place.is_here:
         return False
     wanted = spot.workspace.settings.targets.get(spot.name)
+    if spot.in_pod:
+        # Jobs have their snapshots; who works in notebooks wants the code as it is.
+        return True
     return wanted is None or wanted.sync == "live"
 
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from perdure.errors import PerdureError
-from perdure.hosts.ssh import Ssh
+from perdure.hosts.reaching import reached
 from perdure.services.side import desk, record
 
 _LOOK_S = 0.25
@@ -39,7 +39,7 @@ class Forwarder:
         self._folder = folder
         self._spec = record.read(folder / record.SPEC)
         # Nobody sits before it: a host that wants a password waits until some command asked for it.
-        self._host = Ssh(self._spec["target"], self._spec["destination"], asks=False)
+        self._host = reached(self._spec["target"], self._spec["destination"], asks=False)
         self._reached = 0
         self._why = ""
         self._pause_s = 0.0

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.errors import PerdureError, TimeoutExpired
 from perdure.hosts import local
-from perdure.hosts.ssh import Ssh
 from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.services.side import desk, record
@@ -46,7 +45,8 @@ def reach(
     Raises:
         ConflictError: the port asked for is in use.
     """
-    if not isinstance(spot.host, Ssh):
+    destination = stands["said"].get("destination", getattr(spot.host, "destination", ""))
+    if not destination:
         return int(stands["port"])
     folder = folder_of(spot.workspace.project, spot.name, wanted.name)
     before = record.read(folder / record.SPEC)
@@ -58,13 +58,9 @@ def reach(
     last = [before["port"]] if before else []
     port = desk.free_port(wanted.port, [*last, *ports])
     report(f"connecting port {port} to `{spot.name}`")
-    known: dict[str, Any] = {
-        "name": wanted.name,
-        "target": spot.name,
-        "id": identity,
-        "root": spot.root,
-    }
-    known |= {"destination": spot.host.destination, "there": stands["port"], "port": port}
+    known: dict[str, Any] = {"name": wanted.name, "target": spot.name, "id": identity}
+    known |= {"root": spot.root}
+    known |= {"destination": destination, "there": stands["port"], "port": port}
     known |= {"lifetime_s": max(60.0, stands["lifetime_s"] - stands["age_s"])}
     _start(folder, known)
     return port

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 
+from perdure.errors import UsageError
 from perdure.jobs.environment import environment_for
+from perdure.jobs.provenance import own_python
+from perdure.model.job import EnvironmentUsed
 from perdure.model.report import Report
 from perdure.services.program import SOCKET, Program
 from perdure.services.side import record, tools
@@ -32,7 +35,7 @@ def prepare(spot: Spot, variant: str | None, report: Report) -> Program:
     Raises:
         EnvironmentFailed: one of them cannot be had.
     """
-    used = environment_for(spot.workspace, variant, spot.place, report)
+    used = _environment(spot, variant, report)
     python = spot.host.call(tools.interpreter, used.prefix)
     beside = ""
     if not python["kernel"]:
@@ -42,6 +45,18 @@ def prepare(spot: Spot, variant: str | None, report: Report) -> Program:
     title = spot.workspace.project.name + (f" ({used.variant})" if used.variant else "")
     kernel = kernel_spec(spot.root, used.prefix, python["path"], beside, title)
     return program(spot.root, f"{lab}/bin/python", kernel, start="notebooks" if notebooks else "")
+
+
+def _environment(spot: Spot, variant: str | None, report: Report) -> EnvironmentUsed:
+    """Return what notebooks run in: a pod has what its image has."""
+    if not spot.in_pod:
+        return environment_for(spot.workspace, variant, spot.place, report)
+    if variant is not None:
+        raise UsageError(
+            f"`{spot.name}` runs in an image of your own: it has no variants",
+            hint="leave out --variant",
+        )
+    return own_python()
 
 
 def kernel_spec(

@@ -11,7 +11,7 @@ from typing import Any
 from perdure.errors import HostUnreachable, PerdureError
 from perdure.hosts.here import HERE
 from perdure.hosts.limited import Limited
-from perdure.hosts.ssh import Ssh
+from perdure.hosts.reaching import reached
 from perdure.jobs.workspace import Workspace
 from perdure.services import forwards
 from perdure.services.side import desk
@@ -70,7 +70,7 @@ def services_of(workspace: Workspace, limit_s: float = LIMIT_S) -> list[Service]
 
 
 def _ask(target: str, destination: str, root: str) -> list[dict[str, Any]]:
-    return Ssh(target, destination, asks=False).call(desk.look, root)
+    return reached(target, destination, asks=False).call(desk.look, root)
 
 
 def _service(target: str, stands: Mapping[str, Any], forward: Mapping[str, Any]) -> Service:

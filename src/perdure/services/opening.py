@@ -107,7 +107,13 @@ def stop_service(workspace: Workspace, name: str, target: str) -> bool:
     """
     forwards.stop(workspace.project, target, name)
     spot = find_spot(workspace, target)
+    running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
     stopped = spot.host.call_long(desk.stop, spot.root, name, timeout_s=_START_S)
+    own = running.get(name, {}).get("said", {}).get("destination")
+    if own:
+        from perdure.hosts.pod import Pod
+
+        Pod(spot.name, own, spot.root).disconnect()
     leave_code(workspace.project, target, name)
     forwards.forget(workspace.project, target, name)
     return stopped
@@ -125,7 +131,13 @@ def _start(
     spec["said"] = {**spec["said"], "target": wanted.target}
     spec |= {"port": wanted.port if here else 0, "ports": ports if here else []}
     given = (spot.root, wanted.name, spec, spot.bring_program())
-    return spot.host.call_long(desk.start, *given, timeout_s=_START_S)
+    host = spot.host
+    if spot.in_pod and wanted.name == jupyter.NAME:
+        from perdure.services.pods import pod_for
+
+        host = pod_for(spot, wanted.gpus)
+        spec["said"]["destination"] = host.destination
+    return host.call_long(desk.start, *given, timeout_s=_START_S)
 
 
 def _prepare(spot: Spot, wanted: Wanted, report: Report) -> Program:
@@ -134,7 +146,16 @@ def _prepare(spot: Spot, wanted: Wanted, report: Report) -> Program:
         tensorboard.NAME: lambda: tensorboard.prepare(spot, report),
         files.NAME: lambda: files.prepare(spot, report, writable=wanted.writable),
     }
-    return prepared[wanted.name]()
+    program = prepared[wanted.name]()
+    target = spot.workspace.settings.targets.get(spot.name)
+    if target is None or target.kind != "slurm":
+        return program
+    from perdure.model.settings import SlurmSettings
+    from perdure.services.cluster import on_node
+
+    log = f"{spot.services}/{wanted.name}/{record.LOG}"
+    settings = target.slurm or SlurmSettings()
+    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
 
 
 def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
@@ -143,16 +164,7 @@ def _prepare_jupyter(spot: Spot, wanted: Wanted, report: Report) -> Program:
         from perdure.services import contained
 
         return contained.prepare(spot, wanted.variant, wanted.gpus, report)
-    program = jupyter.prepare(spot, wanted.variant, report)
-    target = spot.workspace.settings.targets.get(spot.name)
-    if target is None or target.kind != "slurm":
-        return program
-    from perdure.model.settings import SlurmSettings
-    from perdure.services.cluster import on_node
-
-    log = f"{spot.services}/{jupyter.NAME}/{record.LOG}"
-    settings = target.slurm or SlurmSettings()
-    return on_node(program, settings, modules=spot.program, log=log, gpus=wanted.gpus)
+    return jupyter.prepare(spot, wanted.variant, report)
 
 
 def _refuse_another(spot: Spot, wanted: Wanted, stands: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.report import Report
 from perdure.services import requirement
 from perdure.services.side import desk, record, tools
-from perdure.targets.cluster import require_machine
+from perdure.targets.cluster import image_of
 from perdure.targets.place import Place
 from perdure.targets.registry import open_target
 
@@ -21,12 +21,13 @@ _INSTALL_S = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A target as services see it: `name` is the target's."""
+    """A target as services see it: `name` is the target's. `in_pod`: its host is a pod."""
 
     workspace: Workspace
     name: str
     place: Place
     in_image: bool
+    in_pod: bool = False
 
     @property
     def host(self) -> Host:
@@ -87,5 +88,6 @@ def find_spot(workspace: Workspace, target: str) -> Spot:
         HostUnreachable: it does not answer.
     """
     found = open_target(target, workspace.project, workspace.settings)
-    require_machine(found, "services run on a machine, and are not there yet for pods")
-    return Spot(workspace, target, found.place, found.in_image)
+    image = image_of(found)
+    # In a pod the image is what is around: nothing is started in another one.
+    return Spot(workspace, target, found.place, found.in_image and image is None, image is not None)

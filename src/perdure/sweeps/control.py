@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perdure.errors import ConflictError, PerdureError, TimeoutExpired, UsageError
 from perdure.hosts import local
+from perdure.jobs.workspace import storing
 from perdure.model.job import State
 from perdure.model.project import Project
 from perdure.model.sweep import SEED, Axis
@@ -45,20 +46,29 @@ def drive(
 
     Raises:
         PerdureError: it ended at once; its last words are the hint.
+        StorageError: the sweep's folder cannot be written.
         TimeoutExpired: it does not begin.
+        UsageError: nobody can read its axes.
     """
     if is_driven(folder):
         return False
+    problem = read_sweep(folder).problem
+    if problem:
+        raise UsageError(
+            f"the sweep `{folder.name}` cannot go on: {problem}",
+            hint=f"perdure sweep results {folder.name}; the same values again: perdure sweep TASK",
+        )
     log = folder / DRIVER_LOG
     began = log.stat().st_size if log.exists() else 0
     # -P: what lies in the folder it is started from is not what it imports.
     words = (sys.executable, "-P", "-m", "perdure.sweeps.program")
-    pid = local.spawn_detached(
-        (*words, os.fspath(project.root), folder.name),
-        env={**os.environ, **(passed or {})},
-        cwd=folder,
-        log=log,
-    )
+    with storing("the driver's log"):
+        pid = local.spawn_detached(
+            (*words, os.fspath(project.root), folder.name),
+            env={**os.environ, **(passed or {})},
+            cwd=folder,
+            log=log,
+        )
     return _await_driver(folder, pid, began, pause)
 
 
@@ -141,8 +151,11 @@ def is_orphaned(folder: Path) -> bool:
         return False
     word = last_word(folder)
     try:
-        over = word is not None and word.over == version(folder)
-        return not over and not read_sweep(folder).stopped
+        if word is not None and word.over == version(folder):
+            return False
+        sweep = read_sweep(folder)
+        # One whose axes nobody can read would have none for long.
+        return not (sweep.stopped or sweep.problem)
     except (OSError, PerdureError):
         return False
 

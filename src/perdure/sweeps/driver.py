@@ -16,7 +16,7 @@ from pathlib import Path
 
 from perdure.errors import ConflictError, NewerFormatError, PerdureError
 from perdure.jobs import folder as folders
-from perdure.jobs.ledger import statuses
+from perdure.jobs.ledger import hosts_asked, statuses
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import ALIVE, ENDED, JobRecord, State
@@ -264,15 +264,17 @@ class Driver:
             if record is None:
                 self._waiting.appendleft(trial)
                 break
-            if not (trial in self._ahead and self._killed(record)):
+            # A pool that begins a fresh one itself is told by its claim.
+            ahead = trial in self._ahead and not self._pool.holds
+            if not (ahead and self._killed(record)):
                 found[trial] = record
         return found
 
     def _begin(self, records: Mapping[int, JobRecord]) -> int:
         """Return how many trials of the first run by now, or are others'; the rest wait again."""
-        trials = list(records)
+        trials, fresh = list(records), self._maker.fresh
         try:
-            begun = self._pool.begin(list(records.values()), self.sweep.max_running)
+            begun = self._pool.begin(list(records.values()), self.sweep.max_running, fresh)
         except ConflictError:
             # Somebody was quicker: `perdure resume`.
             self._leave(trials[0])
@@ -287,6 +289,7 @@ class Driver:
             self._ahead.difference_update(trials[:begun])
             self._running |= {trial: records[trial] for trial in trials[:begun]}
             self._backoff.succeeded(_POOL)
+        fresh.difference_update(records[trial].job for trial in trials[:begun])
         self._waiting.extendleft(reversed(trials[begun:]))
         return begun
 
@@ -371,11 +374,10 @@ class Driver:
             statuses(self._workspace, all=False)
 
     def _look_at_others(self) -> None:
-        for trial, folder in list(self._others.items()):
-            if folders.is_alive(folder):
-                continue
-            del self._others[trial]
-            status = read_status(folder)
+        with hosts_asked(self._others.values()):
+            ended = [t for t, folder in self._others.items() if not folders.is_alive(folder)]
+        for trial in ended:
+            status = read_status(self._others.pop(trial))
             if _goes_on(status.state):
                 self._waiting.append(trial)
 

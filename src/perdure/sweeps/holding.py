@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from perdure.errors import ConflictError
+from perdure.hosts import processes
 from perdure.sweeps.record import DRIVER_LOCK
 
 _BYTES = 1024
@@ -73,17 +74,7 @@ def held(folder: Path) -> Iterator[Holding]:
 
 def is_driven(folder: Path) -> bool:
     """Return whether a driver lives. Touches the disk."""
-    try:
-        fd = os.open(folder / DRIVER_LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return processes.is_held(folder / DRIVER_LOCK)
 
 
 def last_word(folder: Path) -> Word | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from perdure.errors import ConflictError
 from perdure.jobs.launch import prepared, target_of
@@ -53,16 +53,21 @@ class Inside:
         """Return how many more may run."""
         return most_running - busy - len(self._jobs)
 
-    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:  # noqa: ARG002
+    def begin(
+        self,
+        records: Sequence[JobRecord],
+        most_running: int = 0,  # noqa: ARG002 - the protocol's
+        fresh: Container[str] = (),
+    ) -> int:
         """Begin the first of the jobs.
 
         Raises:
-            ConflictError: another supervisor holds its run folder.
+            ConflictError: another supervisor holds its run folder, or somebody has ended it.
             OSError: the disk refuses.
         """
         record = records[0]
         try:
-            self._jobs.begin(self._options(record))
+            self._jobs.begin(self._options(record), fresh=record.job in fresh)
         except AlreadyRunning:
             raise ConflictError(f"job `{record.job}` is already running") from None
         return 1

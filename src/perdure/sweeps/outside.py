@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from perdure.errors import PerdureError
@@ -13,36 +12,29 @@ from perdure.jobs import folder as folders
 from perdure.jobs.launch import resume, target_of
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
-from perdure.runtime.supervisor.signals import Signals
+from perdure.sweeps.asking import Asking
 from perdure.sweeps.pool import Rest
 from perdure.targets.protocol import Notice
 
-_LOOK_S = 0.5
 _ASK_S = 10.0
 _KILL_S = 60.0
 # So many are asked after one by one.
 _MOST = 100
 
 
-class Outside:
+class Outside(Asking):
     """The pool of every target but `local`: jobs are submitted one by one, and asked after."""
 
     def __init__(self, workspace: Workspace, base: JobRecord, passed: Mapping[str, str]) -> None:
         self._workspace = workspace
         self._passed = passed
         self._target = target_of(workspace, base)
-        self._signals = Signals()
+        super().__init__()
         self._jobs: dict[str, Path] = {}
-        self._look = 0.0
 
     def mark(self, record: JobRecord) -> None:
         """Write down that a job is elsewhere, before it is a job."""
         elsewhere.mark(self._target, record)
-
-    @property
-    def holds(self) -> bool:
-        """Return that its jobs have supervisors of their own."""
-        return False
 
     @property
     def most(self) -> int:
@@ -53,7 +45,12 @@ class Outside:
         """Return how many more may run; a scheduler has a queue for those that cannot."""
         return (most_running or _MOST) - busy - len(self._jobs)
 
-    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:  # noqa: ARG002
+    def begin(
+        self,
+        records: Sequence[JobRecord],
+        most_running: int = 0,  # noqa: ARG002 - the protocol's
+        fresh: Container[str] = (),  # noqa: ARG002 - as above
+    ) -> int:
         """Begin the first of the jobs. Raises as `perdure.jobs.launch.resume`."""
         record = records[0]
         resume(self._workspace, record, environment=self._passed)
@@ -64,20 +61,6 @@ class Outside:
         """Return how many run, as far as is known."""
         return len(self._jobs)
 
-    def turn(self, timeout_s: float) -> list[Rest]:
-        """Return the jobs that came to rest. Asks the hosts, not all the time."""
-        until = time.monotonic() + timeout_s
-        while True:
-            now = time.monotonic()
-            if now >= self._look:
-                self._look = now + _LOOK_S
-                ended = self._ended()
-                if ended:
-                    return ended
-            if now >= until or self._signals.arrived:
-                return []
-            self._signals.wait((), min(until, self._look) - now)
-
     def notify(self, notice: Notice) -> None:
         """Pass a notice on to all; a host that does not answer is not told."""
         for folder in self._jobs.values():
@@ -87,14 +70,6 @@ class Outside:
     def cancel(self, job: str) -> None:
         """End a job for good."""
         control.kill(self._jobs[job], timeout_s=_KILL_S)
-
-    def wake(self) -> str | None:
-        """Return the name of a signal that asks this process to stop."""
-        return self._signals.take()
-
-    def close(self) -> None:
-        """Let go of the signals."""
-        self._signals.restore()
 
     def _ended(self) -> list[Rest]:
         away = [folder for folder in self._jobs.values() if folders.is_elsewhere(folder)]

@@ -6,7 +6,7 @@ scheduler with arrays many at once, which wait in its queue.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,8 +46,12 @@ class Pool(Protocol):
         are others' and not this pool's.
         """
 
-    def begin(self, records: Sequence[JobRecord], most_running: int = 0) -> int:
+    def begin(
+        self, records: Sequence[JobRecord], most_running: int = 0, fresh: Container[str] = ()
+    ) -> int:
         """Begin jobs, or go on with them; return how many of the first were begun, at least one.
+
+        `fresh` are those whose run folders were just made, with nothing else in them.
 
         Raises:
             ConflictError: somebody else runs the first one.

@@ -13,7 +13,7 @@ from pathlib import Path
 from perdure.errors import PerdureError, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs.ledger import statuses
-from perdure.jobs.workspace import Workspace, locate_workspace, open_workspace
+from perdure.jobs.workspace import Workspace, locate_workspace, open_workspace, storing
 from perdure.runtime.supervisor.complaint import tell
 from perdure.sweeps import holding
 from perdure.sweeps.driver import Driver
@@ -62,7 +62,8 @@ def main(argv: list[str]) -> int:
     """Drive the sweep that `argv` names; what goes wrong goes to standard error, its log."""
     root, name = argv
     try:
-        drive(Path(root), name)
+        with storing("the sweep"):
+            drive(Path(root), name)
     except PerdureError as error:
         tell(f"error: {error.message}" + (f"; {error.hint}" if error.hint else ""))
         return error.exit_code

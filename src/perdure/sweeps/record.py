@@ -82,6 +82,22 @@ class Sweep:
         """Return how many trials it has."""
         return self.grid.count if self.search.kind == "grid" else (self.search.trials or 0)
 
+    @property
+    def problem(self) -> str:
+        """Return why its axes cannot be read, as by another version of perdure; "": they can."""
+        try:
+            _ = self.grid
+        except UsageError as error:
+            return error.message
+        return ""
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Return its axes as they were typed, also where nobody can read them any more."""
+        if self.problem:
+            return {name: text for box in reversed(self.boxes) for name, text in box.items()}
+        return {axis.name: axis.text for axis in self.axes}
+
 
 def folder_of(project: Project, name: str) -> Path:
     """Return the folder of a sweep."""

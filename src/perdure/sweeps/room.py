@@ -11,7 +11,13 @@ from pathlib import Path
 # A run folder takes less; a training that has not even this fails for want of it.
 LEAST_BYTES = 256 * 1024
 _AGAIN_S = 1.0
-_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT})
+# Rights pass, too: a ticket of the network's file system that ran out is had anew.
+_PASSING = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT),
+        *(errno.EACCES, errno.EPERM),
+    }
+)
 
 
 class Room:

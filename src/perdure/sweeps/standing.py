@@ -25,6 +25,8 @@ _MORE_IS_BETTER = re.compile(
     r"reward|rouge|score|ssim|top\d?)([^a-z]|$)"
 )
 
+# Numbers of trials are below it.
+_EVERY = 10**12
 
 ValuesOf = Callable[[int], Mapping[str, str] | None]
 
@@ -58,7 +60,8 @@ class Standing:
     """A sweep with its trials that began; `count` is how many there are in all.
 
     `states` counts trials by state; those that never began are QUEUED. `driver` is what its driver
-    said last, `driven` whether one lives, `orphaned` whether one should.
+    said last, `driven` whether one lives, `orphaned` whether one should. `problem` is why its axes
+    cannot be read, "" where they can: then no more is known of it than trials that began.
     """
 
     sweep: Sweep
@@ -68,11 +71,13 @@ class Standing:
     driven: bool
     orphaned: bool
     driver: Word | None
+    problem: str = ""
 
     @property
     def over(self) -> bool:
         """Return whether all trials have ended."""
-        return sum(n for state, n in self.states.items() if state in ENDED) == self.count
+        ended = sum(n for state, n in self.states.items() if state in ENDED)
+        return ended == self.count and not self.problem
 
     def metric(self, wanted: str | None = None) -> str | None:
         """Return the metric to look at: the wanted one, the search's, the first that was logged."""
@@ -99,8 +104,9 @@ def standing(workspace: Workspace, folder: Path) -> Standing:
 def _standing(workspace: Workspace, folder: Path, sweep: Sweep) -> Standing:
     driven = is_driven(folder)
     index = read_index(folder)
-    values_of = asked.read(folder).get if sweep.search.kind == "optuna" else Computed(sweep).values
-    count, prefix = sweep.count, f"{sweep.name}-"
+    values_of, problem = _values_of(folder, sweep), sweep.problem
+    prefix = f"{sweep.name}-"
+    count = _EVERY if problem else sweep.count
     trials = []
     for status in statuses(workspace, all=True):
         job = status.record.job
@@ -109,9 +115,20 @@ def _standing(workspace: Workspace, folder: Path, sweep: Sweep) -> Standing:
             trials.append(_trial(number, status, values_of, index.pop(number, None)))
     trials += [_deleted(workspace, sweep, row, values_of) for row in index.values()]
     trials.sort(key=lambda trial: trial.number)
+    count = len(trials) if problem else count
     states = _counted(trials, count)
     orphaned, word = is_orphaned(folder), last_word(folder)
-    return Standing(sweep, count, tuple(trials), states, driven, orphaned, word)
+    return Standing(sweep, count, tuple(trials), states, driven, orphaned, word, problem)
+
+
+def _values_of(folder: Path, sweep: Sweep) -> ValuesOf:
+    if sweep.search.kind == "optuna":
+        return asked.read(folder).get
+    return _unknown if sweep.problem else Computed(sweep).values
+
+
+def _unknown(number: int) -> None:  # noqa: ARG001 - as the others
+    return None
 
 
 def _counted(trials: Sequence[Trial], count: int) -> Mapping[State, int]:
@@ -126,7 +143,7 @@ def _trial(number: int, status: JobStatus, values_of: ValuesOf, row: Row | None)
     fits = row is not None and (row.attempt, row.state) == (status.attempt, status.state.value)
     if row is not None and fits:
         metrics = row.metrics
-    elif status.state in ENDED or row is None:
+    elif status.attempt and (status.state in ENDED or row is None):
         metrics = figures_in(status.record.folder)
     else:
         metrics = {}
@@ -143,7 +160,7 @@ def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values_of: ValuesOf) 
 
 def queued(found: Standing, most: int) -> list[Trial]:
     """Return trials that did not begin yet, `most` at most."""
-    if found.sweep.search.kind == "optuna" or most <= 0:
+    if found.sweep.search.kind == "optuna" or most <= 0 or found.problem:
         return []
     began = {trial.number for trial in found.trials}
     computed = Computed(found.sweep)

@@ -30,7 +30,7 @@ from perdure.targets.protocol import Target
 
 #: So many trials are asked about before they are submitted.
 ASKED_FROM = 100_000
-_SCHEDULERS = ("slurm",)
+_SCHEDULERS = ("slurm", "kubernetes")
 _LONGEST_NAME = job_names.LONGEST - 9
 _SEED = re.compile(r"[0-9]{1,19}", re.ASCII)
 

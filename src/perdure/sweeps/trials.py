@@ -61,6 +61,8 @@ class Maker:
         self._results = results
         self._mark = mark
         self._there = False
+        #: The jobs whose run folders were made here, and had nothing in them.
+        self.fresh: set[str] = set()
         held = os.listdir(folder)  # noqa: PTH208 - names, not paths
         self._shared = [(os.fspath(folder / name), name) for name in SHARED if name in held]
         self._text = _Text(self.base)
@@ -79,7 +81,7 @@ class Maker:
         if not self._there:
             self._results.mkdir(parents=True, exist_ok=True)
             self._there = True
-        _make_folder(folder)
+        fresh = _make_folder(folder)
         if os.path.exists(os.path.join(folder, names.JOB_FILE)):  # noqa: PTH110, PTH118
             raise ConflictError(
                 f"there is a job `{record.job}` already", hint=f"perdure show {record.job}"
@@ -91,6 +93,8 @@ class Maker:
         if self._mark is not None:
             self._mark(record)
         _write(folder, self._text.of(record))
+        if fresh:
+            self.fresh.add(record.job)
         return record
 
 
@@ -126,11 +130,13 @@ def _indented(key: str, value: object) -> str:
     return f" {json.dumps(key)}: {text}"
 
 
-def _make_folder(path: str) -> None:
+def _make_folder(path: str) -> bool:
+    """Return whether there was none."""
     try:
         os.mkdir(path)  # noqa: PTH102 - a thousand a second
     except FileExistsError:
-        return
+        return False
+    return True
 
 
 def _share(path: str, at: str) -> None:

@@ -24,6 +24,8 @@ from perdure.sweeps.standing import best_of, direction_of
 if TYPE_CHECKING:
     import optuna
 
+    from perdure.sweeps.journal import Journal
+
 _EXTRA = "pip install 'perdure[optuna]'"
 
 
@@ -36,8 +38,12 @@ class Tuner:
         self._axes = sweep.axes
         self._metric = sweep.search.metric or ""
         self._direction = direction_of(self._metric, sweep.search.direction)
-        self._study = _open(folder, sweep, self._direction)
-        self._known = asked.read(folder)
+        self._study, self._journal = _open(folder, sweep, self._direction)
+        # What a loss of power took from the journal never began: it is asked for again.
+        asked_for = len(self._study.trials)
+        self._known = {n: v for n, v in asked.read(folder).items() if n <= asked_for}
+        # Asked for, and not noted: a disk that was full came between.
+        self._unnoted: optuna.trial.Trial | None = None
         # Steps that a trial has reported already.
         self._reported: dict[int, int] = {}
         self._live: dict[int, optuna.trial.Trial] = {}
@@ -55,15 +61,23 @@ class Tuner:
         Touches the disk.
         """
         while trial not in self._known:
-            following = self._study.ask()
-            values = {axis.name: _suggested(following, axis) for axis in self._axes}
-            asked.add(self._folder, following.number + 1, values)
-            self._known[following.number + 1] = values
-            self._live[following.number + 1] = following
-            self._open.add(following.number + 1)
-            if following.number + 1 > trial:
+            if self._ask() > trial:
                 return None
         return self._known[trial]
+
+    def _ask(self) -> int:
+        """Return the number of a trial that is asked for, whose values are known then."""
+        following = self._unnoted = self._unnoted or self._study.ask()
+        number = int(following.number) + 1
+        values = {axis.name: _suggested(following, axis) for axis in self._axes}
+        # With what was told before; until then the run folders say the same.
+        self._journal.sync()
+        asked.add(self._folder, number, values)
+        self._unnoted = None
+        self._known[number] = values
+        self._live[number] = following
+        self._open.add(number)
+        return number
 
     def told(self, trial: int, folder: Path, state: str) -> None:
         """Tell the study what a trial came to. Touches the disk."""
@@ -120,11 +134,12 @@ class Tuner:
         return self._live[trial]
 
 
-def _open(folder: Path, sweep: Sweep, direction: str) -> optuna.Study:
+def _open(folder: Path, sweep: Sweep, direction: str) -> tuple[optuna.Study, Journal]:
     try:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
+
+        from perdure.sweeps.journal import Journal
     except ModuleNotFoundError as error:
         raise EnvironmentFailed(
             "a search of kind `optuna` needs Optuna, which is not installed here", hint=_EXTRA
@@ -132,9 +147,9 @@ def _open(folder: Path, sweep: Sweep, direction: str) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
+        journal = Journal(folder / JOURNAL_FILE)
         study = optuna.create_study(
-            storage=storage,
+            storage=JournalStorage(journal),
             study_name=folder.name,
             direction=direction,
             load_if_exists=True,
@@ -143,7 +158,7 @@ def _open(folder: Path, sweep: Sweep, direction: str) -> optuna.Study:
     # A seed that was used before would propose again what it proposed then.
     study.sampler = sampler_of(sweep, search_seed=sweep.search.seed + len(study.trials))
     _repair(folder, sweep, study)
-    return study
+    return study, journal
 
 
 def _repair(folder: Path, sweep: Sweep, study: optuna.Study) -> None:

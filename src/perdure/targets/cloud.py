@@ -1,7 +1,7 @@
 """Jobs on machines that a cloud lends: the bucket has their state, the provider sees to a machine.
 
 Here is what jobs see of it. The run folder here is a mirror of the bucket's; see
-docs/decisions/0007.
+docs/decisions/0008.
 """
 
 from __future__ import annotations

@@ -46,6 +46,19 @@ def image_of(target: Target) -> ImageUsed | None:
     return target.image if isinstance(target, Kubernetes) else None
 
 
+def registry_of(target: Target) -> str | None:
+    """Return where a target's images are pushed at each submission, None where they are not."""
+    from perdure.targets.remote import Remote
+
+    own = target.wanted.kubernetes if isinstance(target, Remote) else None
+    return None if own is None else own.registry
+
+
+def is_pods(target: Target) -> bool:
+    """Return whether a target's jobs are pods of a cluster."""
+    return image_of(target) is not None
+
+
 def require_machine(target: Target, what: str) -> None:
     """Return if a target has a machine of its own for what is no job.
 

@@ -151,9 +151,9 @@ def listed(there: Values, what: str) -> list[Values]:
     return LISTS[what](_slurm_settings(there))
 
 
-def open_there(there: Values) -> Target:
-    """Return the target, opened on this host."""
-    return _open(there)
+def open_there(there: Values, commands: dict[str, str] | None = None) -> Target:
+    """Return the target, opened on this host. `commands` are those of the project, as Python."""
+    return _open(there, commands)
 
 
 def plan_values(planned: Plan) -> Values:

@@ -8,6 +8,7 @@ job is in its run folder there; whether it goes on, the cluster says.
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal as signals
 import sys
 import time
@@ -23,10 +24,10 @@ from perdure.errors import (
     TimeoutExpired,
     UsageError,
 )
-from perdure.hosts import local
+from perdure.hosts import local, pod_spec
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import Pod
-from perdure.hosts.pod_spec import PodSpec, read_destination
+from perdure.hosts.pod_spec import PodSpec, read_destination, require_person
 from perdure.model.duration import clock_words
 from perdure.model.job import Event, ImageUsed, JobRecord, Resources
 from perdure.model.settings import KubernetesSettings
@@ -34,6 +35,7 @@ from perdure.runtime import generation, names
 from perdure.targets import far, shelf, supervision, supervisor
 from perdure.targets import kubernetes_capacity as capacity
 from perdure.targets import kubernetes_manifest as manifests
+from perdure.targets import kubernetes_nodes as nodes
 from perdure.targets import kubernetes_submission as submission
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets.kubernetes_cluster import Queue, Word, queue_of, require_answer
@@ -45,6 +47,8 @@ _POLL_S = 0.2
 # A supervisor that was asked to end its job at once has ended by then, where its node answers.
 _ASKED_S = 12.0
 _SIGNAL_S = 60.0
+# What a cluster says of a pod whose container may run by now.
+_STARTING = frozenset({"starts", "ContainerCreating", "PodInitializing"})
 _PYTHON_WORDS = frozenset({"python", "python3"})
 _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
 _KILL = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
@@ -88,9 +92,9 @@ class Kubernetes(Remote):
 
     @property
     def image(self) -> ImageUsed:
-        """Return the image that its jobs run in: the user's own."""
+        """Return the image that its jobs run in: the user's own, or what was pushed last."""
         spec = self.spec
-        return ImageUsed(self.settings.image, "", spec.user_id, spec.group_id)
+        return ImageUsed(spec.image, "", spec.user_id, spec.group_id)
 
     def probe(self) -> Capabilities:
         """Return which release answers, with how many nodes, or why none does."""
@@ -106,26 +110,35 @@ class Kubernetes(Remote):
             UsageError: none has; or there is no such namespace, or volume claim.
             EnvironmentFailed: the cluster does not answer, or not to this user.
         """
+        require_person(self.spec)
         capacity.require(self.kubectl, self.settings, resources)
+        if self.settings.data is not None and not self.spec.image.endswith(pod_spec.NOT_PUSHED):
+            self._lead_to_data(self.settings.data)
 
     def plan(self, job: JobRecord) -> Plan:
         """Return the manifest of a job, and the command that hands it over. Asks nobody.
 
         Raises:
-            UsageError: its time limit is over before it could save; or a line has no place.
+            UsageError: its time limit is over before it could save; a line has no place; or it
+                would run as root.
         """
+        require_person(self.spec)
         self._require_time(job)
         root, spec = self.station.root, self.spec
-        snapshot = job.code.snapshot
-        cwd = root if snapshot is None else f"{root}/.perdure/snapshots/{snapshot}"
+        cwd = self._cwd(job)
         after = generation.newest(job.folder) if job.folder.is_dir() else 0
-        options = supervision.supervisor_options(job, self.place.path(job.folder), cwd)
+        options = self.options(job)
         main = supervisor.folder(root, supervisor.digest()) / supervisor.MAIN
-        command = self._command(job)
-        words = ("python3", "-I", "-S", str(main), *options, "--scheduled-after", str(after))
+        command = self.command(job)
+        program, run_dir = ("python3", "-I", "-S", str(main)), self.place.path(job.folder)
+        trained = nodes.led(program, run_dir, after, command, job.resources)
+        words = (*program, *options, "--scheduled-after", str(after), "--", *trained)
         place = self.place.name(job.folder)
-        turn = manifests.Turn(job, place, after, (*words, "--", *command), cwd, user_name())
-        text = manifests.as_yaml(manifests.manifest(turn, self.settings, spec))
+        turn = manifests.Turn(job, place, after, words, cwd, user_name())
+        every = nodes.turns(turn, program, run_dir)
+        text = "---\n".join(
+            manifests.as_yaml(manifests.manifest(each, self.settings, spec)) for each in every
+        )
         argv = self.kubectl.argv("create", "--filename=-")
         return Plan(job.job, job.folder, Path(cwd), argv, {}, command, script=text)
 
@@ -176,8 +189,12 @@ class Kubernetes(Remote):
     def interrupt(self, handle: Handle, notice: Notice) -> None:
         """Touch PREEMPT: it saves, and stays interrupted. One that waits leaves the cluster."""
         word = self.word(handle.run_dir)
-        if word is None or not word.active or word.waits is None:
+        if word is None or not word.active or self._hears(handle, word):
             Remote.interrupt(self, handle, notice)
+            return
+        if word.element is not None:
+            if not self._call_off(handle, word.element, notice.reason):
+                Remote.interrupt(self, handle, notice)
             return
         self._delete(word)
         if not self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
@@ -191,13 +208,17 @@ class Kubernetes(Remote):
         """Have it end, and return whether no pod of it was seen to be left."""
         word = self.word(handle.run_dir)
         deadline = time.monotonic() + timeout_s
-        if word is not None and word.active and word.waits is None:
+        if word is not None and word.active and self._hears(handle, word):
             # Its supervisor ends it and says so, if its node answers.
             with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
                 self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
                 if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
                     return "confirmed"
-        if word is not None and word.name:
+        if word is not None and word.element is not None:
+            if self._call_off(handle, word.element, ""):
+                return "confirmed"
+            self._delete(word)
+        elif word is not None and word.jobs:
             self._delete(word)
         if not self._gone(handle.run_dir, deadline):
             return "unconfirmed"
@@ -260,7 +281,34 @@ class Kubernetes(Remote):
         require_answer(known)
         return known.words.get(self.key(run_dir))
 
-    def _command(self, job: JobRecord) -> tuple[str, ...]:
+    def _lead_to_data(self, claim: str) -> None:
+        """Have `data/` of the project's folder be the claim for data. Asks the pod.
+
+        A claim that were mounted there itself would have its place made by the node: as root's.
+        """
+        folder = f"{self.station.root}/data"
+        try:
+            self.host.call(shelf.lead, folder, pod_spec.DATA)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                with self.place.writing():
+                    raise
+            raise UsageError(
+                f"the volume of `{self.settings.results}` has files in `{folder}`, and the claim "
+                f"`{claim}` is to stand there",
+                hint="leave out `data`, or move them away: perdure attach JOB",
+            ) from error
+
+    def options(self, job: JobRecord) -> tuple[str, ...]:
+        """Return a supervisor's options for a job. Pure."""
+        return supervision.supervisor_options(job, self.place.path(job.folder), self._cwd(job))
+
+    def _cwd(self, job: JobRecord) -> str:
+        root, snapshot = self.station.root, job.code.snapshot
+        return root if snapshot is None else f"{root}/.perdure/snapshots/{snapshot}"
+
+    def command(self, job: JobRecord) -> tuple[str, ...]:
+        """Return what a job runs in its pod. Reads the code that it has."""
         word, *rest = job.argv
         if word in _PYTHON_WORDS:
             return ("python3", *rest)
@@ -281,6 +329,21 @@ class Kubernetes(Remote):
         container = f"--container={manifests.CONTAINER}"
         return self.kubectl.argv("exec", *kind, word.pod, container, "--", answer_s=0)
 
+    def _hears(self, handle: Handle, word: Word) -> bool:
+        """Return whether a supervisor is there to hear: one may be before its node says so."""
+        if word.waits is None or word.waits not in _STARTING:
+            return word.waits is None
+        found = self.host.call(tickets.look, self._path(handle), "")
+        return bool(found["begun"])
+
+    def _call_off(self, handle: Handle, element: int, reason: str) -> bool:
+        """Return whether a job of an array was not begun, and no pod will begin it any more."""
+        return bool(self.host.call(tickets.call_off, self._path(handle), element, reason))
+
+    def _is_over(self, run_dir: Path) -> bool:
+        """Return whether a job has come to its end by what its run folder says. Asks the pod."""
+        return bool(self.host.call(tickets.look, self.place.path(run_dir), "")["over"])
+
     def _running(self, handle: Handle) -> Word:
         word = self.word(handle.run_dir)
         if word is None or word.waits is not None or not word.pod:
@@ -290,11 +353,10 @@ class Kubernetes(Remote):
         return word
 
     def _delete(self, word: Word) -> None:
-        """Have the cluster delete a Job with its pods; return at once."""
+        """Have the cluster delete a Job with its pods; of an array, which is others', a pod."""
         # Not in the foreground: that waits for ever for a pod of a node that is gone.
-        words = ("delete", "job", word.name, "--ignore-not-found", "--cascade=background")
         with contextlib.suppress(HostUnreachable):
-            self.kubectl.ask(*words, "--wait=false")
+            submission.delete(self.kubectl, word)
         self.queue.changed()
 
     def _gone(self, run_dir: Path, deadline: float) -> bool:
@@ -303,6 +365,8 @@ class Kubernetes(Remote):
             with contextlib.suppress(EnvironmentFailed):
                 word = self.word(run_dir)
                 if word is None or not (word.active or word.pods):
+                    return True
+                if word.element is not None and self._is_over(run_dir):
                     return True
             if time.monotonic() >= deadline:
                 return False

@@ -90,8 +90,6 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
     """
     if resources.gpus == "all":
         raise UsageError("a cluster is told how many GPUs a job gets", hint="--gpus 1")
-    if resources.nodes > 1:
-        raise UsageError("a job on Kubernetes has one pod", hint="leave out --nodes")
     require_claims(kubectl, settings)
     try:
         nodes = read_nodes(kubectl, settings)
@@ -100,6 +98,7 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
     if not nodes and settings.node_selector:
         labels = ", ".join(f"{k}={v}" for k, v in settings.node_selector.items())
         raise UsageError(f"no node has the labels {labels}", hint="kubectl get nodes --show-labels")
+    _require_nodes(resources, len(nodes))
     wanted = (
         ("GPUs", float(resources.gpus or 0), max((n.gpus for n in nodes), default=0)),
         ("processors", resources.cpus or 0.0, max((n.cpus for n in nodes), default=0)),
@@ -115,6 +114,14 @@ def require(kubectl: Kubectl, settings: KubernetesSettings, resources: Resources
                 f"{asked:g} {what} are more than any node has: {most:g} at most",
                 hint="perdure capacity --on TARGET",
             )
+
+
+def _require_nodes(resources: Resources, there: int) -> None:
+    if resources.nodes > max(1, there):
+        raise UsageError(
+            f"{resources.nodes} nodes are asked for, and there are {there}",
+            hint="perdure capacity --on TARGET",
+        )
 
 
 def require_claims(kubectl: Kubectl, settings: KubernetesSettings) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from perdure.errors import EnvironmentFailed, PerdureError
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import NEVER
-from perdure.targets.kubernetes_manifest import KEY, PROJECT
+from perdure.targets.kubernetes_array import indices, is_array, keys_of, pods_by_index
+from perdure.targets.kubernetes_manifest import KEY, PART, PROJECT
 
 EVERY_S = 1.0
 LONGEST_PAUSE_S = 15.0
@@ -23,13 +24,15 @@ HOPELESS_S = 600.0
 GIVEN_UP = "perdure.dev/given-up"
 
 Object = Mapping[str, Any]
+_OVER = ("Succeeded", "Failed")
 
 
 class Word(NamedTuple):
     """What a cluster says of one job: its Job's name; its pod, and the node of that, once it runs.
 
     `active`: it goes on by itself. `waits` is why it does not run just now, None where it does;
-    `ended` what is said of one that goes on no more. `pods` are all that have not ended.
+    `ended` what is said of one that goes on no more. `pods` are all that have not ended, `others`
+    the Jobs of its other nodes; `element` is which of an array's it is, whose Job is many jobs'.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Word(NamedTuple):
     ended: str = ""
     pods: tuple[str, ...] = ()
     hopeless: str = ""
+    element: int | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Return the names of all its Jobs."""
+        return (self.name, *self.others) if self.name else self.others
 
 
 class Known(NamedTuple):
@@ -116,15 +126,52 @@ def words_in(items: Iterable[Object], now: float) -> dict[str, Word]:
     """Return what is said of each job, by its key: the newest of several Jobs that go on. Pure."""
     jobs: dict[str, list[Object]] = {}
     pods: dict[str, list[Object]] = {}
+    arrays: list[Object] = []
     for item in items:
+        if item.get("kind") != "Pod" and is_array(item):
+            arrays.append(item)
+            continue
         key = item.get("metadata", {}).get("labels", {}).get(KEY)
         if key is not None:
             (pods if item.get("kind") == "Pod" else jobs).setdefault(key, []).append(item)
     found = {}
     for key in {*jobs, *pods}:
-        mine = sorted(jobs.get(key, ()), key=lambda job: (not _ended(job), _created(job)))
-        found[key] = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+        every = jobs.get(key, [])
+        mine = sorted(filter(_leads, every), key=lambda job: (not _ended(job), _created(job)))
+        others = [job for job in every if not (_leads(job) or _ended(job))]
+        word = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+        found[key] = word._replace(others=tuple(str(job["metadata"]["name"]) for job in others))
+    for array in arrays:
+        found.pop(str(array["metadata"]["labels"].get(KEY)), None)
+        for key, word in _words_of(array, pods, now).items():
+            # What was handed over by itself, later, goes on by that.
+            if not (key in found and found[key].active):
+                found[key] = word
     return found
+
+
+def _words_of(job: Object, pods: Mapping[str, Sequence[Object]], now: float) -> dict[str, Word]:
+    """Return what is said of each of the jobs in an array, by their keys."""
+    name, status = str(job["metadata"]["name"]), job.get("status", {})
+    every = pods_by_index(pods.get(str(job["metadata"]["labels"].get(KEY)), ()))
+    done, failed = indices(status.get("completedIndexes")), indices(status.get("failedIndexes"))
+    found = {}
+    for index, key in enumerate(keys_of(job)):
+        mine = every.get(index, [])
+        if index in done or index in failed:
+            live = [pod for pod in mine if pod["status"].get("phase") not in _OVER]
+            left = tuple(str(pod["metadata"]["name"]) for pod in live)
+            said = "Kubernetes: Complete" if index in done else f"Kubernetes: {_last_end(mine)}"
+            word = Word(name, active=False, ended=said, pods=left)
+        else:
+            word = _word(job, mine, now)
+        found[key] = word._replace(element=index)
+    return found
+
+
+def _leads(item: Object) -> bool:
+    """Return whether it is the only node of its job, or the first of several."""
+    return str(item["metadata"]["labels"].get(PART, "0")) == "0"
 
 
 def _created(item: Object) -> str:
@@ -140,14 +187,14 @@ def _ended(job: Object) -> str:
 
 
 def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
-    live = [pod for pod in every if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+    live = [pod for pod in every if pod["status"].get("phase") not in _OVER]
     left = tuple(str(pod["metadata"]["name"]) for pod in live)
     if job is None:
         return Word("", active=False, ended="Kubernetes has it no more", pods=left)
     name = str(job["metadata"]["name"])
     mine = [pod for pod in live if pod["metadata"]["labels"].get("job-name") == name]
     staying = [pod for pod in mine if "deletionTimestamp" not in pod["metadata"]]
-    last = _last_end(every)
+    last = _last_end([pod for pod in every if _leads(pod)])
     ended = _ended(job)
     given_up = job["metadata"].get("annotations", {}).get(GIVEN_UP)
     if ended or given_up:

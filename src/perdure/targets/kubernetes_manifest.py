@@ -22,9 +22,12 @@ from perdure.model.job import JobRecord, Resources
 from perdure.model.settings import KubernetesSettings
 from perdure.project.kubernetes import LINE, TOLERATION
 from perdure.runtime import names
+from perdure.runtime.gang import ADDRESS
 
 PROJECT, KEY = "perdure.dev/project", "perdure.dev/key"
 JOB, USER, FOLDER = "perdure.dev/job", "perdure.dev/user", "perdure.dev/folder"
+# Which machine of a training on several a pod is; the first one, 0, has the supervisor.
+PART = "perdure.dev/part"
 QUEUE = "kueue.x-k8s.io/queue-name"
 CONTAINER = "job"
 # Beyond its grace: the supervisor ends what does not stop by then, and writes down that it did.
@@ -46,7 +49,7 @@ class Turn:
     """What a Job runs: `command` is the supervisor's whole; `after` the generation it follows.
 
     `place` is the run folder below the project's, `cwd` the code's folder in the pod, `user` who
-    asks for it.
+    asks for it; `part` is which of several nodes it is for.
     """
 
     job: JobRecord
@@ -55,6 +58,7 @@ class Turn:
     command: tuple[str, ...]
     cwd: str
     user: str = ""
+    part: int = 0
 
 
 def project_label(root: str) -> str:
@@ -67,10 +71,10 @@ def key_of(root: str, place: str) -> str:
     return hashlib.sha256(f"{root}\0{place}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
 
-def job_name(root: str, place: str, after: int) -> str:
+def job_name(root: str, place: str, after: int, part: int = 0) -> str:
     """Return the name of a Job: who submits it twice has it once."""
     slug = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].lower())[:_LONGEST_NAME].strip("-")
-    return f"{slug or 'job'}-{key_of(root, place)[:8]}-{after}"
+    return f"{slug or 'job'}-{key_of(root, place)[:8]}-{after}" + (f"-n{part}" if part else "")
 
 
 def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, Any]:
@@ -79,20 +83,31 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
     Raises:
         UsageError: there is no such place for a line.
     """
+    made = bare(turn, settings, spec)
+    for line in settings.lines:
+        put(made, line)
+    return made
+
+
+def bare(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, Any]:
+    """Return the manifest of a job without the user's own lines."""
     labels = {
         "app.kubernetes.io/managed-by": "perdure",
         PROJECT: project_label(spec.root),
         KEY: key_of(spec.root, turn.place),
     }
+    several = turn.job.resources.nodes > 1
+    if several:
+        labels[PART] = str(turn.part)
     notes = {JOB: turn.job.job, USER: turn.user, FOLDER: f"{spec.root}/{turn.place}"}
     queue = {} if settings.queue is None else {QUEUE: settings.queue}
-    made: dict[str, Any] = {
+    return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(spec.root, turn.place, turn.after),
+            "name": job_name(spec.root, turn.place, turn.after, turn.part),
             "labels": {**labels, **queue},
-            "annotations": notes,
+            "annotations": dict(notes),
         },
         "spec": {
             **_of_one_pod(),
@@ -104,9 +119,6 @@ def manifest(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[st
             },
         },
     }
-    for line in settings.lines:
-        put(made, line)
-    return made
 
 
 def _of_one_pod() -> dict[str, Any]:
@@ -126,6 +138,8 @@ def _pod(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, A
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": math.ceil(turn.job.limits.grace_s) + STOP_MARGIN_S,
     }
+    if turn.job.resources.nodes > 1:
+        pod["affinity"] = _apart(key_of(spec.root, turn.place))
     if limit_s is not None:
         pod["activeDeadlineSeconds"] = math.ceil(limit_s)
     if settings.priority_class is not None:
@@ -147,6 +161,16 @@ def _pod(turn: Turn, settings: KubernetesSettings, spec: PodSpec) -> dict[str, A
     pod["containers"] = [container]
     pod["volumes"] = [*volumes(spec), {"name": "shm", "emptyDir": shm}]
     return pod
+
+
+def _apart(key: str) -> dict[str, Any]:
+    """Return what has the pods of a job on nodes of their own, where there are enough of them."""
+    term = {
+        "labelSelector": {"matchLabels": {KEY: key}},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    wish = {"weight": 100, "podAffinityTerm": term}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}
 
 
 def time_limit_s(settings: KubernetesSettings, resources: Resources) -> float | None:
@@ -226,7 +250,7 @@ def _put(at: Any, path: Sequence[str], value: object) -> None:  # noqa: ANN401 -
         at[first] = value
 
 
-def _variables(turn: Turn) -> list[dict[str, str]]:
+def _variables(turn: Turn) -> list[dict[str, Any]]:
     own = {
         "HOME": "/tmp",  # noqa: S108 - the pod's own
         "PYTHONPATH": f"{turn.cwd}/src:{turn.cwd}",
@@ -235,7 +259,14 @@ def _variables(turn: Turn) -> list[dict[str, str]]:
         names.RETURNS_AFTER: str(turn.after),
     }
     found = {**own, **turn.job.variables}
-    return [{"name": name, "value": _unexpanded(value)} for name, value in found.items()]
+    told: list[dict[str, Any]] = [
+        {"name": name, "value": _unexpanded(value)} for name, value in found.items()
+    ]
+    if turn.job.resources.nodes > 1:
+        # Where the ranks meet: names of pods need not lead to them.
+        address = {"fieldRef": {"fieldPath": "status.podIP"}}
+        told.append({"name": ADDRESS, "valueFrom": address})
+    return told
 
 
 def _unexpanded(word: str) -> str:

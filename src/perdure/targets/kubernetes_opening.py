@@ -8,11 +8,12 @@ from dataclasses import replace
 from perdure.errors import UsageError
 from perdure.hosts.kubectl import current_context
 from perdure.hosts.pod import Pod
-from perdure.hosts.pod_spec import PodSpec, read_destination
-from perdure.images.user import choose_user
+from perdure.hosts.pod_spec import NOT_PUSHED, PodSpec, read_destination
+from perdure.images.user import found_user
 from perdure.model.project import Project
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.model.station import Station
+from perdure.targets import pushed
 from perdure.targets.kubernetes import Kubernetes
 from perdure.targets.kubernetes_manifest import tolerations
 from perdure.targets.place import folder_name
@@ -24,7 +25,7 @@ def open_kubernetes(project: Project, settings: Settings | None, name: str) -> K
     """Return the target of that name in the user's settings; it asks nobody yet.
 
     Raises:
-        UsageError: there is none of that name; or root's pods would run as root.
+        UsageError: there is none of that name.
     """
     if settings is None or name not in settings.targets:
         from perdure.project.settings import load_settings
@@ -34,8 +35,12 @@ def open_kubernetes(project: Project, settings: Settings | None, name: str) -> K
         raise UsageError(f"no target `{name}` in the settings", hint="perdure targets")
     wanted = settings.targets[name]
     assert wanted.kubernetes is not None  # a target of this kind has them
-    spec = spec_of(project, settings, wanted.kubernetes)
-    return _made(name, project, wanted, spec)
+    own = wanted.kubernetes
+    if own.registry is not None:
+        image = pushed.read(project.state, own.registry) or f"{own.registry}{NOT_PUSHED}"
+        own = replace(own, image=image)
+    spec = spec_of(project, settings, own)
+    return _made(name, project, replace(wanted, kubernetes=own), spec)
 
 
 def open_begun(
@@ -64,7 +69,8 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
     Reads the owner of the project's folder; asks kubectl which context is the current one, if none
     is named.
     """
-    user = choose_user(project, settings)
+    # Root, too: who asks what the cluster has needs no pod. A pod is refused: `require_person`.
+    user = found_user(project, settings)
     # Written down, so that a job stays where it is when the current one changes.
     context = current_context() if wanted.context is None else wanted.context
     where = f"{context}/{wanted.namespace}/{wanted.results}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from perdure.errors import (
     PerdureError,
     StorageError,
 )
-from perdure.hosts.kubectl import Refused
+from perdure.hosts.kubectl import Kubectl, Refused
 from perdure.hosts.pod import NEVER
+from perdure.model.settings import KubernetesSettings
 from perdure.runtime import generation
 from perdure.targets import kubernetes_manifest as manifests
 from perdure.targets import kubernetes_ticket as tickets
@@ -32,6 +34,9 @@ LOOK_S = 20.0
 SIGN_S = 10.0
 _NO_POD_S = 4.0
 _POLL_S = 0.3
+
+# Of this process: the settings with which a Job was seen to run.
+_ran: list[tuple[str, KubernetesSettings]] = []
 
 
 def submit(
@@ -52,6 +57,9 @@ def submit(
     word = target.word(plan.run_dir)
     if word is not None and word.active and not found["over"]:
         return None
+    if word is not None and word.others:
+        # Of a handing over that is no more: they would follow the next one, too.
+        delete(target.kubectl, word)
     after = int(found["newest"])
     if after != (generation.newest(plan.run_dir) if plan.run_dir.is_dir() else 0):
         raise ConflictError(f"`{plan.key}` has begun another attempt meanwhile", hint="perdure ps")
@@ -85,6 +93,7 @@ def _create(target: Kubernetes, plan: Plan, name: str, pause: Callable[[float], 
             continue
         except Refused as error:
             if "already exists" not in error.message:
+                _take_back(target, plan)
                 raise refusal(error) from error
             if not _clear(target, plan, name):
                 pause(_POLL_S)
@@ -93,14 +102,33 @@ def _create(target: Kubernetes, plan: Plan, name: str, pause: Callable[[float], 
         return
 
 
+def _take_back(target: Kubernetes, plan: Plan) -> None:
+    """Delete what a cluster took of a job of several nodes before it refused one of them."""
+    with contextlib.suppress(PerdureError):
+        word = target.word(plan.run_dir)
+        if word is not None and word.jobs:
+            delete(target.kubectl, word)
+            target.queue.changed()
+
+
 def _clear(target: Kubernetes, plan: Plan, name: str) -> bool:
     """Return whether a Job of that name goes on; one that does not is removed."""
     word = target.word(plan.run_dir)
     if word is not None and word.name == name and word.active:
         return True
-    words = ("delete", "job", name, "--ignore-not-found", "--cascade=background")
-    target.kubectl.ask(*words, "--wait=false")
+    delete(target.kubectl, (word or Word(name, active=False))._replace(name=name))
     return False
+
+
+def delete(kubectl: Kubectl, word: Word) -> None:
+    """Have a cluster delete the Jobs of a job, with their pods; return at once."""
+    # Not in the foreground: that waits for ever for a pod of a node that is gone.
+    if word.element is not None:
+        if word.pods:
+            kubectl.ask("delete", "pod", *word.pods, "--ignore-not-found", "--wait=false")
+        return
+    words = ("--ignore-not-found", "--cascade=background", "--wait=false")
+    kubectl.ask("delete", "job", *word.jobs, *words)
 
 
 def refusal(error: Refused) -> PerdureError:
@@ -116,20 +144,23 @@ def _await_sign(target: Kubernetes, plan: Plan, pause: Callable[[float], None]) 
     Raises:
         EnvironmentFailed: it never will; it is deleted.
     """
+    known_to_run = (target.station.destination, target.settings)
+    if known_to_run in _ran:
+        return  # what its image and its claims come to was seen: a sweep has thousands of them
     began = time.monotonic()
     while time.monotonic() - began < SIGN_S:
         pause(_POLL_S)
         known = target.queue.known(fresh=True)
         require_answer(known)
         word = known.words.get(target.key(plan.run_dir))
-        if word is None or not word.active or word.waits in (None, "Suspended", "Unschedulable"):
+        if word is not None and word.active and word.waits is None:
+            _ran.append(known_to_run)
+            return
+        if word is None or not word.active or word.waits in ("Suspended", "Unschedulable"):
             return
         problem = _problem(target, plan, word, no_pod_s=time.monotonic() - began)
         if problem is not None:
-            target.kubectl.ask(
-                "delete", "job", word.name, "--ignore-not-found", "--cascade=background",
-                "--wait=false",
-            )  # fmt: skip
+            delete(target.kubectl, word)
             target.queue.changed()
             raise problem
 

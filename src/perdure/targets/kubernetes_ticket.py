@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from perdure.runtime import generation, names, settled
+from perdure.runtime import array, generation, names, settled
 from perdure.targets.standing import Standing
 
 _FORMAT = 1
+# Who has taken a job that no pod is to begin.
+_BY_HAND = "driver"
 
 Values = dict[str, Any]
 
@@ -25,19 +28,22 @@ Values = dict[str, Any]
 class Ticket(NamedTuple):
     """A job in a cluster's hands: its Job's name, and the generation after which it was submitted.
 
-    `released`: the cluster has nothing of it any more.
+    `released`: the cluster has nothing of it any more; `array` is the folder of the array that it
+    is in, "" where its Job is its own.
     """
 
     name: str
     after: int
     released: bool = False
+    array: str = ""
 
 
 def read_ticket(run_dir: Path) -> Optional[Ticket]:  # noqa: UP045 - Python 3.9
     """Return what a run folder says, None where it is in no cluster's hands. Reads the disk."""
     try:
         found = json.loads((run_dir / names.KUBERNETES_FILE).read_bytes())
-        return Ticket(str(found["name"]), int(found["after"]), bool(found["released"]))
+        known = (str(found["name"]), int(found["after"]), bool(found["released"]))
+        return Ticket(*known, str(found.get("array", "")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -56,15 +62,19 @@ def standing_of(run_dir: Path, ticket: Ticket) -> Standing:
 
 
 def look(run_dir: str, main: str) -> Values:
-    """Return what is to be known before a job is submitted: `newest`, `ticket`, `over`, `main`.
+    """Return what is known of a job in a cluster: `newest`, `ticket`, `over`, `begun`, `main`.
 
-    `main`: whether the supervisor's sources are there, at that path.
+    `begun`: an attempt of it has, and has not ended; `main`: whether the supervisor's sources are
+    there, at that path.
     """
     path = Path(run_dir)
     ticket = read_ticket(path)
     return {
         "newest": generation.newest(path),
         "ticket": None if ticket is None else list(ticket),
+        "begun": ticket is not None
+        and generation.newest(path) > ticket.after
+        and not settled.ended(path, ticket.after),
         "over": ticket is not None and settled.is_over(path, ticket.after),
         "main": Path(main).is_file(),
     }
@@ -75,12 +85,64 @@ def hold(run_dir: str, name: str, after: int) -> None:
     write_ticket(Path(run_dir), Ticket(name, after))
 
 
+def hold_array(folder: str, turns: Values, name: str, afters: dict[str, int]) -> None:
+    """Write what an Indexed Job is to run, and that its jobs are about to be submitted.
+
+    `afters` are the generations of the jobs, by their run folders.
+    """
+    path = Path(folder)
+    (path / array.TAKEN).mkdir(parents=True, exist_ok=True)
+    draft = path / f".{array.TURNS_FILE}-{os.getpid()}"
+    draft.write_text(json.dumps(turns), "utf-8")
+    draft.replace(path / array.TURNS_FILE)
+    for run_dir, after in afters.items():
+        write_ticket(Path(run_dir), Ticket(name, after, array=folder))
+
+
+def call_off(run_dir: str, index: int, reason: str) -> bool:
+    """Return whether a job of an array that no pod has begun will be begun by none any more.
+
+    It is written down as stopped for that reason, or as killed where there is none. That comes
+    first: a job that nobody has, and of which nothing is said, a sweep would go on with.
+    """
+    path = Path(run_dir)
+    ticket = read_ticket(path)
+    if ticket is None or not ticket.array or not array.take(ticket.array, index, _BY_HAND):
+        return False
+    if reason:
+        stop(run_dir, reason)
+        return True
+    events = path / names.ATTEMPTS / names.numbered(generation.claim(path), ".jsonl")
+    events.parent.mkdir(exist_ok=True)
+    ended = {"event": "ended", "state": "CANCELLED", "reason": "killed", "code": 130}
+    events.write_text(json.dumps({"t": time.time(), **ended}) + "\n")
+    release(run_dir)
+    return True
+
+
+def newest(run_dirs: Sequence[str]) -> list[int]:
+    """Return the newest generation of each run folder."""
+    return [generation.newest(each) for each in run_dirs]
+
+
+def held(run_dirs: Sequence[str]) -> list[bool]:
+    """Return of each run folder whether its job is in a cluster's hands, as far as it tells."""
+    found = ((Path(each), read_ticket(Path(each))) for each in run_dirs)
+    return [ticket is not None and standing_of(path, ticket).alive for path, ticket in found]
+
+
 def release(run_dir: str) -> None:
     """Note that the cluster has nothing of a job any more."""
     path = Path(run_dir)
     ticket = read_ticket(path)
     if ticket is not None and not ticket.released:
         write_ticket(path, ticket._replace(released=True))
+
+
+def release_all(run_dirs: Sequence[str]) -> None:
+    """Note that the cluster has nothing of these jobs any more."""
+    for each in run_dirs:
+        release(each)
 
 
 def stop(run_dir: str, reason: str) -> None:

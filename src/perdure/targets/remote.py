@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure.errors import EnvironmentFailed, MissingProgram, TimeoutExpired, UsageError
 from perdure.hosts.host import Host
@@ -30,6 +30,9 @@ from perdure.targets.place import Place
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.refusal import refuse_a_clusters
 from perdure.targets.station import find_station
+
+if TYPE_CHECKING:
+    from perdure.targets import slurm_array as arrays
 
 # Beyond what is allowed for what is done there.
 _WAY_S = 60.0
@@ -137,10 +140,26 @@ class Remote:
         there, planned = self.values(), self._planned(plan)
         done = self._long(far.submit, there, planned, key, timeout_s=_START_S)
         if done["lacking"]:
-            root, digest = there["root"], there["supervisor"]
-            self.host.call(supervisor.unpack, root, digest, supervisor.sources())
+            self._bring_supervisor(there)
             done = self._long(far.submit, there, planned, key, timeout_s=_START_S)
         return Handle(self.name, key, plan.run_dir, done["pid"])
+
+    def hand_over(self, order: arrays.Order) -> None:
+        """Hand an array over to the Slurm there, as `slurm_array.submit_array` does."""
+        from perdure.targets import far_arrays
+
+        there = self.values()
+        given = (there, self._order(order), self._commands(order.base))
+        if not self._long(far_arrays.hand_over, *given, timeout_s=_START_S):
+            self._bring_supervisor(there)
+            self._long(far_arrays.hand_over, *given, timeout_s=_START_S)
+
+    def explained(self, order: arrays.Order) -> str:
+        """Return what would hand an array over to the Slurm there. Asks the host."""
+        from perdure.targets import far_arrays
+
+        given = (self.values(), self._order(order), self._commands(order.base))
+        return self.host.call(far_arrays.plan, *given)
 
     def find(self, key: str) -> Handle | None:
         """Return the running job of that key, None where there is none."""
@@ -257,6 +276,17 @@ class Remote:
             if "end" in said:
                 end: Mapping[str, Any] = said["end"]
                 return end
+
+    def _bring_supervisor(self, there: Mapping[str, Any]) -> None:
+        given = (there["root"], there["supervisor"], supervisor.sources())
+        self.host.call(supervisor.unpack, *given)
+
+    def _order(self, order: arrays.Order) -> dict[str, Any]:
+        from perdure.targets import far_arrays
+
+        folder = self.place.path(order.folder)
+        results = self.place.path(next(iter(order.jobs.values())).results)
+        return far_arrays.order_values(order, self._job(order.base), folder, results)
 
     def _job(self, job: JobRecord) -> dict[str, Any]:
         return {**job_values(job), "results": self.place.path(job.results)}

@@ -58,6 +58,23 @@ def remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def lead(path: str, to: str) -> None:
+    """Have a folder be a link to another one; an empty one gives way to it.
+
+    Raises:
+        OSError: there is something else.
+    """
+    here = Path(path)
+    if here.is_symlink() and os.readlink(here) == to:  # noqa: PTH115 - as text
+        return
+    here.parent.mkdir(parents=True, exist_ok=True)
+    if here.is_dir() and not here.is_symlink():
+        here.rmdir()
+    elif here.is_symlink():
+        here.unlink()
+    here.symlink_to(to)
+
+
 def touch(path: str) -> None:
     """Make an empty file."""
     Path(path).touch()

@@ -3,6 +3,8 @@
 Slurm is given one script. What its elements run lies in a folder of the array's own, which the
 nodes share: see `perdure.runtime.array`. An element's index is the end of its job's
 number, so that Slurm itself can name the run folder that its words belong in.
+
+Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 """
 
 from __future__ import annotations
@@ -179,6 +181,7 @@ def read_array(folder: Path) -> Array:
         Path(turns.results),
         {index: trial.job for index, trial in turns.trials.items()},
         {index: trial.after for index, trial in turns.trials.items()},
+        turns.asked_at,
     )
 
 
@@ -214,6 +217,7 @@ def _write_turns(target: Slurm, order: Order, made: Array) -> None:
     content = {
         "results": str(made.results),
         "comment": made.comment,
+        "asked_at": made.asked_at,
         "options": turn.options,
         "command": nodes.launched(turn.command, order.base.resources),
         "trials": {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import time
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
@@ -25,6 +26,8 @@ _FORMAT = (
 )
 _WIDTHS = (64, 64, 32, 32, 20, 20, 20, 200, 200)
 _GPUS = re.compile(r"gpu(?::[^:,(]+)?:(\d+)")
+_LATELY_S = 5.0
+_lately: list[tuple[float, list[Node]]] = []
 _AWAY = ("down", "drain", "fail", "maint", "unknown", "power", "not_resp", "inval")
 
 
@@ -58,6 +61,17 @@ def read_nodes() -> list[Node]:
     """
     require_answer()
     return parse(ask(("sinfo", "--noheader", "--Node", _FORMAT)))
+
+
+def nodes_lately() -> list[Node]:
+    """Return the nodes as they were some seconds ago at most: what they have does not change soon.
+
+    Raises as `read_nodes`.
+    """
+    now = time.monotonic()
+    if not _lately or now - _lately[0][0] > _LATELY_S:
+        _lately[:] = [(now, read_nodes())]
+    return _lately[0][1]
 
 
 def parse(text: str) -> list[Node]:

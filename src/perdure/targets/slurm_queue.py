@@ -43,6 +43,15 @@ _PROGRAMS = (
 _SILENT = ("unable to contact slurm controller", "connection refused", "timed out", "zero bytes")
 
 
+class _Answer:
+    """When slurmctld answered this process last, on the steady clock."""
+
+    at = float("-inf")
+
+
+_answer = _Answer()
+
+
 class Word(NamedTuple):
     """What Slurm says of one of its jobs: `number` is its own, `node` where its script runs."""
 
@@ -97,11 +106,12 @@ def ask(argv: Sequence[str], *, timeout_s: float = ASK_S) -> str:
         ) from error
     if done.returncode:
         raise complaint(done.complaint or f"`{argv[0]}` ended with {done.returncode}")
+    _answer.at = time.monotonic()
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def require_answer(run: Callable[..., local.Completed] = local.run) -> None:
-    """Return if slurmctld is there. Starts a process, which takes some milliseconds.
+    """Return if slurmctld is there, or was just now. Starts a process, for some milliseconds.
 
     Every other command tries for nine seconds before it says that it is not.
 
@@ -109,6 +119,8 @@ def require_answer(run: Callable[..., local.Completed] = local.run) -> None:
         SchedulerUnreachable: it is not.
         MissingProgram: there is no Slurm here.
     """
+    if run is local.run and time.monotonic() - _answer.at < EVERY_S:
+        return
     try:
         done = run(("scontrol", "ping"), env=environ(), timeout_s=ASK_S)
     except MissingProgram as error:

@@ -95,6 +95,14 @@ def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing
     """Return how a job stands. Asks Slurm, if that was not just done; reads the disk."""
     if settled.is_over(run_dir, ticket.after):
         return Standing(alive=False, asked_at=time.time())
+    return standing_unbegun(ticket, queue)
+
+
+def standing_unbegun(ticket: Ticket, queue: Queue = QUEUE) -> Standing:
+    """Return how a job stands that has not come to its end. Asks Slurm, if that was not just done.
+
+    Reads the disk where the number of its array is not known yet.
+    """
     found = judged(queue.known(), ticket)
     if found.alive or not _is_handed_over(ticket):
         return found

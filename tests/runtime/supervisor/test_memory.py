@@ -43,7 +43,20 @@ def test_of_the_first_version(root: Path, tmp_path: Path) -> None:
     assert kills(str(root), own(tmp_path, said)) == 1
 
 
+def test_it_is_found_again_where_it_was_and_where_it_went(root: Path, tmp_path: Path) -> None:
+    group = root / "one"
+    group.mkdir()
+    (group / "memory.events").write_text(EVENTS.format(1))
+    said = own(tmp_path, "0::/one\n")
+    assert kills(str(root), said) == 1
+    (group / "memory.events").write_text(EVENTS.format(4))
+    assert kills(str(root), said) == 4
+    group.rename(root / "two")
+    assert kills(str(root), own(tmp_path, "0::/two\n")) == 4
+
+
 def test_where_nobody_counts(root: Path, tmp_path: Path) -> None:
-    assert kills(str(root), str(tmp_path / "nothing")) == 0
+    for _ in range(2):
+        assert kills(str(root), str(tmp_path / "nothing")) == 0
     (root / "memory.events").write_text("oom_kill many\n")
-    assert kills(str(root), str(tmp_path / "nothing")) == 0
+    assert kills(str(root), str(tmp_path / "nothing either")) == 0

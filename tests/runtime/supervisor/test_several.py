@@ -18,6 +18,7 @@ from tests.runtime.supervisor.harness import AWARE, alive, ended, kinds, only, t
 
 PROGRAM = """
 import json, sys
+from perdure.runtime.supervisor.lock import AlreadyRunning
 from perdure.runtime.supervisor.options import Options
 from perdure.runtime.supervisor.several import Several
 from perdure.runtime.supervisor.signals import Signals
@@ -25,9 +26,13 @@ from perdure.runtime.supervisor.notice import Notice
 
 signals = Signals()
 several = Several(signals)
-for job in json.loads(sys.argv[1]):
-    several.begin(Options(backoff_s=0.01, grace_s=10.0, **job))
 codes = {}
+for job in json.loads(sys.argv[1]):
+    fresh = job.pop("fresh", False)
+    try:
+        several.begin(Options(backoff_s=0.01, grace_s=10.0, **job), fresh=fresh)
+    except AlreadyRunning:
+        codes[job["run_dir"]] = -1
 while len(several):
     codes.update({e.run_dir: e.code for e in several.turn(1.0)})
     name = signals.take()
@@ -75,6 +80,16 @@ def test_each_has_the_files_and_the_end_that_it_would_have_alone(run_dir: Path) 
     assert ended(run_dir / "b")[0] == "FAILED"
     assert len(list((run_dir / "c").glob("gen-*"))) == 2
     assert (run_dir / "a" / "logs" / "000001.log").is_file()
+
+
+def test_a_fresh_one_that_somebody_has_had_meanwhile_is_theirs(run_dir: Path) -> None:
+    jobs = [job(run_dir / name, ["true"], fresh=True) for name in ("a", "b", "c")]
+    # As whoever kills a job that never ran does.
+    generation.claim(run_dir / "b")
+    assert codes(begin(*jobs)) == [0, -1, 0]
+    assert generation.newest(run_dir / "a") == 1
+    assert generation.newest(run_dir / "b") == 1
+    lock.take(str(run_dir / "b")).release()
 
 
 def test_notices_reach_the_one_they_are_for(run_dir: Path) -> None:

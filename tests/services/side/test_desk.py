@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -186,6 +187,25 @@ def test_what_a_killed_keeper_left_is_ended_by_the_next_look(root: str) -> None:
     assert not lives(child(root))
     assert why(root) == "its keeper was killed"
     assert not start(root, spec(root))["found"]
+
+
+def test_who_looks_while_one_is_started_leaves_it_alone(root: str) -> None:
+    over = threading.Event()
+
+    def look_on() -> None:
+        while not over.is_set():
+            desk.look(root)
+
+    looking = threading.Thread(target=look_on)
+    looking.start()
+    try:
+        for _ in range(2):
+            assert get(start(root, spec(root))) == "hello"
+            assert desk.stop(root, "small")
+            assert why(root) == "stopped"
+    finally:
+        over.set()
+        looking.join()
 
 
 def test_a_program_that_ends_is_noticed(root: str) -> None:

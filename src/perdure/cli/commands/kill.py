@@ -57,7 +57,7 @@ def ended(folder: Path, console: Console) -> PerdureError | None:
     console(f"killing `{folder.name}`")
     try:
         if kill(folder, timeout_s=TIMEOUT_S) == "confirmed":
-            console.say(f"killed `{folder.name}`")
+            console.say(outcome(folder))
             return None
     except PerdureError as error:
         return error
@@ -65,6 +65,17 @@ def ended(folder: Path, console: Console) -> PerdureError | None:
         f"`{folder.name}` was not seen to end within {TIMEOUT_S:g} s",
         hint=f"perdure kill {folder.name}",
     )
+
+
+def outcome(folder: Path) -> str:
+    """Return what came of a job that does not run any more: it may have ended by itself."""
+    from perdure.jobs.lifecycle import read_status
+    from perdure.model.job import State
+
+    state = read_status(folder).state
+    if state in (State.SUCCEEDED, State.FAILED):
+        return f"`{folder.name}` had ended: {state.name}"
+    return f"killed `{folder.name}`"
 
 
 def stop_sweeps(workspace: Workspace) -> None:

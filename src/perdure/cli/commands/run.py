@@ -74,7 +74,6 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return the job's own exit code, or 0 once it runs detached."""
-    from perdure.cli.starting import follow_started
     from perdure.jobs.launch import begin, explain, submit
     from perdure.jobs.workspace import open_workspace
 
@@ -86,6 +85,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     passed_on = chosen_variables(arguments.env, os.environ).passed_on
     record = submit(workspace, request, report=console)
     begin(workspace, record, environment=passed_on, report=console)
+    # Once it is under way: this takes as long as all that a job needs of modules.
+    from perdure.cli.starting import follow_started
+
     return follow_started(record, console, detach=arguments.detach)
 
 

@@ -36,7 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="`status`: what is skipped and why, conflicts, whether it is connected; "
         "`stop`: end the sync in the background",
     )
-    parser.add_argument("--on", dest="target", metavar="TARGET", help="the host (the only one)")
+    parser.add_argument(
+        "--on",
+        dest="target",
+        metavar="TARGET",
+        help="the host (the only one; of `status` and `stop`, the one whose sync runs)",
+    )
     parser.add_argument(
         "-w", "--watch", action="store_true", help="keep it so until Ctrl-C, save by save"
     )
@@ -56,7 +61,8 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.sync.rules import Rules
 
     workspace = open_workspace(Path.cwd())
-    target = chosen_target(workspace, arguments.target)
+    named = arguments.target or (only_running(workspace) if arguments.word else None)
+    target = chosen_target(workspace, named)
     if arguments.word == "status":
         return show_status(workspace, target, console, as_json=arguments.json)
     if arguments.word == "stop":
@@ -72,6 +78,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.watch:
         return watch(workspace, target, destination, rules, console)
     return once(workspace, target, destination, rules, console, as_json=arguments.json)
+
+
+def only_running(workspace: Workspace) -> str | None:
+    """Return the target whose sync runs, None where none or several do. Asks this machine."""
+    from perdure.sync.session import status
+
+    root = workspace.project.root
+    running = [name for name in workspace.settings.targets if status(root, name) is not None]
+    return running[0] if len(running) == 1 else None
 
 
 def once(

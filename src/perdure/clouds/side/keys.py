@@ -1,4 +1,4 @@
-"""The names of objects below a project's folder in a bucket: docs/decisions/0007. Pure."""
+"""The names of objects below a project's folder in a bucket: docs/decisions/0008. Pure."""
 
 from __future__ import annotations
 

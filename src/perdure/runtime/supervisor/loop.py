@@ -59,12 +59,13 @@ class Loop:
                 return code
             self._watch.wait(fds, seconds)
 
-    def turns(self, warning: str | None) -> Generator[Wait, None, int]:
+    def turns(self, warning: str | None, *, fresh: bool = False) -> Generator[Wait, None, int]:
         """Do the same as `run`, but yield what is to be waited for instead of waiting.
 
-        So that one process can look after many jobs. Raises as `run`.
+        So that one process can look after many jobs. `fresh`: there was no attempt yet. Raises as
+        `run`.
         """
-        generation = generations.newest(self._options.run_dir) + 1
+        generation = 1 if fresh else generations.newest(self._options.run_dir) + 1
         self._watch.drop_stale(generation)
         if generation > 1:
             warning = (yield from self._clear_orphans()) or warning

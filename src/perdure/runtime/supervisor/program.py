@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_ALREADY_RUNNING = 3
 _ARRAY = "--array"
+_GANG = ("--lead", "--follow")
+# What Kubernetes tells each pod of an Indexed Job.
+_INDEX = "JOB_COMPLETION_INDEX"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,15 +29,22 @@ def main(argv: Sequence[str]) -> int:
     _fill_standard_descriptors()
     if len(argv) == 3 and argv[0] == _ARRAY and argv[2].isdigit():
         return _element(argv[1], int(argv[2]))
+    if len(argv) == 2 and argv[0] == _ARRAY and os.environ.get(_INDEX, "").isdigit():
+        return _element(argv[1], int(os.environ[_INDEX]), alone=True)
+    if argv and argv[0] in _GANG:
+        from perdure.runtime import gang  # only of those that train on several machines
+
+        return gang.main(argv)
     return _one(argv)
 
 
-def _element(folder: str, index: int) -> int:
+def _element(folder: str, index: int, *, alone: bool = False) -> int:
     """Supervise the trials of one element of a scheduler's array, and return its exit code."""
     from perdure.runtime import array  # of a thousand supervisors few are one's
 
     try:
-        return array.run(folder, index, _one, job=os.environ.get("SLURM_ARRAY_JOB_ID"))
+        job = os.environ.get("SLURM_ARRAY_JOB_ID")
+        return array.run(folder, index, _one, job=job, alone=alone)
     except OSError as error:
         return _refuse(f"the array at `{folder}` cannot be read: {error}", EXIT_STORAGE)
 

@@ -34,6 +34,16 @@ class Claims:
         self._note = json.dumps(known).encode()
         self._first = ""
 
+    def claim_first(self, run_dir: str) -> int:
+        """Claim the first generation of a run folder in which nothing was yet, and return 1.
+
+        Raises:
+            FileExistsError: somebody was quicker.
+            OSError: the disk refuses.
+        """
+        self._make(os.path.join(run_dir, f"{names.GENERATION_PREFIX}{1:06d}"))
+        return 1
+
     def claim(self, run_dir: str) -> int:
         """Claim the next generation and return its number; it is not durable yet.
 

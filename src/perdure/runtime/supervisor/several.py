@@ -63,6 +63,7 @@ class Several:
         self._wards: Dict[int, Ward] = {}
         self._by_fd: Dict[int, _Job] = {}
         self._ended: List[Ended] = []
+        self._fresh: set[str] = set()
         # The last words on jobs, which their events have by now.
         self._told: Dict[str, tuple[int, Verdict]] = {}
         self._census = _Census() if _become_reaper() else None
@@ -72,19 +73,28 @@ class Several:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def begin(self, options: Options) -> None:
+    def begin(self, options: Options, *, fresh: bool = False) -> None:
         """Begin to supervise a job. Takes the lock of its run folder, starts a process.
 
+        `fresh`: the run folder was just made, and is not looked through.
+
         Raises:
-            AlreadyRunning: another supervisor holds the run folder.
+            AlreadyRunning: another supervisor holds the run folder, or has just had a fresh one.
             OSError: the run folder cannot be locked.
         """
         held = lock.take(options.run_dir)
         watch = Watch(options, _Unsignalled(self._signals))
         loop = Loop(options, watch, self._complaint, self._ways)
-        job = _Job(options.run_dir, held, watch, loop.turns(held.problem))
+        job = _Job(options.run_dir, held, watch, loop.turns(held.problem, fresh=fresh))
         self._jobs[job.run_dir] = job
-        self._advance(job)
+        if fresh:
+            self._fresh.add(job.run_dir)
+        try:
+            self._advance(job)
+        except lock.AlreadyRunning:
+            del self._jobs[job.run_dir]
+            held.release()
+            raise
 
     def turn(self, timeout_s: float) -> List[Ended]:
         """Look after all; return those that came to an end.
@@ -168,7 +178,14 @@ class Several:
         self._ended.append(Ended(job.run_dir, code, attempt, verdict))
 
     def _claim(self, run_dir: str) -> int:
-        generation = self._claims.claim(run_dir)
+        if run_dir in self._fresh:
+            self._fresh.discard(run_dir)
+            try:
+                generation = self._claims.claim_first(run_dir)
+            except FileExistsError:
+                raise lock.AlreadyRunning(f"somebody has had `{run_dir}` meanwhile") from None
+        else:
+            generation = self._claims.claim(run_dir)
         self.settling.add(run_dir)
         return generation
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from perdure.environments.exclusive import alone
+from perdure.environments.exclusive import alone, if_alone
 from perdure.errors import ConflictError, EnvironmentFailed, TimeoutExpired
 from perdure.hosts import processes
 from perdure.hosts.side.outliving import Running, spawn_outliving
@@ -91,7 +91,7 @@ def look(root: str) -> list[Values]:
         if record.is_alive(each):
             living.append(describe(each))
         elif record.read(each / record.STATE).get("state") != record.ENDED:
-            _sweep(each)
+            _sweep_dead(each)
     return living
 
 
@@ -124,7 +124,7 @@ def start(root: str, name: str, spec: Values, digest: str) -> Values:
     """
     folder = record.folder_of(root, name)
     prepare(folder)
-    with alone(folder.with_name(f"{name}.lock"), f"starting {name}", _say_nothing):
+    with alone(_starting_lock(folder), f"starting {name}", _say_nothing):
         if record.is_alive(folder):
             return {**_await_running(folder, None), "found": True}
         _sweep(folder)
@@ -147,16 +147,21 @@ def stop(root: str, name: str) -> bool:
         TimeoutExpired: it does not end.
     """
     folder = record.folder_of(root, name)
-    if not record.is_alive(folder):
-        return _sweep(folder)
-    (folder / record.STOP).touch()
+    ran = False
     deadline = time.monotonic() + _STOP_S
-    while record.is_alive(folder):
+    while (left := _sweep_dead(folder)) is None:
+        if record.is_alive(folder):
+            ran = True
+            (folder / record.STOP).touch()
         if time.monotonic() > deadline:
             raise TimeoutExpired(f"{name} does not end within {_STOP_S:g} s")
         time.sleep(_POLL_S)
-    _sweep(folder)
-    return True
+    return ran or left
+
+
+def _starting_lock(folder: Path) -> Path:
+    """Return the file that is locked by whoever starts the service."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def free_port(wanted: int, ports: list[int]) -> int:
@@ -225,6 +230,19 @@ def _await_running(folder: Path, running: Running | None) -> Values:
         if time.monotonic() > deadline:
             raise TimeoutExpired(f"{folder.name} does not answer after {_START_S:g} s")
         time.sleep(_POLL_S)
+
+
+def _sweep_dead(folder: Path) -> bool | None:
+    """Return what `_sweep` does; None where the keeper lives, or somebody is just starting it.
+
+    Between its specification and its keeper's lock a service looks like one that was killed.
+    """
+    if not (folder / record.SPEC).exists():
+        return False
+    with if_alone(_starting_lock(folder)) as nobody_starts:
+        if not nobody_starts or record.is_alive(folder):
+            return None
+        return _sweep(folder)
 
 
 def _sweep(folder: Path) -> bool:

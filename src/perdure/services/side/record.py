@@ -17,12 +17,13 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from perdure.errors import PerdureError
-from perdure.hosts import local
+from perdure.hosts import local, processes
 from perdure.runtime import names
 
 SERVICES = ".perdure/services"
@@ -30,6 +31,7 @@ SPEC, TOKEN, STATE, LOCK, STOP, LOG = "spec.json", "token", "state.json", "lock"
 # What every process of a service carries in its environment: the path of the service's folder.
 VARIABLE = names.SERVICE
 _AFTER_S = 30.0
+_TRIES, _BETWEEN_S = 25, 0.02
 STARTING, RUNNING, ENDED = "starting", "running", "ended"
 
 
@@ -57,29 +59,25 @@ def write(path: Path, text: str) -> None:
 
 
 def take_lock(folder: Path) -> int | None:
-    """Return a descriptor that holds the service's lock, None where its keeper lives."""
+    """Return a descriptor that holds the service's lock, None where its keeper lives.
+
+    Whoever only looks (`is_alive`) has it for a moment, too: it is tried more than once.
+    """
     fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_S)
+        else:
+            return fd
+    os.close(fd)
+    return None
 
 
 def is_alive(folder: Path) -> bool:
     """Return whether the service's keeper lives."""
-    try:
-        fd = os.open(folder / LOCK, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return processes.is_held(folder / LOCK)
 
 
 def token_of(folder: Path) -> str:
