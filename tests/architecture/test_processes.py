@@ -16,14 +16,15 @@ STARTERS = (
     "src/perdure/hosts/side/errand.py",
     "src/perdure/runtime/",
 )
-#: The renderer; `main`, which writes help and errors before anything else is imported; and a
-#: script for the Python in a container, and the process of a connection, whose answer is what
-#: they print.
+#: The renderer; `main`, which writes help and errors before anything else is imported; a script
+#: for the Python in a container, and the process of a connection, whose answer is what they print;
+#: and the program of a machine that is lent, whose log is its standard error.
 PRINTERS = (
     "src/perdure/cli/render.py",
     "src/perdure/cli/main.py",
     "src/perdure/environments/inventory.py",
     "src/perdure/hosts/link_keeper.py",
+    "src/perdure/instance/program.py",
     "src/perdure/runtime/",
 )
 STARTING = {"subprocess", "multiprocessing", "pty"}

@@ -93,7 +93,7 @@ def test_a_named_target_is_read_from_the_settings_where_they_are_not_given(
     open_target("gpubox", PROJECT)
     open_target("lab", PROJECT, Settings(targets={"lab": TargetSettings("lab1")}))
     assert opened == [("gpubox", "me@gpubox"), ("lab", "lab1")]
-    assert set(KINDS) == {"ssh", "slurm", "kubernetes"}
+    assert set(KINDS) == {"ssh", "slurm", "kubernetes", "aws", "gcp", "azure"}
 
 
 def test_every_target_has_a_name_for_completion() -> None:

@@ -47,11 +47,25 @@ def move(arguments: argparse.Namespace, console: Console, *, pushing: bool) -> i
     """Return 0 once the words are moved, or what would be is told."""
     from pathlib import Path
 
-    from perdure.jobs.workspace import make_state_folder, open_workspace
+    from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
     check_jobs(arguments.what, arguments.jobs)
-    other = other_side(workspace, arguments.target or only_host(workspace))
+    arguments.target = arguments.target or only_host(workspace)
+    if not pushing and arguments.what == "results" and is_cloud(workspace, arguments.target):
+        from perdure.cli.clouds import pull_results
+
+        return pull_results(workspace, arguments, console)
+    return move_words(workspace, arguments, console, pushing=pushing)
+
+
+def move_words(
+    workspace: Workspace, arguments: argparse.Namespace, console: Console, *, pushing: bool
+) -> int:
+    """Return 0 once the words are moved to or from a host or a bucket."""
+    from perdure.jobs.workspace import make_state_folder
+
+    other = other_side(workspace, arguments.target)
     if not arguments.dry_run:
         make_state_folder(workspace.project)
     words = WORDS if arguments.what == ALL else (arguments.what,)
@@ -95,7 +109,11 @@ def only_host(workspace: Workspace) -> str:
         UsageError: there is none, or more than one.
     """
     known = workspace.settings.targets
-    away = sorted(name for name, each in known.items() if each.host or each.kubernetes is not None)
+    away = sorted(
+        name
+        for name, each in known.items()
+        if each.host or each.kubernetes is not None or each.cloud is not None
+    )
     if len(away) == 1:
         return away[0]
     listed = ", ".join(away) or "there is no host yet: perdure targets; or name a bucket"
@@ -123,6 +141,8 @@ def other_side(workspace: Workspace, text: str) -> Address | Far:
     wanted = workspace.settings.targets.get(text)
     if wanted is None:
         raise unknown_target(text, workspace.settings)
+    if wanted.cloud is not None:
+        return cloud_folder(workspace, text)
     if wanted.kubernetes is not None:
         return _on_volume(workspace, text)
     if not wanted.host:
@@ -131,6 +151,22 @@ def other_side(workspace: Workspace, text: str) -> Address | Far:
     host.connect()
     name = folder_name(workspace.project.root, wanted.host)
     return Far(host, f"{wanted.root.rstrip('/')}/{name}")
+
+
+def is_cloud(workspace: Workspace, text: str) -> bool:
+    """Return whether `--on` names a target of a cloud."""
+    wanted = workspace.settings.targets.get(text)
+    return wanted is not None and wanted.cloud is not None
+
+
+def cloud_folder(workspace: Workspace, name: str) -> Address:
+    """Return the project's folder in the bucket of a cloud."""
+    from perdure.targets.cloud import open_cloud
+
+    cloud = open_cloud(workspace.project, workspace.settings, name)
+    # The bucket is in the target's region, whatever this shell's usual one is.
+    os.environ["AWS_REGION"] = cloud.wanted.region
+    return cloud.address
 
 
 def _on_volume(workspace: Workspace, target: str) -> Far:

@@ -163,7 +163,7 @@ VERBS = (
         STOP,
         "go on with an interrupted job",
         "JOB",
-        ("perdure resume @last", "perdure resume -d brave"),
+        ("perdure resume @last", "perdure resume -d brave", "perdure resume brave --on aws"),
     ),
     Verb(
         "kill",
@@ -191,6 +191,7 @@ VERBS = (
             "perdure clean all --on s3://lab/cats --dry-run",
         ),
     ),
+    Verb("cost", LOOK, "tell what jobs in a cloud cost and saved", "[JOB...]", ("perdure cost",)),
     Verb(
         "ps",
         LOOK,
@@ -218,6 +219,20 @@ VERBS = (
         "list the jobs of a cluster's queue, everybody's",
         "",
         ("perdure queue --on lab", "perdure queue --on lab --mine --json"),
+    ),
+    Verb(
+        "reap",
+        STOP,
+        "find and end what is left over in a cloud",
+        "",
+        ("perdure reap --on aws --dry-run", "perdure reap --on aws --yes"),
+    ),
+    Verb(
+        "cloud",
+        SETUP,
+        "make what a cloud needs before the first job, or undo that",
+        "setup|teardown TARGET",
+        ("perdure cloud setup aws --explain", "perdure cloud teardown aws"),
     ),
     Verb(
         "capacity",

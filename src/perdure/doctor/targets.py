@@ -16,6 +16,7 @@ from perdure.hosts.limited import Limited
 from perdure.hosts.ssh import Ssh
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
+from perdure.model.station import CLOUDS
 from perdure.targets.registry import open_target, target_names
 
 LIMIT_S = 20.0
@@ -98,6 +99,8 @@ def ask_targets(
 def _listed(name: str, target: TargetSettings | None) -> Listed:
     if target is None:
         return Listed(name, name, "", "docker" if name == "docker" else "process", None, None)
+    if target.cloud is not None:
+        return Listed(name, target.kind, target.cloud.region, None, target.cloud.bucket, None)
     return Listed(name, target.kind, target.host, target.engine, target.root, target.sync)
 
 
@@ -123,6 +126,8 @@ def _facts(target: Listed) -> Asked:
     Raises:
         HostUnreachable: it does not answer, or would ask a person something.
     """
+    if target.kind in CLOUDS:
+        return Asked()
     host: Host = HERE
     if target.kind == "kubernetes":
         return Asked()  # what its nodes have, the target itself says

@@ -15,6 +15,7 @@ from perdure.model.job_values import data_of, machine_of
 from perdure.model.project import Project
 from perdure.model.report import Report
 from perdure.model.settings import Settings
+from perdure.model.station import is_cloud
 from perdure.runtime import names
 from perdure.targets import shelf
 from perdure.targets.place import Place
@@ -54,6 +55,10 @@ def target_in(
         return open_begun(project, settings, name)
     if witness is None:
         return open_target(name, project, settings)
+    if is_cloud(witness.station):
+        from perdure.targets.cloud import open_begun as open_cloud_begun
+
+        return open_cloud_begun(project, witness.target, witness.station)
     if witness.station.engine == KUBERNETES:
         from perdure.targets import kubernetes_opening
 
@@ -79,9 +84,10 @@ def mark(target: Target, record: JobRecord) -> None:
     """
     if target.place.is_here:
         return
+    from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 
-    if isinstance(target, Remote):
+    if isinstance(target, Remote | Cloud):
         write_witness(record.folder, Witness(target.name, target.station))
 
 
@@ -234,15 +240,25 @@ def finish(target: Target, handle: Handle, now: float) -> None:
         ConflictError: its supervisor lives.
     """
     from perdure.jobs import ending, there
+    from perdure.targets.cloud import Cloud
     from perdure.targets.remote import Remote
 
-    if isinstance(target, Remote):
+    if isinstance(target, Cloud):
+        target.finish(handle, now)
+    elif isinstance(target, Remote):
         if target.station.engine == KUBERNETES:
             _released(target, handle)
         run_dir = target.place.path(handle.run_dir)
         target.host.call(there.finish, target.values(), run_dir)
     else:
         ending.finish(target, handle, now)
+
+
+def prices(target: Target) -> list[str]:
+    """Return what machines of a target cost, a line each; nothing where nobody lends them."""
+    from perdure.targets.cloud import Cloud
+
+    return target.price_words() if isinstance(target, Cloud) else []
 
 
 def _released(target: Target, handle: Handle) -> None:

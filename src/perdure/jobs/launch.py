@@ -137,7 +137,8 @@ def explain(workspace: Workspace, request: JobRequest) -> str:
     Reads the disk, writes nothing. The job's name and a seed that is drawn are not known yet.
     """
     target, record = planned_record(workspace, request)
-    return without_seed(target.plan(record).text(), request, record)
+    text = without_seed(target.plan(record).text(), request, record)
+    return "\n".join([text, *(f"# {line}" for line in elsewhere.prices(target))])
 
 
 def planned_record(workspace: Workspace, request: JobRequest) -> tuple[Target, JobRecord]:

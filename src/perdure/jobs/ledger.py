@@ -116,6 +116,12 @@ def count(workspace: Workspace) -> int:
     return int(number)
 
 
+def forget(workspace: Workspace, job: str) -> None:
+    """Have the ledger read a job's record again: it has another target. Touches the disk."""
+    with _opened(workspace.project.state / LEDGER) as database:
+        _store(database, [], [job])
+
+
 def _read(
     database: sqlite3.Connection | None,
     results: Path,

@@ -29,10 +29,11 @@ from perdure.jobs.witness import (
     write_word,
 )
 from perdure.model.job import ENDED
-from perdure.model.station import Station, inside
+from perdure.model.station import Station, inside, is_cloud
 from perdure.runtime import names
 
 if TYPE_CHECKING:
+    from perdure.clouds.view import BucketLine
     from perdure.hosts.link import Question
     from perdure.targets.kubernetes_cluster import Known
 
@@ -216,7 +217,7 @@ class _Asker:
         stale = self._stale(wanted)
         if not stale or self._is_asking() or self._station.engine == CLUSTER:
             return None  # an API server may be away for longer than anybody waits here
-        host = Line(self._target, self._station.destination, asks=False)
+        host = self._line(asks=False)
         known = {self._name(each): _sizes(each, whole=False) for each in stale}
         began = time.time()
         question = host.question(looking.look, self._station.root, known, False)
@@ -261,7 +262,7 @@ class _Asker:
 
     def ask(self, wanted: Sequence[Path], *, asks: bool = False, whole: bool = True) -> None:
         """Ask after jobs and keep what is said, until nothing more is to be said."""
-        host = Line(self._target, self._station.destination, asks)
+        host = self._line(asks=asks)
         left = list(wanted)
         while left:
             known = {self._name(each): _sizes(each, whole=whole) for each in left}
@@ -273,6 +274,13 @@ class _Asker:
                 raise HostUnreachable(error.message, hint="try again") from error
             self._heard(said, (began + time.time()) / 2)
             left = [each for each in left if self._keep(each, said, whole=whole)]
+
+    def _line(self, *, asks: bool) -> Line | BucketLine:
+        if is_cloud(self._station):
+            from perdure.clouds.view import BucketLine
+
+            return BucketLine(self._root, self._station)
+        return Line(self._target, self._station.destination, asks)
 
     def _try(self, wanted: Sequence[Path], *, whole: bool) -> None:
         try:

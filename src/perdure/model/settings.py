@@ -58,6 +58,40 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """What a cloud is asked for, for every job of a target. None: as it is found.
+
+    `bucket` is a folder's address, `types` are the kinds of machine that will do, `market` is
+    "spot" or "on-demand". After `max_hours` a job is stopped, whatever it is at; after
+    `max_restarts` machines in a row without progress it has failed. `image` is what machines boot
+    (an AMI's id, or the name of the parameter that has it); `profile` is who they are: an instance
+    profile, a service account, a managed identity. After `lease_s` of silence a machine has lost
+    its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
+    """
+
+    region: str = ""
+    bucket: str = ""
+    types: tuple[str, ...] = ()
+    market: str = "spot"
+    max_hours: float = 24.0
+    max_restarts: int = 5
+    disk_gib: int = 100
+    image: str | None = None
+    profile: str = "perdure-instance"
+    subnets: tuple[str, ...] = ()
+    lease_s: float = 20.0
+    project: str = ""
+    subscription: str = ""
+    group: str = ""
+    account: str = ""
+
+    @property
+    def where(self) -> str:
+        """Return the region, and behind a slash the storage account where there is one."""
+        return f"{self.region}/{self.account}" if self.account else self.region
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     """What a cluster is told of every job of a target. None: the cluster's own default.
 
@@ -90,8 +124,8 @@ class KubernetesSettings:
 class TargetSettings:
     """Another host where jobs can run. `host` is what `ssh` is given; "": it is this machine.
 
-    `kind` is "ssh", or "slurm" or "kubernetes", which have settings of their own; a Slurm may be
-    this machine's, and a Kubernetes has no host.
+    `kind` is "ssh", or "slurm", "kubernetes" or "aws", which have settings of their own; a Slurm
+    may be this machine's, a Kubernetes and a cloud have no host.
     `engine` is "docker", "process" or, of these kinds, their name; None: docker if it answers.
     `root` is the folder that projects lie in over there. `sync` is "live", or "none" for those who
     bring their own. `images` says where images come from: "build" them there, "ship" them from
@@ -105,6 +139,7 @@ class TargetSettings:
     sync: str = "live"
     images: str | None = None
     slurm: SlurmSettings | None = None
+    cloud: CloudSettings | None = None
     kubernetes: KubernetesSettings | None = None
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,25 @@ _GOOGLE_SERVER = "STORAGE_EMULATOR_HOST"
 _AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_ID")
 
 
-def open_bucket(address: Address, *, make: bool) -> ObjectStore:
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """How a bucket is reached where that is not the usual way: its region, how long it may take.
+
+    Times are in seconds. `account` is Azure's storage account.
+    """
+
+    region: str | None = None
+    account: str | None = None
+    connect_s: int | None = None
+    answer_s: int | None = None
+    retry_s: int | None = None
+    retries: int | None = None
+
+
+_USUALLY = Reaching()
+
+
+def open_bucket(address: Address, *, make: bool, reaching: Reaching = _USUALLY) -> ObjectStore:
     """Return the folder of a bucket. `make`: a folder of this machine is made where it is missing.
 
     Touches the disk; asks nobody over the network yet.
@@ -61,22 +80,22 @@ def open_bucket(address: Address, *, make: bool) -> ObjectStore:
         ) from error
     if address.provider == "file":
         return _open_folder(address, make=make)
-    retrying = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_S)}
-    settings, is_plain = _settings(address)
-    client = {
-        "connect_timeout": timedelta(seconds=CONNECT_S),
-        "timeout": timedelta(seconds=ANSWER_S),
-        # Only where the user's own address says so, as AWS's tools have it.
-        "allow_http": is_plain,
-    }
-    url = f"{address.provider}://{address.bucket}/"
-    prefix = f"{url}{address.folder}" if address.folder else url
+    settings, is_plain = _settings(address, reaching)
+    url = f"{address.provider}://{address.bucket}/{address.folder}"
     with _in_our_words(address):
         opened: ObjectStore = stores.from_url(
-            prefix,
+            url,
             config=settings,  # type: ignore[call-overload]
-            client_options=client,
-            retry_config=retrying,
+            client_options={
+                "connect_timeout": timedelta(seconds=_or(reaching.connect_s, CONNECT_S)),
+                "timeout": timedelta(seconds=_or(reaching.answer_s, ANSWER_S)),
+                # Only where the user's own address says so, as AWS's tools have it.
+                "allow_http": is_plain,
+            },
+            retry_config={
+                "max_retries": _or(reaching.retries, RETRIES),
+                "retry_timeout": timedelta(seconds=_or(reaching.retry_s, RETRY_S)),
+            },
         )
         return opened
 
@@ -96,6 +115,10 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) and not _is_no_bucket(str(error))
 
 
+def _or(given: int | None, usual: int) -> int:
+    return usual if given is None else given
+
+
 def _open_folder(address: Address, *, make: bool) -> ObjectStore:
     from obstore.store import LocalStore
 
@@ -111,12 +134,19 @@ def _open_folder(address: Address, *, make: bool) -> ObjectStore:
     return LocalStore(prefix=folder)
 
 
-def _settings(address: Address) -> tuple[dict[str, str], bool]:
+def _settings(address: Address, reaching: Reaching) -> tuple[dict[str, str], bool]:
     """Return settings of the library, and whether the user has it ask without encryption."""
+    found, is_plain = _usual_settings(address, reaching.region)
+    named = address.provider == "az" and reaching.account is not None
+    return {**found, **({"account_name": str(reaching.account)} if named else {})}, is_plain
+
+
+def _usual_settings(address: Address, region: str | None) -> tuple[dict[str, str], bool]:
     if address.provider == "s3":
         from perdure.moving.aws_profile import read_profile
 
         found = read_profile(os.environ, Path.home())
+        found = found if region is None else {**found, "region": region}
         return found, _is_plain(found.get("endpoint", ""))
     if address.provider == "gs":
         if not (server := os.environ.get(_GOOGLE_SERVER, "")):

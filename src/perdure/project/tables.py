@@ -74,7 +74,10 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     """Another host where jobs can run, reached by ssh; or a cluster, by its login node."""
 
     kind: (
-        Annotated[Literal["ssh", "slurm", "kubernetes"], Meta(description="default: ssh")]
+        Annotated[
+            Literal["ssh", "slurm", "kubernetes", "aws", "gcp", "azure"],
+            Meta(description="default: ssh"),
+        ]
         | UnsetType
     ) = UNSET
     host: (
@@ -106,7 +109,10 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     partition: Annotated[Name, Meta(description="slurm: the partition")] | UnsetType = UNSET
-    account: Annotated[Name, Meta(description="slurm: whom it is charged to")] | UnsetType = UNSET
+    account: (
+        Annotated[Name, Meta(description="slurm: whom it is charged to; azure: of the storage")]
+        | UnsetType
+    ) = UNSET
     qos: Annotated[Name, Meta(description="slurm: the quality of service")] | UnsetType = UNSET
     time: (
         Annotated[
@@ -128,6 +134,51 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     modules: (
         Annotated[list[Name], Meta(description="slurm: what `module load` is given")] | UnsetType
     ) = UNSET
+    region: Annotated[Name, Meta(description="clouds: such as eu-central-1")] | UnsetType = UNSET
+    bucket: (
+        Annotated[Name, Meta(description="clouds: where jobs are kept: s3://BUCKET/FOLDER")]
+        | UnsetType
+    ) = UNSET
+    types: (
+        Annotated[list[Name], Meta(description="clouds: the machines that will do: g5.xlarge")]
+        | UnsetType
+    ) = UNSET
+    market: (
+        Annotated[Literal["spot", "on-demand"], Meta(description="clouds: default: spot")]
+        | UnsetType
+    ) = UNSET
+    max_hours: (
+        Annotated[float, Meta(gt=0, description="clouds: a job is stopped after; default: 24")]
+        | UnsetType
+    ) = UNSET
+    max_restarts: (
+        Annotated[
+            int, Meta(ge=0, description="clouds: machines in a row without progress; default: 5")
+        ]
+        | UnsetType
+    ) = UNSET
+    disk_gib: (
+        Annotated[int, Meta(ge=8, description="clouds: the disk of a machine; default: 100")]
+        | UnsetType
+    ) = UNSET
+    profile: (
+        Annotated[Name, Meta(description="clouds: who machines are; default: perdure-instance")]
+        | UnsetType
+    ) = UNSET
+    subnets: (
+        Annotated[list[Name], Meta(description="clouds: default: of the default network")]
+        | UnsetType
+    ) = UNSET
+    lease_s: (
+        Annotated[
+            float,
+            Meta(ge=2, description="clouds: a silent machine has lost its job; default: 20"),
+        ]
+        | UnsetType
+    ) = UNSET
+    project: Annotated[Name, Meta(description="gcp: its id")] | UnsetType = UNSET
+    subscription: Annotated[Name, Meta(description="azure: its id")] | UnsetType = UNSET
+    group: Annotated[Name, Meta(description="azure: the resource group")] | UnsetType = UNSET
     context: (
         Annotated[Name, Meta(description="kubernetes: kubectl's context; default: its current one")]
         | UnsetType
@@ -136,7 +187,7 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         Annotated[Name, Meta(description="kubernetes: default: the context's own")] | UnsetType
     ) = UNSET
     image: (
-        Annotated[Name, Meta(description="kubernetes: what jobs run in, with Python and perdure")]
+        Annotated[Name, Meta(description="kubernetes: what jobs run in; clouds: what is booted")]
         | UnsetType
     ) = UNSET
     registry: (

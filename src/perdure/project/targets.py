@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from perdure.model.duration import seconds_in
 from perdure.model.settings import KubernetesSettings, SlurmSettings, TargetSettings
-from perdure.project import kubernetes, tables
+from perdure.project import clouds, kubernetes, tables
 from perdure.project.find import perdure_table
 from perdure.project.validate import Problem, dotted, problems_in, read_toml, refuse
 
@@ -26,6 +26,7 @@ KINDS = MappingProxyType(
         SSH: ("host", "root", "sync", "engine", "images"),
         SLURM: ("host", "root", "sync", "partition", "account", "qos", "time", "lines", "modules"),
         KUBERNETES: kubernetes.KEYS,
+        **clouds.KEYS,
     }
 )
 LEAST_TIME_S = 60.0
@@ -105,6 +106,8 @@ def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[t
     kind = SSH if isinstance(whole.kind, UnsetType) else whole.kind
     if kind == SSH and isinstance(whole.host, UnsetType):
         yield "host", "is missing: what `ssh` is to be given"
+    if kind in clouds.KINDS:
+        yield from clouds.missing(_given(whole), _given(table))
     if kind == KUBERNETES:
         yield from kubernetes.missing(_given(whole))
         # Of a Slurm they are anything that sbatch and a shell take.
@@ -130,7 +133,13 @@ def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, st
     if not isinstance(table.root, UnsetType) and (problem := _root_problem(table.root)):
         yield "root", problem
     yield from _slurm_problems(table)
-    yield from kubernetes.problems(_given(table))
+    given = _given(table)
+    yield from clouds.problems(given)
+    # Of a cloud an image is something else.
+    of_cloud = given.get("kind") in clouds.KINDS
+    yield from kubernetes.problems(
+        {key: each for key, each in given.items() if key != "image" or not of_cloud}
+    )
 
 
 def _slurm_problems(table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -164,6 +173,8 @@ def _over(weaker: tables.TargetTable, stronger: tables.TargetTable) -> tables.Ta
 
 def _target(table: tables.TargetTable) -> TargetSettings:
     given = _given(table)
+    if given.get("kind", SSH) in clouds.KINDS:
+        return clouds.settings_of(given)
     if "root" in given:
         # Without `.`, doubled and final slashes: one folder, one spelling.
         given["root"] = str(PurePosixPath(given["root"]))

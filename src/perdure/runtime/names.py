@@ -47,6 +47,8 @@ KUBERNETES_FILE: Final = "kubernetes.json"
 PREEMPT: Final = "PREEMPT"
 CANCEL: Final = "CANCEL"
 ATTEMPTS: Final = "attempts"
+# In there, beside events: the time of a machine that was lent.
+MACHINE_PREFIX: Final = "machine-"
 LOGS: Final = "logs"
 METRICS: Final = "metrics"
 CHECKPOINTS: Final = "checkpoints"

@@ -47,7 +47,8 @@ class Plan:
 
     `run_dir` is this machine's; `cwd` and `command` are the training's, as they are called where
     it runs. `owner` is whom the run folder has to belong to, where that is not whoever asks.
-    `script` is what `argv` is given on its standard input.
+    `script` is what `argv` is given on its standard input. `order` is what a machine that is lent
+    later is told, beside what is printed.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Plan:
     command: tuple[str, ...]
     owner: ImageUser | None = None
     script: str | None = None
+    order: str | None = None
 
     def text(self) -> str:
         """Return the plan as lines that a shell would take."""

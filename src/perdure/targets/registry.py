@@ -11,6 +11,7 @@ from typing import cast
 from perdure.errors import UsageError
 from perdure.model.project import Project
 from perdure.model.settings import Settings
+from perdure.model.station import CLOUDS
 from perdure.targets.protocol import Target
 
 LOCAL = "local"
@@ -28,6 +29,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {
         "ssh": "perdure.targets.remote:open_remote",
         "slurm": "perdure.targets.slurm_opening:open_slurm",
+        **dict.fromkeys(CLOUDS, "perdure.targets.cloud:open_cloud"),
         "kubernetes": "perdure.targets.kubernetes_opening:open_kubernetes",
     }
 )

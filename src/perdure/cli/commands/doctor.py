@@ -13,9 +13,12 @@ from perdure.cli.progress import terminal_width
 from perdure.cli.render import Console
 from perdure.cli.table import GAP, Column, make_table, shorten
 from perdure.cli.words import counted
+from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from perdure.doctor.finding import Finding
+    from perdure.model.project import Project
+    from perdure.model.settings import Settings
 
 SEEN_PLACES = 100
 SLURM = "slurm"
@@ -61,6 +64,8 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
     if target not in settings.targets:
         raise unknown_target(target, settings)
     wanted = settings.targets[target]
+    if wanted.cloud is not None:
+        return examined_cloud(target, project, settings, console)
     if wanted.kubernetes is not None:
         from perdure.doctor.kubernetes import examine_kubernetes
 
@@ -71,6 +76,21 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
     from perdure.doctor.cluster import examine_cluster
 
     return (*found, examine_cluster(target, project, settings))
+
+
+def examined_cloud(
+    target: str, project: Project | None, settings: Settings, console: Console
+) -> tuple[Finding, ...]:
+    """Return what is found of a cloud.
+
+    Raises:
+        UsageError: there is no project around: a cloud keeps jobs by project.
+    """
+    from perdure.doctor.cloud import examine_cloud
+
+    if project is None:
+        raise UsageError(f"`{target}` is looked at from a project", hint="cd PROJECT")
+    return examine_cloud(target, project, settings, report=console)
 
 
 def is_here(target: str | None) -> bool:

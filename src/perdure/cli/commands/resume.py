@@ -12,6 +12,12 @@ from perdure.cli.render import Console
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `resume` takes."""
     add_job(parser)
+    parser.add_argument(
+        "--on",
+        dest="target",
+        metavar="TARGET",
+        help="go on there: from `local` to a target of a cloud, or back",
+    )
     add_detach(parser)
 
 
@@ -25,6 +31,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
     workspace = open_workspace(Path.cwd())
     record = find_job(workspace, arguments.job)
+    if arguments.target is not None:
+        from perdure.jobs.relocate import relocate
+
+        record = relocate(workspace, record, arguments.target, console)
     before = max(attempts(record.folder), default=0)
     resume(workspace, record, report=console)
     return follow_started(record, console, detach=arguments.detach, after=before)

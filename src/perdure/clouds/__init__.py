@@ -1,0 +1,1 @@
+"""Jobs on preemptible machines: their state in a bucket, and what each provider is asked for."""

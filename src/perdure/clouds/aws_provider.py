@@ -1,0 +1,151 @@
+"""AWS as a provider: a launch template and an Auto Scaling group for each turn of a job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from perdure.clouds import aws_iam, aws_prices, aws_setup
+from perdure.clouds import aws_requests as requests
+from perdure.clouds.aws_account import Account
+from perdure.clouds.provider import Found, Group, Price
+from perdure.model.settings import CloudSettings
+from perdure.moving.address import parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class AwsProvider:
+    """A region of AWS; see `Provider`."""
+
+    wanted: CloudSettings
+    target: str
+    _accounts: list[Account] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def account(self) -> Account:
+        """Return the region with the user's credentials, the same at each call."""
+        if not self._accounts:
+            self._accounts.append(Account(self.wanted.region, self.target))
+        return self._accounts[0]
+
+    def name(self, folder: str, job: str, turn: int) -> str:
+        """Return the name of a turn's group and template. Pure."""
+        return requests.group_name(folder, job, turn)
+
+    def identity(self) -> str:
+        """Return whose credentials these are."""
+        return self.account.identity()
+
+    def gpus(self) -> dict[str, int]:
+        """Return how many GPUs each type of machine has."""
+        return self.account.gpus(self.wanted.types)
+
+    def explained(self, group: Group) -> str:
+        """Return the calls as `aws` takes them. Pure."""
+        named = self._image(group.gpus)
+        image = named if named.startswith("ami-") else f"resolve:ssm:{named}"
+        wish = self._wish(group, image, self.wanted.subnets or ("SUBNETS",))
+        return "\n".join(requests.words(*call) for call in requests.calls(wish)) + "\n"
+
+    def start(self, group: Group) -> None:
+        """Make template, group and the action at the deadline."""
+        image = self.account.image(self._image(group.gpus))
+        subnets = self.wanted.subnets or self.account.subnets()
+        self.account.start(self._wish(group, image, subnets))
+
+    def forget(self, name: str) -> None:
+        """Delete a group with its machines, and its template."""
+        self.account.forget(name)
+
+    def groups(self, folder: str) -> dict[str, tuple[str, int]]:
+        """Return job and wanted machines of a folder's groups."""
+        return self.account.groups(folder)
+
+    def templates(self, folder: str) -> dict[str, str]:
+        """Return the jobs of a folder's launch templates."""
+        return self.account.templates(folder)
+
+    def machines(self, folder: str) -> dict[str, str]:
+        """Return the jobs of a folder's machines."""
+        return self.account.machines(folder)
+
+    def end_machines(self, ids: list[str]) -> None:
+        """End machines."""
+        self.account.end_machines(ids)
+
+    def prices(self) -> Mapping[str, Price]:
+        """Return what an hour costs: spot as it is now, in the cheapest zone."""
+        return aws_prices.prices(self.account, self.wanted.types)
+
+    def examine(self, folder: str) -> Iterator[Found]:
+        """Yield what is found of machines, image, permissions and quota."""
+        yield from self._machines()
+        yield from self._permissions(folder)
+        yield from self._quota()
+
+    def setup_text(self) -> str:
+        """Return the calls, and what a person may need. Pure."""
+        lines = [requests.words(*call) for call in aws_setup.setup_calls(self.wanted)]
+        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
+        asked = "# what whoever submits jobs has to be allowed:"
+        return "\n".join([*lines, "", asked, json.dumps(policy, indent=1)])
+
+    def teardown_text(self) -> str:
+        """Return the calls. Pure."""
+        return "\n".join(requests.words(*call) for call in aws_setup.teardown_calls(self.wanted))
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made."""
+        return aws_setup.set_up(self.account, self.wanted)
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted."""
+        return aws_setup.tear_down(self.account, self.wanted)
+
+    def _image(self, gpus: int) -> str:
+        """Return the image of a machine, or the parameter that has it. Pure."""
+        return self.wanted.image or (requests.GPU_IMAGE if gpus else requests.CPU_IMAGE)
+
+    def _wish(self, group: Group, image: str, subnets: tuple[str, ...]) -> requests.Wish:
+        return requests.Wish(
+            name=group.name,
+            job=group.job,
+            folder=group.folder,
+            image=image,
+            types=self.wanted.types,
+            market=self.wanted.market,
+            disk_gib=self.wanted.disk_gib,
+            profile=self.wanted.profile,
+            subnets=subnets,
+            user_data=group.user_data,
+            deadline=group.deadline,
+        )
+
+    def _machines(self) -> Iterator[Found]:
+        has = self.gpus()
+        told = (f"{name} ({count} GPUs)" if count else name for name, count in has.items())
+        yield Found("machines", "ok", ", ".join(told))
+        image = self.account.image(self._image(max(has.values())))
+        subnets = self.wanted.subnets or self.account.subnets()
+        yield Found("image", "ok", f"{image}, in {len(subnets)} subnets")
+
+    def _permissions(self, folder: str) -> Iterator[Found]:
+        machine = self.wanted.types[0]
+        image = self.account.image(self._image(self.account.gpus((machine,))[machine]))
+        denied = self.account.denied(machine, image, self.wanted.profile, folder)
+        remedy = f"perdure cloud setup {self.target} --explain"
+        for permission, why in denied.items():
+            found = Found(permission, "problem", why, remedy)
+            yield found if why else Found(permission, "ok", "allowed")
+
+    def _quota(self) -> Iterator[Found]:
+        for what, cores in self.account.quotas(self.wanted.types, self.wanted.market).items():
+            if cores is None:
+                where = "the provider's console: Service Quotas"
+                yield Found("quota", "warning", f"{what}: not told", where)
+            elif cores == 0:
+                remedy = "ask for more: Service Quotas, EC2"
+                yield Found("quota", "problem", f"{what}: 0 cores", remedy)
+            else:
+                yield Found("quota", "ok", f"{what}: {cores:g} cores")

@@ -1,0 +1,221 @@
+"""GCP, asked by plain HTTP: the calls of `gcp_requests`, with the user's usual credentials.
+
+google-auth is imported on use. The Compute library takes 2.6 s to import; these calls need none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from perdure.clouds import gcp_requests as requests
+from perdure.clouds import gcp_setup
+from perdure.clouds.provider import Found, Group, Price
+from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
+from perdure.clouds.side.gcp import compute_base
+from perdure.errors import EnvironmentFailed, PerdureError, UsageError
+from perdure.model.settings import CloudSettings
+
+Values = dict[str, Any]
+
+_RESOURCES = "https://cloudresourcemanager.googleapis.com/"
+_OTHER_RESOURCES = "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER"
+_DONE_S = 180.0
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GcpProvider:
+    """A region of GCP; see `Provider`. Every method but the pure ones touches the network."""
+
+    wanted: CloudSettings
+    target: str
+    _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def name(self, folder: str, job: str, turn: int) -> str:
+        """Return the name of a turn's group and template. Pure."""
+        return requests.group_name(folder, job, turn)
+
+    def identity(self) -> str:
+        """Return whose credentials these are, and the project that they are asked for."""
+        self._token()
+        credentials = self._kept["credentials"]
+        who = getattr(credentials, "service_account_email", None) or "a user"
+        return f"{who}, project {self.wanted.project}"
+
+    def gpus(self) -> dict[str, int]:
+        """Return how many GPUs each type of machine has."""
+        found: dict[str, int] = {}
+        for each in self.wanted.types:
+            query = {"filter": f"name={each}"}
+            path = f"projects/{self.wanted.project}/aggregated/machineTypes"
+            zones = self._compute.all(Call("GET", path, None, query), "items")
+            offered = [
+                machine
+                for told in zones
+                if told[SCOPE].startswith(f"zones/{self.wanted.region}-")
+                for machine in told.get("machineTypes", ())
+            ]
+            if not offered:
+                raise UsageError(
+                    f"`{self.wanted.region}` has no machines `{each}`",
+                    hint=f"`types` in `[targets.{self.target}]`",
+                )
+            guests = offered[0].get("accelerators", ())
+            found[each] = sum(int(one["guestAcceleratorCount"]) for one in guests)
+        return found
+
+    def explained(self, group: Group) -> str:
+        """Return the calls as `curl` takes them. Pure."""
+        calls = requests.starting(self.wanted, group)
+        return "\n".join(requests.words(call, compute_base()) for call in calls) + "\n"
+
+    def start(self, group: Group) -> None:
+        """Make template and managed instance group."""
+        for call in requests.starting(self.wanted, group):
+            found = requests.problems(call)
+            if found:
+                raise UsageError(f"GCP would refuse `{call.path}`: {'; '.join(found)}")
+            try:
+                self._done(self._compute.send(call))
+            except Exists:
+                continue
+
+    def forget(self, name: str) -> None:
+        """Delete a group with its machines, then its template."""
+        templates = f"projects/{self.wanted.project}/global/instanceTemplates"
+        for path in (requests.groups_path(self.wanted), templates):
+            try:
+                self._done(self._compute.send(Call("DELETE", f"{path}/{name}")))
+            except Gone:
+                continue
+
+    def groups(self, folder: str) -> dict[str, tuple[str, int]]:
+        """Return job and wanted machines of a folder's groups."""
+        found = self._compute.all(Call("GET", requests.groups_path(self.wanted)), "items")
+        known = ((each, requests.whose(each.get("description"))) for each in found)
+        return {
+            str(each["name"]): (job, int(each.get("targetSize", 0)))
+            for each, (whose, job) in known
+            if whose == folder
+        }
+
+    def templates(self, folder: str) -> dict[str, str]:
+        """Return the jobs of a folder's templates."""
+        path = f"projects/{self.wanted.project}/global/instanceTemplates"
+        found = self._compute.all(Call("GET", path), "items")
+        known = ((each, requests.whose(each.get("description"))) for each in found)
+        return {str(each["name"]): job for each, (whose, job) in known if whose == folder}
+
+    def machines(self, folder: str) -> dict[str, str]:
+        """Return the jobs of a folder's machines, by zone and name."""
+        wanted = f"labels.{requests.LABEL}={requests.label_of(folder)}"
+        path = f"projects/{self.wanted.project}/aggregated/instances"
+        zones = self._compute.all(Call("GET", path, None, {"filter": wanted}), "items")
+        return {
+            f"{told[SCOPE].removeprefix('zones/')}/{each['name']}": _job_of(each)
+            for told in zones
+            for each in told.get("instances", ())
+        }
+
+    def end_machines(self, ids: list[str]) -> None:
+        """End machines."""
+        for each in ids:
+            zone, _, name = each.partition("/")
+            path = f"projects/{self.wanted.project}/zones/{zone}/instances/{name}"
+            self._compute.made(Call("DELETE", path))
+
+    def prices(self) -> Mapping[str, Price]:
+        """Return nothing: GCP lists parts of machines, and no machines."""
+        return {}
+
+    def examine(self, folder: str) -> Iterator[Found]:  # noqa: ARG002 - the protocol's
+        """Yield what is found of machines, permissions and quotas."""
+        told = (f"{name} ({count} GPUs)" if count else name for name, count in self.gpus().items())
+        yield Found("machines", "ok", ", ".join(told))
+        yield from self._permissions()
+        yield from self._quotas()
+
+    def setup_text(self) -> str:
+        """Return the commands that make role and bucket, and what a person may need. Pure."""
+        return gcp_setup.setup_text(self.wanted)
+
+    def teardown_text(self) -> str:
+        """Return the commands that undo it. Pure."""
+        return gcp_setup.teardown_text(self.wanted)
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made; runs `gcloud`."""
+        return gcp_setup.run(gcp_setup.setup_commands(self.wanted))
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted; runs `gcloud`."""
+        return gcp_setup.run(gcp_setup.teardown_commands(self.wanted))
+
+    @property
+    def _compute(self) -> Rest:
+        return Rest(compute_base(), "GCP", self.target, self._token)
+
+    def _permissions(self) -> Iterator[Found]:
+        """Yield of each permission whether it is there: projects.testIamPermissions."""
+        base = os.environ.get(_OTHER_RESOURCES, _RESOURCES).rstrip("/") + "/"
+        asked = Rest(base, "GCP", self.target, self._token)
+        body: Values = {"permissions": list(gcp_setup.PERSON)}
+        path = f"v1/projects/{self.wanted.project}:testIamPermissions"
+        try:
+            allowed = asked.send(Call("POST", path, body)).get("permissions", [])
+        except PerdureError as error:
+            yield Found("permissions", "warning", f"not told: {error.message}")
+            return
+        remedy = f"perdure cloud setup {self.target} --explain"
+        for each in gcp_setup.PERSON:
+            denied = Found(each, "problem", "permission denied", remedy)
+            yield Found(each, "ok", "allowed") if each in allowed else denied
+
+    def _quotas(self) -> Iterator[Found]:
+        path = f"projects/{self.wanted.project}/regions/{self.wanted.region}"
+        known = {each["metric"]: each for each in self._compute.send(Call("GET", path))["quotas"]}
+        for metric in metrics(self.wanted):
+            if metric not in known:
+                continue
+            left = float(known[metric]["limit"]) - float(known[metric].get("usage", 0))
+            remedy = "ask for more: the console, IAM & Admin, Quotas"
+            told = f"{metric}: {left:g} left"
+            yield Found("quota", "ok" if left > 0 else "problem", told, "" if left > 0 else remedy)
+
+    def _done(self, operation: Values) -> None:
+        """Return once an operation is done. Raises UsageError, EnvironmentFailed: it failed."""
+        until = time.monotonic() + _DONE_S
+        while operation.get("status", "DONE") != "DONE" and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+            path = str(operation["selfLink"]).partition("/compute/v1/")[2]
+            operation = self._compute.send(Call("GET", path))
+        errors = operation.get("error", {}).get("errors", ())
+        if errors:
+            said = "; ".join(str(each.get("message", each.get("code"))) for each in errors)
+            if "quota" in said.lower():
+                raise EnvironmentFailed(
+                    f"GCP refuses: a quota is reached: {said}", hint=f"perdure doctor {self.target}"
+                )
+            raise UsageError(f"GCP refuses: {said}")
+
+    def _token(self) -> str:
+        """Return a token of the user's usual credentials, asked for again when it is old."""
+        from perdure.clouds.gcp_credentials import credentials, refreshed
+
+        if "credentials" not in self._kept:
+            self._kept["credentials"] = credentials()
+        return refreshed(self._kept["credentials"])
+
+
+def metrics(wanted: CloudSettings) -> tuple[str, ...]:
+    """Return the quotas of a region that count: "Allocation quotas", Compute Engine. Pure."""
+    return ("PREEMPTIBLE_CPUS",) if wanted.market == "spot" else ("CPUS",)
+
+
+def _job_of(machine: Values) -> str:
+    items = {each["key"]: each["value"] for each in machine.get("metadata", {}).get("items", ())}
+    return str(items.get(requests.JOB_KEY, ""))

@@ -1,0 +1,104 @@
+"""What every cloud can do for jobs; targets and commands know nothing else of one.
+
+`explained` and `name` are pure. Everything else asks the provider, with a time limit, and raises
+`EnvironmentFailed` where there are no credentials or not the permissions, `HostUnreachable` where
+the provider does not answer, `UsageError` for what it cannot give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from perdure.model.settings import CloudSettings
+
+Verdict = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of one machine for a job's turn, as any provider is asked for it.
+
+    `folder` is the project's in the bucket, `gpus` how many its machine has to have at least;
+    `deadline` is in unix seconds, None where it is not known yet.
+    """
+
+    name: str
+    job: str
+    folder: str
+    gpus: int
+    user_data: str
+    deadline: float | None
+
+
+class Found(NamedTuple):
+    """What was found of one thing that jobs need: how it is, and what would mend it."""
+
+    name: str
+    verdict: Verdict
+    told: str
+    remedy: str = ""
+
+
+class Price(NamedTuple):
+    """What an hour of a type of machine costs in dollars, None where that is not told."""
+
+    spot: float | None
+    on_demand: float | None
+
+
+class Provider(Protocol):
+    """A region of a cloud, with the user's usual credentials."""
+
+    @property
+    def wanted(self) -> CloudSettings:
+        """Return the settings of its target."""
+
+    def name(self, folder: str, job: str, turn: int) -> str:
+        """Return the name of the group of a job's turn: the same for the same, and of no other."""
+
+    def identity(self) -> str:
+        """Return whose credentials these are."""
+
+    def gpus(self) -> dict[str, int]:
+        """Return how many GPUs each type of machine has; one that the region lacks is refused."""
+
+    def explained(self, group: Group) -> str:
+        """Return the calls that start a job's turn, as the provider's own tool takes them."""
+
+    def start(self, group: Group) -> None:
+        """Make the group of a job's turn; one that is there is found, not made again."""
+
+    def forget(self, name: str) -> None:
+        """Delete a group with its machines, and its template; none is right too."""
+
+    def groups(self, folder: str) -> dict[str, tuple[str, int]]:
+        """Return job and wanted machines of the groups that a project's folder has, by name."""
+
+    def templates(self, folder: str) -> dict[str, str]:
+        """Return the jobs of the templates that a project's folder has, by name."""
+
+    def machines(self, folder: str) -> dict[str, str]:
+        """Return the jobs of the machines that a project's folder has, by their ids."""
+
+    def end_machines(self, ids: list[str]) -> None:
+        """End machines, whatever they are at."""
+
+    def prices(self) -> Mapping[str, Price]:
+        """Return what an hour of each type costs now, of those that are told of."""
+
+    def examine(self, folder: str) -> Iterator[Found]:
+        """Yield what is found of machines, image, permissions and quota; makes nothing."""
+
+    def setup_text(self) -> str:
+        """Return the calls that make role and bucket, and the least set of permissions. Pure."""
+
+    def teardown_text(self) -> str:
+        """Return the calls that undo it, but for the bucket: jobs are in it. Pure."""
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made, and what was there already."""
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted, and what was not there."""

@@ -1,0 +1,198 @@
+"""A folder of a bucket: objects whole or not at all, created once, or swapped if unchanged.
+
+Bucket and folder of this machine alike: where a file system has no compare-and-swap, a lock does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from obstore import PutResult, UpdateVersion
+    from obstore.store import ObjectStore
+
+_LOCK = ".perdure-swap.lock"
+_MOST_AT_ONCE = 500
+
+
+class Taken(Exception):
+    """An object is not as it was: somebody else wrote it first."""
+
+
+class Version(NamedTuple):
+    """The provider's name for what an object holds now: S3 and Azure go by the tag, GCS by both."""
+
+    tag: str | None
+    number: str | None
+
+
+class Object(NamedTuple):
+    """What an object holds, which version of it that is, and when it was written.
+
+    The time is the bucket's own.
+    """
+
+    data: bytes
+    version: Version
+    written: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A folder of a bucket that is open; `folder` is this machine's, where it is one.
+
+    Every method touches the network or the disk, and raises what obstore does, `OSError` and
+    `obstore.exceptions.BaseError`, unless it says otherwise.
+    """
+
+    store: ObjectStore
+    folder: Path | None = None
+
+    def get(self, key: str) -> Object | None:
+        """Return an object, None where there is none."""
+        import obstore
+
+        try:
+            found = obstore.get(self.store, key)
+            meta = found.meta
+            version = Version(meta["e_tag"], meta["version"])
+            return Object(bytes(found.bytes()), version, meta["last_modified"])
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise
+            return None
+
+    def part(self, key: str, start: int, size: int) -> bytes:
+        """Return a piece of an object.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        import obstore
+
+        return bytes(obstore.get_range(self.store, key, start=start, length=size)) if size else b""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, whatever was there."""
+        import obstore
+
+        obstore.put(self.store, key, data, use_multipart=False)
+
+    def create(self, key: str, data: bytes) -> Version:
+        """Return the version of an object that was not there.
+
+        Raises:
+            Taken: it is there, with other contents.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            return _version(obstore.put(self.store, key, data, mode="create", use_multipart=False))
+        except (AlreadyExistsError, PreconditionError):
+            return self._ours(key, data)
+
+    def swap(self, key: str, data: bytes, before: Version | None) -> Version:
+        """Return the new version of an object that is replaced if it is still the one `before`.
+
+        None: it is created.
+
+        Raises:
+            Taken: it is another one.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        if before is None:
+            return self.create(key, data)
+        if self.folder is not None:
+            return self._swap_file(self.folder, key, data, before)
+        mode: UpdateVersion = {}
+        if before.tag is not None:
+            mode["e_tag"] = before.tag
+        if before.number is not None:
+            mode["version"] = before.number
+        try:
+            return _version(obstore.put(self.store, key, data, mode=mode, use_multipart=False))
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+            return self._ours(key, data)
+
+    def names(self, prefix: str, after: str | None = None) -> dict[str, int]:
+        """Return the sizes of the objects below a folder, by name in order; only those `after`."""
+        import obstore
+
+        found = {
+            str(each["path"]): int(each["size"])
+            for batch in obstore.list(self.store, prefix=prefix, offset=after)
+            for each in batch
+        }
+        return {name: found[name] for name in sorted(found) if not after or name > after}
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; none there is right too."""
+        waiting = list(keys)
+        for start in range(0, len(waiting), _MOST_AT_ONCE):
+            self._delete(waiting[start : start + _MOST_AT_ONCE])
+
+    def now(self, scratch: str) -> datetime:
+        """Return the bucket's own time: that of an object which is written and deleted."""
+        import obstore
+
+        key = f"{scratch}/{uuid.uuid4().hex}"
+        obstore.put(self.store, key, b"", use_multipart=False)
+        try:
+            return obstore.head(self.store, key)["last_modified"]
+        finally:
+            self.delete([key])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        import obstore
+
+        try:
+            obstore.delete(self.store, list(keys))
+        except FileNotFoundError:
+            # A folder of this machine says so where buckets do not.
+            for key in keys:
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self.store, key)
+
+    def _ours(self, key: str, data: bytes) -> Version:
+        """Return the version of what is there if it is what was to be written.
+
+        The answer to a put may be lost on its way, and the library then puts again.
+        """
+        found = self.get(key)
+        if found is None or found.data != data:
+            raise Taken(key)
+        return found.version
+
+    def _swap_file(self, folder: Path, key: str, data: bytes, before: Version) -> Version:
+        import obstore
+
+        with _alone(folder / _LOCK):
+            found = self.get(key)
+            if found is None or found.version != before:
+                raise Taken(key)
+            return _version(obstore.put(self.store, key, data, use_multipart=False))
+
+
+def _version(result: PutResult) -> Version:
+    return Version(result["e_tag"], result["version"])
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    fd = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

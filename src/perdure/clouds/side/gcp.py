@@ -1,0 +1,44 @@
+"""A machine of GCP, as it sees itself: who it is, and how its job asks for no other one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from perdure.clouds.side import tokens
+
+COMPUTE = "https://compute.googleapis.com/compute/v1/"
+
+
+def compute_base() -> str:
+    """Return where Compute Engine is asked, as `gcloud` has it."""
+    other = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", COMPUTE)
+    return f"{other.rstrip('/')}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Gcp:
+    """A machine of the managed instance group of a job."""
+
+    project: str
+    region: str
+    group: str
+
+    def identity(self) -> str:
+        """Return the instance's id. Asks the metadata server."""
+        return tokens.google_metadata("instance/id")
+
+    def kind(self) -> str:
+        """Return the type of this machine, such as `g2-standard-4`. Asks the metadata server."""
+        return tokens.google_metadata("instance/machine-type").rpartition("/")[2]
+
+    def settle(self) -> None:
+        """Have the group have no machine: `regionInstanceGroupManagers.resize`.
+
+        Raises:
+            OSError, ValueError: GCP refuses, or does not answer.
+        """
+        where = f"projects/{self.project}/regions/{self.region}"
+        url = f"{compute_base()}{where}/instanceGroupManagers/{self.group}/resize?size=0"
+        headers = {"Authorization": f"Bearer {tokens.google_token()}"}
+        tokens.answer("POST", url, headers, b"")

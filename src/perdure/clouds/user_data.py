@@ -1,0 +1,115 @@
+"""What a machine is told when it boots: cloud-init writes two files and runs one of them. Pure.
+
+A cloud-config in JSON, which is YAML. No secrets: whoever is on the machine can read it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from types import MappingProxyType
+
+from perdure.clouds.side import signing, tokens
+from perdure.errors import UsageError
+
+FOLDER = "/opt/perdure"
+CONFIG = f"{FOLDER}/config.json"
+BOOT = f"{FOLDER}/boot.py"
+LOG = "/var/log/perdure.log"
+
+# Not powered off at once where it fails: the group would start one after the other.
+_ONCE = "{begin} || sleep 60; shutdown -h now"
+_LINES = MappingProxyType(
+    {
+        "aws": _ONCE,
+        "gcp": _ONCE,
+        # A machine that turns itself off is kept there, and paid for: whoever was not taken away by
+        # the event that ended its turn goes on. Its group at 0 deletes it.
+        "azure": "while {begin}; [ $? -eq 75 ]; do sleep 120; done; sleep 60; shutdown -h now",
+    }
+)
+# How a machine reads its bucket before it has anything, in the text of the module behind which this
+# stands.
+_READING = MappingProxyType(
+    {
+        "aws": (signing, 'return fetch(bucket, key, config["region"])'),
+        "gcp": (tokens, "return fetch_google(bucket, key)"),
+        "azure": (tokens, 'return fetch_azure(config["storage"], bucket, key)'),
+        # A folder that all machines have: of a file server, or in tests.
+        "file": (None, 'return open("/" + bucket + "/" + key, "rb").read()'),
+    }
+)
+_HEAD = "import hashlib\nimport json\nimport os\nimport time\n"
+# Behind that text. The kit has everything else, this very package first.
+_MAIN = '''
+
+def _read(bucket, key, config):
+    {reading}
+
+
+def _begin(here, tries=150, pause_s=2.0):
+    """Bring perdure from the bucket, and run it; a new machine's role may be late."""
+    import hashlib
+    import io
+    import sys
+    import time
+    import zipfile
+
+    with open(os.path.join(here, "config.json")) as file:
+        text = file.read()
+    config = json.loads(text)
+    place = config["address"].partition("://")[2].lstrip("/")
+    bucket, _, folder = place.partition("/")
+    os.environ.setdefault("AWS_REGION", config["region"])
+    for left in range(tries, 0, -1):
+        try:
+            packed = _read(bucket, folder + "/kit/" + config["kit"] + ".zip", config)
+            break
+        except (OSError, ValueError, KeyError) as error:
+            print("perdure: no kit yet:", error, file=sys.stderr, flush=True)
+            if left == 1:
+                return 1
+            time.sleep(pause_s)
+    if hashlib.sha256(packed).hexdigest()[:16] != config["kit"]:
+        print("perdure: the kit is not what its name says", file=sys.stderr)
+        return 1
+    kit = os.path.join(here, "kit")
+    zipfile.ZipFile(io.BytesIO(packed)).extractall(kit)
+    sys.path.insert(0, kit)
+    from perdure.instance.program import main
+
+    return main(text, os.path.join(here, "project"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(_begin(os.path.dirname(os.path.abspath(__file__))))
+'''
+
+
+def user_data(config: str, cloud: str) -> str:
+    """Return the user-data of a machine whose program is to read `config`.
+
+    Raises:
+        UsageError: the cloud has no machine that could read it.
+    """
+    if cloud not in _LINES:
+        raise UsageError(f"`{cloud}` has no machines that perdure can begin on")
+    reading = "file" if json.loads(config)["address"].startswith("file:") else cloud
+    content = {
+        "write_files": [
+            {"path": CONFIG, "permissions": "0644", "content": config},
+            {"path": BOOT, "permissions": "0644", "content": boot(reading)},
+        ],
+        "runcmd": [["sh", "-c", _LINES[cloud].format(begin=f"python3 {BOOT} >>{LOG} 2>&1")]],
+    }
+    return f"#cloud-config\n{json.dumps(content)}\n"
+
+
+def boot(reading: str) -> str:
+    """Return the program that begins on a machine: standard library only.
+
+    `reading` is where its bucket is: `aws`, `gcp`, `azure` or `file`.
+    """
+    module, words = _READING[reading]
+    text = _HEAD if module is None else inspect.getsource(module)
+    return text + _MAIN.replace("{reading}", words)

@@ -1,0 +1,210 @@
+"""One machine's turn of a job: the supervisor, and beside it what keeps the bucket up to date.
+
+Three threads and a process: the supervisor's; the beat of the lease, which hears what people ask;
+the uploader of checkpoints; and this one, which sends what the run folder has grown by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perdure.clouds.side import checkpoints, log, standing
+from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.checkpoints import Shelf, Superseded
+from perdure.clouds.side.lease import BEATS, Fenced, Lease
+from perdure.clouds.side.order import Order
+from perdure.clouds.side.outputs import Outputs
+from perdure.hosts import local, processes
+from perdure.runtime import names
+from perdure.targets import supervision
+from perdure.targets.protocol import Notice, Plan
+
+FLUSH_S = 1.0
+ASK_S = 2.0
+_KEPT = 2
+# After so long what is new goes into fewer, larger pieces.
+_CALM_AFTER_S = 120.0
+_CALM_S = 5.0
+_TRY_AGAIN_S = 1.0
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn that has been prepared: all is on this machine."""
+
+    bucket: Bucket
+    job: str
+    order: Order
+    lease: Lease
+    writer: log.Writer
+    outputs: Outputs
+    uploaded: str
+    flush_s: float = FLUSH_S
+    ask_s: float = ASK_S
+    tick: Callable[[], None] = lambda: None
+    say: Callable[[str], None] = print
+    _over: threading.Event = field(default_factory=threading.Event)
+    _fenced: threading.Event = field(default_factory=threading.Event)
+    _heard: int = 0
+    _late: bool = False
+
+    @property
+    def run_dir(self) -> Path:
+        """Return the run folder."""
+        return self.writer.run_dir
+
+    def run(self, plan: Plan) -> int:
+        """Return the supervisor's exit code; all that it left is in the bucket.
+
+        Raises:
+            Fenced: another machine has the job; nothing of it runs here any more.
+        """
+        self._heard = self.order.asked
+        log_file = self.run_dir / names.SUPERVISOR_LOG
+        environment = supervision.without_job(os.environ) | dict(plan.environment)
+        pid = local.spawn_detached(plan.argv, env=environment, cwd=self.run_dir, log=log_file)
+        beating = threading.Thread(target=self._keep_beating, daemon=True)
+        uploading = threading.Thread(target=self._keep_uploading, daemon=True)
+        with _passing_on(pid):
+            beating.start()
+            uploading.start()
+            try:
+                code = self._follow(pid)
+                self._over.set()
+                uploading.join()
+                self._finish()
+            finally:
+                self._over.set()
+                if self._fenced.is_set():
+                    self._kill(pid)
+        return code
+
+    def _follow(self, pid: int) -> int:
+        """Return the supervisor's exit code once it has ended, and send what grows meanwhile."""
+        began = time.monotonic()
+        while True:
+            # Asked before it is sent: what was written before is then sent.
+            code = local.exit_code_of(pid)
+            if self._fenced.is_set():
+                raise Fenced(f"another machine has `{self.job}`")
+            if code is not None:
+                return code
+            self.tick()
+            self.trying(self.writer.flush)
+            calm = time.monotonic() - began > _CALM_AFTER_S
+            until = time.monotonic() + (max(_CALM_S, self.flush_s) if calm else self.flush_s)
+            while local.exit_code_of(pid) is None and time.monotonic() < until:
+                if self._fenced.wait(0.05):
+                    break
+
+    def _finish(self) -> None:
+        """Return once the bucket has all: the newest checkpoint, the outputs, the last words."""
+        for act in (self._upload_newest, self.outputs.send, self.writer.flush):
+            while not self.trying(act):
+                if self._fenced.wait(_TRY_AGAIN_S):
+                    raise Fenced(f"another machine has `{self.job}`")
+
+    def _keep_beating(self) -> None:
+        beat_s = self.lease.ttl_s / BEATS
+        beat_at = time.monotonic() + beat_s
+        while not self._fenced.is_set():
+            self.trying(self._hear)
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + beat_s
+                self.trying(self.lease.beat)
+            # Until all is in the bucket, not only until the supervisor has ended.
+            if self.lease.held.released or self._fenced.wait(min(self.ask_s, beat_s)):
+                return
+
+    def _keep_uploading(self) -> None:
+        while not self._over.wait(self.flush_s / 4):
+            if self._fenced.is_set():
+                return
+            if not self.trying(self._upload_newest):
+                self._over.wait(_TRY_AGAIN_S)
+
+    def _upload_newest(self) -> None:
+        """Send the newest checkpoint if the bucket lacks it."""
+        shelf = Shelf(self.bucket, self.job)
+        newest = next(iter(checkpoints.here(self.run_dir)), "")
+        if not newest or newest == self.uploaded:
+            return
+        folder = self.run_dir / names.CHECKPOINTS / newest
+        try:
+            shelf.upload(
+                folder,
+                is_superseded=lambda: self._is_superseded(newest),
+                confirm=self.lease.beat,
+            )
+        except (FileNotFoundError, Superseded):
+            return  # a newer one is there
+        self.uploaded = newest
+        shelf.keep_newest(_KEPT)
+        self.outputs.send()
+
+    def _is_superseded(self, name: str) -> bool:
+        """Return whether a checkpoint that was made for a notice waits behind this one."""
+        newest = next(iter(checkpoints.here(self.run_dir)), "")
+        if newest == name:
+            return False
+        meta = self.run_dir / names.CHECKPOINTS / newest / "meta.json"
+        try:
+            found = json.loads(meta.read_bytes().split(b"\n")[0])
+        except (OSError, ValueError):
+            return False
+        return bool(found.get("reason") in ("notice", "final"))
+
+    def _hear(self) -> None:
+        """Pass on what a person asks, and that the time is over."""
+        asked = standing.asked(self.bucket, self.job)
+        if asked.number > self._heard:
+            self._heard = asked.number
+            if asked.verb == standing.CANCEL:
+                (self.run_dir / names.CANCEL).touch()
+            else:
+                supervision.notify(self.run_dir, Notice(asked.reason, asked.deadline))
+        deadline = self.order.deadline
+        if deadline is not None and time.time() > deadline and not self._late:
+            self._late = True
+            supervision.notify(self.run_dir, Notice("its max-hours are over"))
+
+    def trying(self, act: Callable[[], object]) -> bool:
+        """Return whether something succeeded; a bucket that fails is asked again later."""
+        try:
+            act()
+        except Fenced as error:
+            self.say(f"fenced: {error}")
+            self._fenced.set()
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is: training goes on, the lease decides
+            self.say(f"the bucket: {type(error).__name__}: {str(error).splitlines()[:1]}")
+            return False
+        return True
+
+    def _kill(self, pid: int) -> None:
+        local.kill_group(pid)
+        run_dir = os.fspath(self.run_dir)
+        processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))
+
+
+@contextlib.contextmanager
+def _passing_on(pid: int) -> Iterator[None]:
+    """Pass SIGTERM on to the supervisor: the machine is shut down, or its service is stopped."""
+
+    def pass_on(number: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

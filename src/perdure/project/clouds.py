@@ -1,0 +1,154 @@
+"""`[targets.NAME]` of a cloud: which keys it has, and what may stand in them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from perdure.model.settings import CloudSettings, TargetSettings
+
+AWS, GCP, AZURE = "aws", "gcp", "azure"
+KINDS = (AWS, GCP, AZURE)
+_COMMON = (
+    "region",
+    "bucket",
+    "types",
+    "market",
+    "max_hours",
+    "max_restarts",
+    "lease_s",
+    "disk_gib",
+    "image",
+    "profile",
+    "subnets",
+)
+KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        AWS: _COMMON,
+        GCP: (*_COMMON, "project"),
+        AZURE: (*_COMMON, "subscription", "group", "account"),
+    }
+)
+_NEEDED: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        AWS: {
+            "region": "such as `eu-central-1`",
+            "bucket": "such as `s3://lab/perdure`",
+            "types": 'such as `["g5.xlarge", "g4dn.xlarge"]`',
+        },
+        GCP: {
+            "project": "such as `my-project-123`",
+            "region": "such as `europe-west4`",
+            "bucket": "such as `gs://lab/perdure`",
+            "types": 'such as `["g2-standard-4"]`',
+        },
+        AZURE: {
+            "subscription": "its id, as `az account show` has it",
+            "group": "the resource group, such as `perdure`",
+            "account": "the storage account of the bucket",
+            "region": "such as `westeurope`",
+            "bucket": "such as `az://jobs/perdure`: container and folder",
+            "types": 'such as `["Standard_NC4as_T4_v3"]`',
+        },
+    }
+)
+_LISTS = ("types", "subnets")
+_FOLDER = r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?|file:///[^\0]+"
+_Rule = tuple[re.Pattern[str], str]
+# Of each kind: "Bucket naming rules" (S3), "Bucket names" (Cloud Storage), "Naming and referencing
+# containers" (Azure); names of regions, machines, images and networks as the providers write them.
+_RULES: Mapping[str, Mapping[str, _Rule]] = MappingProxyType(
+    {
+        AWS: {
+            "region": (re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]"), "no region of AWS: `eu-central-1`"),
+            "bucket": (
+                re.compile(rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]{_FOLDER}"),
+                "no folder of a bucket: write `s3://lab/perdure`",
+            ),
+            "types": (re.compile(r"[a-z0-9-]+\.[a-z0-9-]+"), "no type of machine"),
+            "image": (
+                re.compile(r"ami-[0-9a-f]+|/[A-Za-z0-9._/-]+"),
+                "neither an AMI (`ami-0123abcd`) nor a parameter",
+            ),
+            "profile": (re.compile(r"[A-Za-z0-9_+=,.@-]{1,128}"), "no name of an instance profile"),
+            "subnets": (re.compile(r"subnet-[0-9a-f]+"), "no subnet"),
+        },
+        GCP: {
+            "project": (re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "no id of a project"),
+            "region": (re.compile(r"[a-z]+-[a-z]+[0-9]+"), "no region of GCP: `europe-west4`"),
+            "bucket": (
+                re.compile(rf"gs://[a-z0-9][a-z0-9._-]{{1,61}}[a-z0-9]{_FOLDER}"),
+                "no folder of a bucket: write `gs://lab/perdure`",
+            ),
+            "types": (re.compile(r"[a-z0-9]+(-[a-z0-9]+)+"), "no type of machine"),
+            "image": (
+                re.compile(r"projects/[a-z0-9.:-]+/global/images/(family/)?[a-z0-9-]+"),
+                "no image: write `projects/P/global/images/family/F`",
+            ),
+            "profile": (
+                re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9](@[a-z0-9.-]+)?"),
+                "no service account",
+            ),
+            "subnets": (
+                re.compile(r"(projects/[a-z0-9.:-]+/)?regions/[a-z0-9-]+/subnetworks/[a-z0-9-]+"),
+                "no subnet: write `regions/R/subnetworks/S`",
+            ),
+        },
+        AZURE: {
+            "subscription": (
+                re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+                "no id of a subscription",
+            ),
+            "group": (re.compile(r"[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]"), "no resource group"),
+            "account": (re.compile(r"[a-z0-9]{3,24}"), "no storage account"),
+            "region": (re.compile(r"[a-z][a-z0-9]+"), "no region of Azure: `westeurope`"),
+            "bucket": (
+                re.compile(rf"az://[a-z0-9](-?[a-z0-9]){{2,62}}{_FOLDER}"),
+                "no folder of a container: write `az://jobs/perdure`",
+            ),
+            "types": (re.compile(r"(Standard|Basic)_[A-Za-z0-9_-]+"), "no size of machine"),
+            "image": (
+                re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+:[\w.-]+|/subscriptions/[\w./-]+"),
+                "no image: write `PUBLISHER:OFFER:SKU:VERSION`",
+            ),
+            "profile": (re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}"), "no managed identity"),
+            "subnets": (
+                re.compile(r"/subscriptions/[\w./-]+/subnets/[\w.-]+"),
+                "no id of a subnet",
+            ),
+        },
+    }
+)
+
+
+def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the values of a table, whatever cloud it is of."""
+    if given.get("types") == []:
+        yield "types", "is empty: name at least one"
+
+
+def missing(whole: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what all layers of a cloud lack, and what in one of them is none of that cloud's."""
+    kind = whole["kind"]
+    for key, example in _NEEDED[kind].items():
+        if key not in whole:
+            yield key, f"is missing: {example}"
+    for key, (pattern, what) in _RULES[kind].items():
+        values = given.get(key, ())
+        for each in values if key in _LISTS else (values,) * (key in given):
+            if not pattern.fullmatch(each):
+                yield key, f"`{each}` is {what}"
+
+
+def settings_of(given: Mapping[str, Any]) -> TargetSettings:
+    """Return a cloud's settings of the keys that somebody wrote."""
+    kind = str(given["kind"])
+    own: dict[str, Any] = {
+        key: tuple(given[key]) if key in _LISTS else given[key]
+        for key in KEYS[kind]
+        if key in given
+    }
+    own["bucket"] = own["bucket"].rstrip("/")
+    return TargetSettings("", kind, cloud=CloudSettings(**own))

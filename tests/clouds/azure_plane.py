@@ -1,0 +1,155 @@
+"""Azure's flexible scale sets with the documented life of one of size 1, and no more."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass
+from email.message import Message
+from typing import ClassVar
+
+from tests.clouds.planes import (
+    DENIED,
+    GONE,
+    MACHINE,
+    USER,
+    Answer,
+    Plane,
+    Values,
+    address,
+    close,
+    serve,
+)
+
+
+@dataclass
+class AzurePlane(Plane):
+    """A resource group with flexible scale sets, and their virtual machines."""
+
+    subscription: str = "00000000-1111-2222-3333-444444444444"
+    group: str = "perdure"
+    region: str = "westeurope"
+    SIZES: ClassVar[dict[str, int]] = {"Standard_NC4as_T4_v3": 1, "Standard_D4s_v5": 0}
+
+    @property
+    def user(self) -> dict[str, str]:
+        """Return the variables of a user: an identity that an app service of Azure's has."""
+        self.home = serve(self._identity)
+        return {
+            "IDENTITY_ENDPOINT": f"http://{address(self.home)}/msi/token",
+            "IDENTITY_HEADER": "a-header",
+            "AZURE_RESOURCE_MANAGER_ENDPOINT": f"http://{address(self.server)}",
+        }
+
+    def _identity(
+        self, method: str, path: str, query: Values, headers: Message, body: Values
+    ) -> Answer:
+        if headers.get("X-IDENTITY-HEADER") != "a-header":
+            return DENIED
+        known = {"resource": query["resource"], "token_type": "Bearer"}
+        return 200, {"access_token": USER, "expires_on": str(int(time.time()) + 3600), **known}
+
+    def wants(self, group: Values | None) -> bool:
+        return group is not None and int(group["sku"]["capacity"]) > 0
+
+    def made_of(self, group: Values) -> tuple[str, dict[str, str]]:
+        profile = group["properties"]["virtualMachineProfile"]["osProfile"]
+        return base64.b64decode(profile["customData"]).decode(), group["tags"]
+
+    def variables(self, metadata: str) -> dict[str, str]:
+        return {
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"http://{metadata}",
+            "AZURE_RESOURCE_MANAGER_ENDPOINT": f"http://{address(self.server)}",
+        }
+
+    def is_a_machines(self, method: str, path: str) -> bool:
+        return method in ("GET", "PATCH") and "/virtualMachineScaleSets/perdure-" in path
+
+    def metadata(
+        self,
+        machine: str,
+        method: str,
+        path: str,
+        query: Values,
+        headers: Message,
+        body: Values,
+    ) -> Answer:
+        if headers.get("Metadata") != "true" or "api-version" not in query:
+            return 400, {"error": "Bad request"}
+        words = {"vmId": machine, "vmSize": "Standard_D4s_v5", "name": machine}
+        name = path.removeprefix("/metadata/")
+        if name == "identity/oauth2/token":
+            return 200, {"access_token": MACHINE, "expires_in": "3600"}
+        if name == "scheduledevents":
+            return 200, {"DocumentIncarnation": 1, "Events": self._events(machine)}
+        word = name.removeprefix("instance/compute/")
+        return (200, words[word]) if word in words else GONE
+
+    def _events(self, machine: str) -> list[Values]:
+        found = self.alive.get(machine)
+        if found is None or not found.told:
+            return []
+        at = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
+        event = {"EventId": "1", "EventType": "Preempt", "ResourceType": "VirtualMachine"}
+        return [{**event, "Resources": [machine], "EventStatus": "Scheduled", "NotBefore": at}]
+
+    def called(self, method: str, path: str, query: Values, body: Values) -> Answer:
+        if "api-version" not in query:
+            return 400, {"error": {"code": "MissingApiVersionParameter", "message": "missing"}}
+        where = f"/subscriptions/{self.subscription}"
+        inner = path.removeprefix(f"{where}/resourceGroups/{self.group}").strip("/")
+        if not inner:
+            return 200, {"name": self.group}
+        if inner.startswith("providers/Microsoft.Authorization/"):
+            granted = {"actions": ["Microsoft.Compute/*"], "notActions": []}
+            return 200, {"value": [granted]}
+        if path == f"{where}/providers/Microsoft.Compute/skus":
+            return 200, self._page(path, query, self._sizes())
+        if path.startswith(f"{where}/providers/Microsoft.Compute/locations/"):
+            quota = {"name": {"value": "lowPriorityCores"}, "limit": 8, "currentValue": 0}
+            return 200, {"value": [quota]}
+        if not inner.startswith("providers/Microsoft.Compute/"):
+            return 404, {"error": {"code": "ResourceGroupNotFound", "message": "not found"}}
+        kind, _, name = inner.removeprefix("providers/Microsoft.Compute/").partition("/")
+        if kind == "virtualMachines":
+            found = [{"name": each.name, "tags": each.tags} for each in self.alive.values()]
+            return 200, {"value": found}
+        return self._set(method, name, body)
+
+    def _page(self, path: str, query: Values, values: list[Values]) -> Values:
+        """Return the first of a list with the address of the rest, or that rest."""
+        if "$skiptoken" in query:
+            return {"value": values[1:]}
+        link = f"https://management.azure.com{path}?api-version=1&$skiptoken=1"
+        return {"value": values[:1], "nextLink": link}
+
+    def _set(self, method: str, name: str, body: Values) -> Answer:
+        if not name:
+            return 200, {"value": [{"name": key, **each} for key, each in self.groups.items()]}
+        if method == "PUT":
+            self.groups[name] = body
+            return 201, body
+        if name not in self.groups:
+            return GONE
+        if method == "PATCH":
+            self.groups[name]["sku"].update(body["sku"])
+        elif method == "DELETE":
+            del self.groups[name]
+            return 202, {}
+        return 200, self.groups[name]
+
+    def _sizes(self) -> list[Values]:
+        return [
+            {
+                "resourceType": "virtualMachines",
+                "name": name,
+                "restrictions": [],
+                "capabilities": [{"name": "GPUs", "value": str(gpus)}] if gpus else [],
+            }
+            for name, gpus in self.SIZES.items()
+        ]
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "home"):
+            close(self.home)

@@ -1,0 +1,163 @@
+"""GCP's managed instance groups with the documented life of one of size 1, and no more."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import ClassVar
+
+from tests.clouds.planes import GONE, MACHINE, USER, Answer, Plane, Values, address, close, serve
+
+_HANG_S = 0.05
+
+
+@dataclass
+class GooglePlane(Plane):
+    """Instance templates, regional managed instance groups, and instances."""
+
+    templates: dict[str, Values] = field(default_factory=dict)
+    operations: dict[str, int] = field(default_factory=dict)
+    TYPES: ClassVar[dict[str, int]] = {"e2-standard-4": 0, "e2-standard-8": 0, "g2-standard-4": 1}
+    region: str = "europe-west4"
+    project: str = "my-project"
+
+    @property
+    def user(self) -> dict[str, str]:
+        """Return the variables of a user: a machine of Google's that may do all."""
+        self.home = serve(lambda *asked: self.metadata("", *asked))
+        base = f"http://{address(self.server)}"
+        return {
+            "GCE_METADATA_HOST": address(self.home),
+            "GCE_METADATA_IP": address(self.home),
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{base}/compute/v1/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{base}/",
+            "GOOGLE_CLOUD_PROJECT": self.project,
+        }
+
+    def wants(self, group: Values | None) -> bool:
+        return group is not None and int(group["targetSize"]) > 0
+
+    def made_of(self, group: Values) -> tuple[str, dict[str, str]]:
+        properties = self.templates[group["instanceTemplate"].rpartition("/")[2]]["properties"]
+        items = {each["key"]: each["value"] for each in properties["metadata"]["items"]}
+        return items["user-data"], {**properties["labels"], "perdure-job": items["perdure-job"]}
+
+    def variables(self, metadata: str) -> dict[str, str]:
+        base = f"http://{address(self.server)}/compute/v1/"
+        return {"GCE_METADATA_HOST": metadata, "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": base}
+
+    def is_a_machines(self, method: str, path: str) -> bool:
+        return path.endswith("/resize") and "/instanceGroupManagers/perdure-" in path
+
+    def metadata(
+        self,
+        machine: str,
+        method: str,
+        path: str,
+        query: Values,
+        headers: Message,
+        body: Values,
+    ) -> Answer:
+        if headers.get("Metadata-Flavor") != "Google":
+            return 403, "no flavour"
+        name = path.removeprefix("/computeMetadata/v1/").strip("/")
+        if name.endswith("/token"):
+            token = MACHINE if machine else USER
+            return 200, {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
+        if name.startswith("instance/service-accounts/"):
+            return 200, {"email": "someone@my-project", "scopes": ["a"], "aliases": ["default"]}
+        if name == "instance/preempted":
+            return self._preempted(machine, query)
+        words = {
+            "": "0.1/",
+            "instance/id": machine,
+            "instance/machine-type": "projects/1/machineTypes/e2-standard-4",
+            "project/project-id": self.project,
+        }
+        return (200, words[name]) if name in words else GONE
+
+    def _preempted(self, machine: str, query: Values) -> Answer:
+        until = time.monotonic() + float(query.get("timeout_sec", 0))
+        while True:
+            found = self.alive.get(machine)
+            told = "TRUE" if found is not None and found.told else "FALSE"
+            if told != query.get("last_etag") or time.monotonic() > until or found is None:
+                return 200, told
+            time.sleep(_HANG_S)
+
+    def called(self, method: str, path: str, query: Values, body: Values) -> Answer:
+        if path.endswith(":testIamPermissions"):
+            return 200, {"permissions": body["permissions"][1:]}
+        inner = path.removeprefix(f"/compute/v1/projects/{self.project}/")
+        if inner.startswith("operations/"):
+            return 200, self._operation(inner.rpartition("/")[2])
+        if inner == "aggregated/machineTypes":
+            return self._machine_types(query["filter"].removeprefix("name="))
+        if inner == "aggregated/instances":
+            return 200, {"items": {f"zones/{self.region}-a": {"instances": self._instances(query)}}}
+        if inner == f"regions/{self.region}":
+            quotas = [{"metric": "PREEMPTIBLE_CPUS", "limit": 8, "usage": 0}]
+            return 200, {"quotas": [*quotas, {"metric": "CPUS", "limit": 4, "usage": 4}]}
+        if "/instances/" in inner:
+            return 200, self._begun()
+        return self._kept(method, inner, query, body)
+
+    def _kept(self, method: str, inner: str, query: Values, body: Values) -> Answer:
+        groups = f"regions/{self.region}/instanceGroupManagers"
+        kind = self.templates if inner.startswith("global/instanceTemplates") else self.groups
+        name = inner.removeprefix("global/instanceTemplates").removeprefix(groups).strip("/")
+        if not name and method == "GET":
+            return 200, {"items": list(kind.values())}
+        if not name:
+            if body["name"] in kind:
+                return 409, {"error": {"code": 409, "message": "The resource already exists"}}
+            kind[body["name"]] = body
+            return 200, self._begun()
+        name, _, verb = name.partition("/")
+        if name not in kind:
+            return GONE
+        if verb == "resize":
+            kind[name]["targetSize"] = int(query["size"])
+        elif method == "DELETE":
+            in_use = [g for g in self.groups.values() if g["instanceTemplate"].endswith(name)]
+            if kind is self.templates and in_use:
+                return 400, {"error": {"code": 400, "message": "The resource is being used"}}
+            del kind[name]
+        return 200, self._begun()
+
+    def _begun(self) -> Values:
+        number = f"operation-{len(self.operations)}"
+        self.operations[number] = 1
+        return {"status": "RUNNING", "name": number, "selfLink": self._link(number)}
+
+    def _operation(self, number: str) -> Values:
+        self.operations[number] -= 1
+        status = "RUNNING" if self.operations[number] > 0 else "DONE"
+        return {"status": status, "name": number, "selfLink": self._link(number)}
+
+    def _link(self, number: str) -> str:
+        return f"https://www.googleapis.com/compute/v1/projects/{self.project}/operations/{number}"
+
+    def _machine_types(self, name: str) -> Answer:
+        if name not in self.TYPES:
+            return 200, {"items": {f"zones/{self.region}-a": {"warning": {"code": "NO_RESULTS"}}}}
+        guests = [{"guestAcceleratorType": "nvidia-l4", "guestAcceleratorCount": self.TYPES[name]}]
+        found = {"name": name, "accelerators": guests if self.TYPES[name] else []}
+        return 200, {"items": {f"zones/{self.region}-a": {"machineTypes": [found]}}}
+
+    def _instances(self, query: Values) -> list[Values]:
+        key, _, value = query["filter"].removeprefix("labels.").partition("=")
+        return [
+            {
+                "name": each.name,
+                "metadata": {"items": [{"key": "perdure-job", "value": each.tags["perdure-job"]}]},
+            }
+            for each in self.alive.values()
+            if each.tags.get(key) == value
+        ]
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "home"):
+            close(self.home)

@@ -1,0 +1,153 @@
+"""A machine's turn beside its supervisor: what it may still do when another one has the job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.clouds.opening import open_folder
+from perdure.clouds.side import checkpoints, keys, log, standing
+from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.lease import Fenced, Lease
+from perdure.clouds.side.order import Config, Order
+from perdure.clouds.side.outputs import Outputs
+from perdure.hosts import processes
+from perdure.instance.program import run
+from perdure.instance.turn import Turn
+from perdure.moving.address import Address
+from perdure.runtime import names
+from perdure.targets.process import SUPERVISOR
+from perdure.targets.protocol import Plan
+
+ORDER = Order(1, {}, {}, 0, None, 5, ())
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return open_folder(Address("file", "", str(tmp_path / "bucket")))
+
+
+def prepared(bucket: Bucket, folder: Path, order: Order = ORDER, ttl_s: float = 0.4) -> Turn:
+    run_dir = folder / "otter"
+    run_dir.mkdir(parents=True)
+    lease = Lease(bucket, "otter", "i-1", ttl_s)
+    lease.take("")
+    writer, outputs = log.begin(bucket, "otter", run_dir), Outputs(bucket, "otter", run_dir)
+    return Turn(bucket, "otter", order, lease, writer, outputs, "", 0.1, 0.1)
+
+
+def plan(turn: Turn, *command: str) -> Plan:
+    words = (sys.executable, "-I", "-S", str(SUPERVISOR), "--run-dir", str(turn.run_dir))
+    argv = (*words, "--grace-s", "5", "--", *command)
+    return Plan("otter", turn.run_dir, turn.run_dir, argv, {}, command)
+
+
+def test_who_lost_its_lease_kills_all_and_writes_nothing_more(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    turn = prepared(bucket, tmp_path, ttl_s=0.0)
+    # Another one found it silent for too long, while it was frozen, say.
+    Lease(bucket, "otter", "i-2").take("")
+    before = bucket.names("jobs/otter/")
+    with pytest.raises(Fenced):
+        turn.run(plan(turn, "sleep", "1000"))
+    assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
+    after = set(bucket.names("jobs/otter/")) - set(before)
+    assert not [name for name in after if keys.CHECKPOINTS in name]
+
+
+def test_a_second_writer_is_fenced_by_the_log_too(bucket: Bucket, tmp_path: Path) -> None:
+    turn = prepared(bucket, tmp_path, ttl_s=4000.0)
+    (tmp_path / "other/logs").mkdir(parents=True)
+    (tmp_path / "other/logs/000001.log").write_text("another one\n")
+    log.begin(bucket, "otter", tmp_path / "other").flush()
+    with pytest.raises(Fenced):
+        turn.run(plan(turn, "sleep", "1000"))
+    assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
+
+
+def test_a_bucket_that_vanishes_ends_the_machine_and_not_the_next_one(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    turn = prepared(bucket, tmp_path)
+    plan_ = plan(turn, "sh", "-c", f"rm -r '{tmp_path / 'bucket'}'; sleep 1000")
+    with pytest.raises(Fenced):
+        turn.run(plan_)
+    assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
+
+
+def test_what_a_person_asks_is_heard(bucket: Bucket, tmp_path: Path) -> None:
+    standing.ask(bucket, "otter", standing.INTERRUPT, "before this turn")
+    turn = prepared(bucket, tmp_path, Order(2, {}, {}, 1, None, 5, ()))
+    standing.ask(bucket, "otter", standing.INTERRUPT, "now")
+    assert turn.run(plan(turn, "sleep", "1000")) == names.EXIT_INTERRUPTED
+    second = tmp_path / "second"
+    log.begin(bucket, "otter", second)
+    assert '"reason": "now"' in (second / "attempts/000001.jsonl").read_text()
+
+
+def test_the_deadline_stops_it_for_good(bucket: Bucket, tmp_path: Path) -> None:
+    turn = prepared(bucket, tmp_path, Order(1, {}, {}, 0, 1.0, 5, ()))
+    assert turn.run(plan(turn, "sleep", "1000")) == names.EXIT_INTERRUPTED
+    assert '"stays": true' in (turn.run_dir / "attempts/000001.jsonl").read_text()
+
+
+def test_the_newest_checkpoint_and_outputs_are_there_at_the_end(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    turn = prepared(bucket, tmp_path)
+    script = (
+        "mkdir -p checkpoints/tmp outputs/'a b' && echo x >checkpoints/tmp/state.safetensors && "
+        "mv checkpoints/tmp checkpoints/g000001-s0000000007 && echo out >outputs/'a b'/'ü $(x)'"
+    )
+    assert turn.run(plan(turn, "sh", "-c", f"cd '{turn.run_dir}' && {script}")) == 0
+    second = tmp_path / "second"
+    shelf = checkpoints.Shelf(bucket, "otter")
+    assert checkpoints.restore(shelf, second, print) == "g000001-s0000000007"
+    Outputs(bucket, "otter", second).bring()
+    assert (second / "outputs/a b/ü $(x)").read_text() == "out\n"
+
+
+def test_a_machine_that_cannot_be_prepared_says_why_and_makes_room(tmp_path: Path) -> None:
+    address = Address("file", "", str(tmp_path / "bucket"))
+    bucket = open_folder(address)
+    # Its code is nowhere in the bucket.
+    files = {"job.json": b"{}", "code.json": b'{"train.py": ["-", "%s"]}' % (b"0" * 64)}
+    for name, data in files.items():
+        bucket.put(keys.job("otter", f"{keys.FOLDER}/{name}"), data)
+    turn = standing.want(bucket, "otter").turn
+    order = Order(turn, {"environment": {"prefix": None}}, {}, 0, None, 1, tuple(files))
+    bucket.put(keys.job("otter", keys.START), order.text().encode())
+    config = Config("aws", "eu-central-1", "group", str(address), "otter", "kit")
+    machine = Machine()
+    for number in range(2):
+        assert run(config, tmp_path / f"machine-{number}", machine, print) == 75
+    assert machine.settled == 0
+    # So many in a row, and no more.
+    assert run(config, tmp_path / "machine-2", machine, print) == 0
+    assert machine.settled == 1
+    assert not standing.wanted(bucket, "otter").wanted
+    seen = tmp_path / "seen"
+    log.begin(bucket, "otter", seen)
+    assert "the bucket lacks the contents" in (seen / "supervisor.log").read_text()
+    assert "2 machines in a row" in (seen / "attempts/000001.jsonl").read_text()
+    # A machine that comes all the same leaves again.
+    assert run(config, tmp_path / "machine-3", machine, print) == 0
+
+
+class Machine:
+    """A machine of nobody's."""
+
+    settled = 0
+
+    def kind(self) -> str:
+        return "m5.large"
+
+    def identity(self) -> str:
+        return "i-1"
+
+    def settle(self) -> None:
+        self.settled += 1
