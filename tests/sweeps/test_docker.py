@@ -20,6 +20,7 @@ from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.sweeps.trials import Maker
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
+from tests.jobs.projects import until
 
 
 @pytest.fixture
@@ -64,4 +65,4 @@ def test_trials_run_in_containers_with_their_limits(yard: Yard) -> None:
         record = folders.read_record(run)
         assert (record.target, record.seed) == ("docker", 5)
         assert record.arguments == ("4", "--x", trial.values["x"])
-    assert yard.containers() == []
+    until(lambda: yard.containers() == [])

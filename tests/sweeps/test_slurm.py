@@ -273,7 +273,7 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
 
 @pytest.mark.parametrize(
     ("trials", "interruptions"),
-    [(16, 5), pytest.param(200, 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
+    [(24, 5), pytest.param(200, 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
 )
 def test_a_storm_on_the_cluster_changes_no_result(
     workspace: Workspace, slurm: Cluster, trials: int, interruptions: int

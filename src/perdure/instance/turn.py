@@ -142,13 +142,18 @@ class Turn:
             shelf.upload(
                 folder,
                 is_superseded=lambda: self._is_superseded(newest),
-                confirm=self.lease.beat,
+                confirm=self._confirm,
             )
         except (FileNotFoundError, Superseded):
             return  # a newer one is there
         self.uploaded = newest
         shelf.keep_newest(_KEPT)
         self.outputs.send()
+
+    def _confirm(self) -> None:
+        """Return once a checkpoint may count: rows of its steps are in the bucket before it is."""
+        self.writer.flush()
+        self.lease.beat()
 
     def _is_superseded(self, name: str) -> bool:
         """Return whether a checkpoint that was made for a notice waits behind this one."""

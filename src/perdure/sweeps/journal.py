@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import weakref
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ class Journal(BaseJournalBackend):  # type: ignore[misc]  # mypy sees no Optuna
 
     def __init__(self, file: Path) -> None:
         self._fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._aside = ThreadPoolExecutor(1, "journal")
-        self._syncing: Future[None] | None = None
-        weakref.finalize(self, _close, self._aside, self._fd)
+        self._one = threading.Lock()
+        self._wanted = self._syncing = False
+        self._refused: list[OSError] = []
+        weakref.finalize(self, os.close, self._fd)
         self._size = self._lines = 0
         # What Optuna may still ask for: at first all that is there.
         self._fresh: list[dict[str, Any]] = []
@@ -81,11 +82,23 @@ class Journal(BaseJournalBackend):  # type: ignore[misc]  # mypy sees no Optuna
         Raises:
             OSError: the disk refused it the last time.
         """
-        if self._syncing is not None and self._syncing.done():
-            self._syncing.result()
-        self._syncing = self._aside.submit(os.fsync, self._fd)
+        if self._refused:
+            raise self._refused.pop()
+        with self._one:
+            self._wanted = True
+            if not self._syncing:
+                # One that ends: a thread that waits for more would keep its process from ending.
+                threading.Thread(target=self._sync).start()
+                self._syncing = True
 
+    def _sync(self) -> None:
+        while self._is_wanted():
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                self._refused.append(error)
 
-def _close(aside: ThreadPoolExecutor, fd: int) -> None:
-    aside.shutdown()
-    os.close(fd)
+    def _is_wanted(self) -> bool:
+        with self._one:
+            self._syncing, self._wanted = self._wanted, False
+            return self._syncing

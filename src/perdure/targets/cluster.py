@@ -6,7 +6,6 @@ from typing import Any
 
 from perdure.errors import UsageError
 from perdure.model.job import ImageUsed
-from perdure.targets import far
 from perdure.targets.protocol import Target
 
 Values = dict[str, Any]
@@ -36,6 +35,8 @@ def capacity_of(target: Target) -> list[Values]:
 
 def image_of(target: Target) -> ImageUsed | None:
     """Return the image of the user's own that a target's jobs run in, None where it has none."""
+    if target.place.is_here:
+        return None
     from perdure.targets.remote import Remote
 
     # Its module is loaded where such a target was opened.
@@ -48,6 +49,8 @@ def image_of(target: Target) -> ImageUsed | None:
 
 def registry_of(target: Target) -> str | None:
     """Return where a target's images are pushed at each submission, None where they are not."""
+    if target.place.is_here:
+        return None
     from perdure.targets.remote import Remote
 
     own = target.wanted.kubernetes if isinstance(target, Remote) else None
@@ -73,6 +76,7 @@ def require_machine(target: Target, what: str) -> None:
 
 def is_scheduled(target: Target) -> bool:
     """Return whether a scheduler runs the jobs of a target; may ask the host."""
+    from perdure.targets import far
     from perdure.targets.remote import Remote
     from perdure.targets.slurm import Slurm
 
@@ -82,6 +86,7 @@ def is_scheduled(target: Target) -> bool:
 
 
 def _asked(target: Target, what: str) -> list[Values]:
+    from perdure.targets import far
     from perdure.targets.remote import Remote
     from perdure.targets.slurm import Slurm
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,13 +70,18 @@ class Writer:
     run_dir: Path
     number: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
+    _one: threading.Lock = field(default_factory=threading.Lock)
 
     def flush(self) -> int:
-        """Return how many bytes went into the bucket: all that has grown since.
+        """Return how many bytes went into the bucket: all that has grown since. From any thread.
 
         Raises:
             Fenced: another machine has written a piece of that number.
         """
+        with self._one:
+            return self._flush()
+
+    def _flush(self) -> int:
         sent = 0
         while grown := list(self._grown()):
             key = keys.job(self.job, keys.piece(self.number + 1))
