@@ -111,6 +111,30 @@ def test_the_newest_checkpoint_and_outputs_are_there_at_the_end(
     assert (second / "outputs/a b/ü $(x)").read_text() == "out\n"
 
 
+def test_rows_of_a_checkpoint_are_in_the_bucket_before_it_counts(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may go without a word at any moment, this one between the two as well."""
+    turn = prepared(bucket, tmp_path)
+    folder = turn.run_dir / "checkpoints/g000001-s0000000007"
+    folder.mkdir(parents=True)
+    (folder / "state.safetensors").write_text("x")
+    (turn.run_dir / "metrics").mkdir()
+    (turn.run_dir / "metrics/000001.jsonl").write_text("a row\n")
+    had: list[str] = []
+    create = Bucket.create
+
+    def look(self: Bucket, key: str, data: bytes) -> object:
+        if key == keys.job("otter", keys.manifest(folder.name)):
+            log.begin(bucket, "otter", tmp_path / "second")
+            had.append((tmp_path / "second/metrics/000001.jsonl").read_text())
+        return create(self, key, data)
+
+    monkeypatch.setattr(Bucket, "create", look)
+    turn._upload_newest()
+    assert had == ["a row\n"]
+
+
 def test_a_machine_that_cannot_be_prepared_says_why_and_makes_room(tmp_path: Path) -> None:
     address = Address("file", "", str(tmp_path / "bucket"))
     bucket = open_folder(address)
