@@ -140,7 +140,8 @@ def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
 ) -> None:
     folder = swept(workspace, "seed=1..5", arguments=("0.06",), max_running=2)
     until(lambda: training(slurm) != [], patience_s=30)
-    slurm.ask("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+    drain = ("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+    slurm.ask(*drain)
     slurm.stop_controller()
     # Somebody wants more meanwhile, and the driver cannot hand it over.
     control.extend(folder, {"seed": "6"})
@@ -148,6 +149,8 @@ def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
     time.sleep(3)
     assert is_driven(folder)
     slurm.start_controller()
+    # What it was told just before it went it may have lost.
+    slurm.ask(*drain)
     found = over(workspace, folder)
     slurm.ask("scontrol", "update", "NodeName=node1", "State=RESUME")
     assert found.states == {State.SUCCEEDED: 6}
@@ -241,7 +244,8 @@ def kill_node(slurm: Cluster, number: str) -> None:
         slurm.start(node)
 
 
-WAYS = (cancel, requeue, kill_node, notify)
+# A node takes its time to die: the sweep may be over by then. At the third turn it is the driver.
+WAYS = (cancel, requeue, None, notify, kill_node)
 
 
 def training(slurm: Cluster) -> list[str]:
@@ -260,26 +264,30 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
         running = training(slurm)
         if done >= count or not running:
             continue
-        if done % 5 == 4:
+        way = WAYS[done % len(WAYS)]
+        if way is None:
             kill_driver(folder)
             drive(workspace.project, folder)
         else:
             # It may have come to its end just then.
             with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                WAYS[done % 5](slurm, chance.choice(running))
+                way(slurm, chance.choice(running))
         done += 1
     return done
 
 
 @pytest.mark.parametrize(
-    ("trials", "interruptions"),
-    [(24, 5), pytest.param(200, 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
+    ("trials", "pace", "interruptions"),
+    [
+        (16, "0.25", 5),
+        pytest.param(200, "0.1", 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)]),
+    ],
 )
 def test_a_storm_on_the_cluster_changes_no_result(
-    workspace: Workspace, slurm: Cluster, trials: int, interruptions: int
+    workspace: Workspace, slurm: Cluster, trials: int, pace: str, interruptions: int
 ) -> None:
     """Elements are cancelled, requeued and killed with their nodes, and so is the driver."""
-    folder = swept(workspace, f"seed=1..{trials}", arguments=("0.1",), max_running=6)
+    folder = swept(workspace, f"seed=1..{trials}", arguments=(pace,), max_running=6)
     assert storm(workspace, slurm, folder, interruptions) >= interruptions
     assert standing(workspace, folder).states == {State.SUCCEEDED: trials}
     again = 0
