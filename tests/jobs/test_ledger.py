@@ -254,3 +254,13 @@ def test_many_processes_look_at_once(workspace: Workspace) -> None:
     answers = [looker.communicate("\n", timeout=60)[0] for looker in lookers]
     assert answers == ["{30}\n"] * 4
     assert finished(workspace, submitted(workspace, "1")).state is State.SUCCEEDED
+
+
+def test_meanwhile_is_called_once_where_no_host_is_asked(workspace: Workspace) -> None:
+    called: list[str] = []
+    for _ in range(2):
+        statuses(workspace, all=True, meanwhile=lambda: called.append("once"))
+    assert called == ["once", "once"]
+    ended_job(workspace, "one")
+    statuses(workspace, all=True, meanwhile=lambda: called.append("with a job"))
+    assert called[2:] == ["with a job"]

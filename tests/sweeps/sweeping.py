@@ -8,6 +8,7 @@ from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.sweep import Search
 from perdure.sweeps.control import drive
+from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.standing import Standing, standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
@@ -39,7 +40,7 @@ def driven(workspace: Workspace, *words: str, **options: object) -> Path:
     return folder
 
 
-def over(workspace: Workspace, folder: Path) -> Standing:
+def over(workspace: Workspace, folder: Path, patience_s: float = 100.0) -> Standing:
     """Return how a sweep stands once its driver has ended."""
-    until(lambda: not standing(workspace, folder).driven)
+    until(lambda: not is_driven(folder), patience_s=patience_s)
     return standing(workspace, folder)

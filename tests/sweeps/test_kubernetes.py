@@ -21,9 +21,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import Resources, State
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.sweeps.control import drive
-from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
-from perdure.sweeps.standing import Standing, standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.targets import kubernetes_cluster, shelf
 from perdure.targets.kubernetes_array import INDEX
@@ -34,6 +32,7 @@ from tests.engines import kubectl_indexed
 from tests.engines.kubernetes import BIN, CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
+from tests.sweeps.sweeping import over
 from tests.sweeps.test_storm import STEPS, TRAIN, expected
 
 PATIENCE_S = 240.0
@@ -85,11 +84,6 @@ def swept(workspace: Workspace, axis: str, pause: str, max_running: int | None =
     folder = submit(workspace, outline(workspace, request))
     assert drive(workspace.project, folder)
     return folder
-
-
-def over(workspace: Workspace, folder: Path) -> Standing:
-    until(lambda: not is_driven(folder), patience_s=PATIENCE_S)
-    return standing(workspace, folder)
 
 
 def run_dir(workspace: Workspace, trial: int) -> Path:
@@ -147,7 +141,7 @@ def test_interrupted_trials_and_drivers_change_no_result(
         kubernetes.drain(node)
         kubernetes.ask("uncordon", node)
         interrupted.add(drained)
-    found = over(workspace, folder)
+    found = over(workspace, folder, PATIENCE_S)
     assert found.states == {State.SUCCEEDED: trials}
     again = {n for n in range(1, trials + 1) if len(folders.attempts(run_dir(workspace, n))) > 1}
     assert again >= interrupted
@@ -165,7 +159,7 @@ def test_the_machine_that_drives_it_may_be_away_until_all_have_ended(
     kill_driver(folder)
     until(lambda: not kubernetes.pods(), patience_s=60)
     assert drive(workspace.project, folder)
-    assert over(workspace, folder).states == {State.SUCCEEDED: 3}
+    assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 3}
     for trial in range(1, 4):
         assert folders.attempts(run_dir(workspace, trial)) == [1]
 
@@ -196,7 +190,7 @@ def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
     kubernetes.ask("delete", "pod", pod, "--wait=false")
     kill_driver(folder)
     assert drive(workspace.project, folder)
-    assert over(workspace, folder).states == {State.SUCCEEDED: 3}
+    assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 3}
     again = [n for n in range(1, 4) if len(folders.attempts(run_dir(workspace, n))) > 1]
     assert again == [deleted]
     for trial in range(1, 4):
@@ -219,7 +213,7 @@ def test_of_one_job_with_indices_a_trial_is_killed_and_another_never_begins(
     kubernetes.restore()
     first, _, _ = that_trains(workspace, kubernetes)
     assert kill(run_dir(workspace, first), timeout_s=30) == "confirmed"
-    found = over(workspace, folder)
+    found = over(workspace, folder, PATIENCE_S)
     assert found.states == {State.SUCCEEDED: 1, State.CANCELLED: 2}
     assert folders.attempts(run_dir(workspace, 2)) in ([], [1])
     until(lambda: not kubernetes.pods(), patience_s=60)

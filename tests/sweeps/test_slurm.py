@@ -28,7 +28,7 @@ from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.pools import open_pool
 from perdure.sweeps.record import read_sweep
-from perdure.sweeps.standing import Standing, failed_attempts, standing
+from perdure.sweeps.standing import failed_attempts, standing
 from perdure.sweeps.submit import SweepRequest, explained, outline, submit
 from perdure.sweeps.trials import Maker
 from perdure.targets import slurm_array as arrays
@@ -37,6 +37,7 @@ from perdure.targets.slurm_queue import seconds_said
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
+from tests.sweeps.sweeping import over
 from tests.sweeps.test_storm import TRAIN, expected
 
 PATIENCE_S = 100.0
@@ -78,11 +79,6 @@ def swept(
     folder = submit(workspace, outline(workspace, request))
     assert drive(workspace.project, folder)
     return folder
-
-
-def over(workspace: Workspace, folder: Path) -> Standing:
-    until(lambda: not is_driven(folder), patience_s=PATIENCE_S)
-    return standing(workspace, folder)
 
 
 def run_dir(workspace: Workspace, trial: int) -> Path:

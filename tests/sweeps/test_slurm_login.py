@@ -18,14 +18,14 @@ from perdure.model.job import State
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.sweeps import control
 from perdure.sweeps.control import drive
-from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
-from perdure.sweeps.standing import Standing, standing
+from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, explained, outline, submit
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project, until
 from tests.sweeps.conftest import end_all, kill_driver
+from tests.sweeps.sweeping import over
 from tests.targets.test_slurm_login import login
 
 __all__ = ["login"]
@@ -81,11 +81,6 @@ def swept(
     folder = submit(workspace, outline(workspace, wanted))
     assert drive(workspace.project, folder)
     return folder
-
-
-def over(workspace: Workspace, folder: Path) -> Standing:
-    until(lambda: not is_driven(folder), patience_s=PATIENCE_S)
-    return standing(workspace, folder)
 
 
 def run_dir(workspace: Workspace, trial: int) -> Path:

@@ -286,6 +286,8 @@ def test_who_waits_from_the_beginning_waits_for_one_look_at_both_sides(
 
     monkeypatch.setattr(trees.scanner, "everything", look_here)
     monkeypatch.setattr(kept.exchange, "look_there", lambda: looked.append("there"))
+    # Nor is it found only because so much time has passed.
+    monkeypatch.setattr("perdure.sync.live._FIRST_LOOK_S", float("inf"))
     kept.wait(answers.append, WAIT_S)
     while not answers:
         kept.step([], WAIT_S)
