@@ -286,14 +286,13 @@ def test_who_waits_from_the_beginning_waits_for_one_look_at_both_sides(
 
     monkeypatch.setattr(trees.scanner, "everything", look_here)
     monkeypatch.setattr(kept.exchange, "look_there", lambda: looked.append("there"))
-    # Nor is it found only because so much time has passed.
     monkeypatch.setattr("perdure.sync.live._FIRST_LOOK_S", float("inf"))
     kept.wait(answers.append, WAIT_S)
     while not answers:
         kept.step([], WAIT_S)
     assert (answers, looked) == ([True], ["here"])
     assert text(tmp_path / "there/a.py") == "1"
-    # What came between that look and the first word of the watch is found all the same.
+    # What came between that look and the first word of the watch is found, however soon it is.
     (here / "b.py").write_text("2")
     monkeypatch.setattr(kept, "_take_hints", lambda: None)
     until(lambda: kept.step([], 0.01) == [] and text(tmp_path / "there/b.py") == "2")
