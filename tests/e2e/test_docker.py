@@ -15,6 +15,7 @@ from perdure.targets.invocation import container_name
 from tests.cli.command import Ended
 from tests.engines.engines import RealEngine
 from tests.engines.user import OrdinaryUser
+from tests.waiting import until
 
 PATIENCE_S = 1200
 
@@ -68,9 +69,7 @@ def lose_a_container(house: House) -> None:
     name = container_name(house.project, "broken")
     house.engine.docker("kill", "--signal=KILL", name)
     folder = house.project / "results" / "broken"
-    until = time.monotonic() + 60
-    while is_alive(folder) and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: not is_alive(folder))
     (listed,) = json.loads(house.perdure("ps", "--json").out)[-1:]
     assert listed["state"] == "LOST"
     house.perdure("recover")

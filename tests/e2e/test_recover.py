@@ -14,6 +14,7 @@ import pytest
 
 from perdure.jobs.folder import is_alive
 from perdure.runtime.result import read_result
+from tests.waiting import until
 
 PATIENCE_S = 900
 
@@ -49,9 +50,7 @@ def kill_both(folder: Path, started: dict[str, object]) -> None:
     supervisor = int(stat.rpartition(")")[2].split()[1])
     os.kill(supervisor, signal.SIGKILL)
     os.killpg(int(str(started["pgid"])), signal.SIGKILL)
-    until = time.monotonic() + 30
-    while is_alive(folder) and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: not is_alive(folder))
 
 
 @pytest.mark.install

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure import runtime
+from tests.waiting import PATIENCE_S
 
 SCRIPT = Path(__file__).with_name("kubernetes")
 LIMIT_S = 2700.0
@@ -27,7 +28,6 @@ BASE = CACHE / "base.tar"
 NAMESPACE = "research"
 CLAIM, CLOSED, SEALED, DATA = "results", "closed", "sealed", "data"
 USER_ID = 1000
-PATIENCE_S = 60.0
 _AT_ONCE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 _PACKAGES = "usr/lib/python3/dist-packages"
 
@@ -57,7 +57,7 @@ class Cluster:
         """Return what kubectl printed."""
         argv = [str(BIN / "kubectl"), f"--kubeconfig={self.config}", f"--namespace={namespace}"]
         given = None if stdin is None else stdin.encode()
-        done = subprocess.run([*argv, *words], input=given, capture_output=True, timeout=60)
+        done = subprocess.run([*argv, *words], input=given, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 

@@ -29,6 +29,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobRecord, LogText, State
 from perdure.model.station import Station
 from tests.jobs.projects import submitted, training
+from tests.waiting import until
 
 JOB = "brave-otter"
 
@@ -254,9 +255,7 @@ def test_one_that_hangs_is_waited_for_once(
     assert there.asked == 1
     let_go = there.hold()
     there.answers.set()
-    deadline = time.monotonic() + 10
-    while not folders.is_alive(record.folder):
-        assert time.monotonic() < deadline
+    until(lambda: folders.is_alive(record.folder))
     assert trouble(record.folder) == ""
     let_go()
 
