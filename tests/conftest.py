@@ -45,12 +45,12 @@ from tests.engines.slurm_fixtures import (  # noqa: F401 - fixtures, found by th
 settings.register_profile("checks", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("checks")
 
-#: What only one process of the tests may start and stop.
+#: What only one process of the tests may start and stop, or shares since it takes long to make.
 ENGINES = frozenset(
     {
         *("engine", "old_engine", "modern_engine", "_old_running", "_modern_running"),
         *("podman_engine", "rootless_podman", "_podman_there"),
-        *("_hosts_running", "_slurm_running", "_kubernetes_running"),
+        *("_hosts_running", "_slurm_running", "_kubernetes_running", "demonstrated"),
     }
 )
 
@@ -91,6 +91,8 @@ def group_of(fixtures: Set[str]) -> str:
         return "kubernetes"
     if "_slurm_running" in fixtures and "_hosts_running" not in fixtures:
         return "slurm"
+    if "demonstrated" in fixtures:
+        return "demonstrated"
     return "hosts" if "_hosts_running" in fixtures else "engines"
 
 

@@ -11,13 +11,12 @@ import subprocess
 import sysconfig
 import tarfile
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perdure import runtime
-from tests.waiting import PATIENCE_S
+from tests.waiting import until
 
 SCRIPT = Path(__file__).with_name("kubernetes")
 LIMIT_S = 2700.0
@@ -81,11 +80,17 @@ class Cluster:
         """Delete all jobs, and return once no pod of any is left."""
         words = ("--all", "--cascade=background", "--wait=false")
         self.ask("delete", "jobs", *words)
-        began = time.monotonic()
-        while found := self.listed("pods", "--selector=perdure.dev/role!=desk"):
-            assert time.monotonic() - began < PATIENCE_S, f"pods {found} do not end"
-            self.ask("delete", "pods", *(each["metadata"]["name"] for each in found), *_AT_ONCE)
-            time.sleep(0.2)
+
+        def settled() -> bool:
+            found = [each["metadata"]["name"] for each in self._left()]
+            if found:
+                self.ask("delete", "pods", *found, *_AT_ONCE)
+            return not found
+
+        until(settled, told=lambda: f"pods {self._left()} do not end", every_s=0.2)
+
+    def _left(self) -> list[dict[str, Any]]:
+        return self.listed("pods", "--selector=perdure.dev/role!=desk")
 
     def drain(self, node: str) -> None:
         """Have a node's pods evicted, and no other put there."""

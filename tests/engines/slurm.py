@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import until
 
 SCRIPT = Path(__file__).with_name("slurm")
 LIMIT_S = 400.0
@@ -53,17 +53,20 @@ class Cluster:
     def settle(self) -> None:
         """Cancel all jobs, and return once nothing is left of any."""
         began = time.monotonic()
-        while jobs := self.jobs():
-            waited_s = time.monotonic() - began
-            assert waited_s < PATIENCE_S, f"jobs {jobs} do not end"
-            self.ask("scancel", *{number.partition("_")[0] for number, *_ in jobs})
-            if waited_s > STUCK_S:
+
+        def settled() -> bool:
+            jobs = self.jobs()
+            if jobs:
+                self.ask("scancel", *{number.partition("_")[0] for number, *_ in jobs})
+            if time.monotonic() - began > STUCK_S:
                 # What ended while the scheduler was away it would not hear of for a minute.
                 for node in {node for *_, node in jobs if node}:
                     name = f"NodeName={node}"
                     self.ask("scontrol", "update", name, "State=DOWN", "Reason=stuck")
                     self.ask("scontrol", "update", name, "State=RESUME")
-            time.sleep(0.2)
+            return not jobs
+
+        until(settled, told=lambda: f"jobs {self.jobs()} do not end", every_s=0.2)
 
     def kill(self, node: str) -> None:
         """Take a node's power."""
