@@ -18,13 +18,22 @@ from perdure.clouds.images import called
 from perdure.runtime.result import read_result
 from tests.cli.command import is_one_error
 from tests.clouds.test_planes import Cloud, cloud
+from tests.clouds.test_spot import TRAINING
 from tests.engines.engines import RealEngine
-from tests.engines.small import USER_ID, small_image
+from tests.engines.small import USER_ID, smaller_image
 from tests.jobs.contained import runtime_files
 
 __all__ = ["cloud"]
 
-ARGUMENTS = ("--seed", "7", "train", "60", "0.05")
+STEPS = 200
+QUICK = ("--seed", "7", "train", str(STEPS), "0")
+LONG = (*QUICK[:-1], "1")
+#: Of a long one the first two machines come to step 20 and 40, and then take minutes: whenever the
+#: test gets to it, they are at work.
+_PAUSING = """\
+turn = int(os.environ["PERDURE_GENERATION"])
+        time.sleep(pause_s * (turn < 3 and run.step >= 20 * turn))
+"""
 only_google = pytest.mark.parametrize("cloud", ["gcp"], indirect=True)
 _SETTINGS = f"""\
 engine = "docker"
@@ -69,6 +78,8 @@ def yard(cloud: Cloud, old_engine: RealEngine, modern_engine: RealEngine) -> Ite
     for name, file in runtime_files().items():
         (cloud.project / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, cloud.project / name)
+    training = TRAINING.replace("time.sleep(pause_s)\n", _PAUSING)
+    (cloud.project / "train.py").write_text(f"import os\n{training}")
     table = cloud.project / "pyproject.toml"
     needs = 'version = "0.1"\nrequires-python = "==3.11.*"\n'
     table.write_text(table.read_text().replace('version = "0.1"\n', needs))
@@ -77,7 +88,7 @@ def yard(cloud: Cloud, old_engine: RealEngine, modern_engine: RealEngine) -> Ite
     cloud.perdure("lock")
     tag = re.search(r"--tag=(\S+)", cloud.perdure("build", "--explain").out)
     assert tag is not None
-    known = small_image(old_engine).id
+    known = smaller_image(old_engine).id
     old_engine.docker("tag", known, tag[1])
     found = Yard(cloud, modern_engine, called(known))
     found.empty()
@@ -97,7 +108,7 @@ def _path_without(modern: RealEngine) -> str:
 def survive(yard: Yard) -> None:
     """See a job through the loss of two machines, the first one without a word."""
     cloud = yard.cloud
-    sent = cloud.perdure("run", "--on", "cloud", "--name", "otter", "-d", *ARGUMENTS)
+    sent = cloud.perdure("run", "--on", "cloud", "--name", "otter", "-d", *LONG)
     assert re.search(r"the image is in the bucket: [1-9][0-9]* layers sent", sent.err)
     cloud.until_saved()
     # Without a word: the container goes with the rest of it.
@@ -107,7 +118,7 @@ def survive(yard: Yard) -> None:
     cloud.take_away(cloud.machine())
     cloud.until_gone()
     found = cloud.job("otter")
-    assert (found["state"], found["step"]) == ("SUCCEEDED", 60), cloud.logs()
+    assert (found["state"], found["step"]) == ("SUCCEEDED", STEPS), cloud.logs()
     assert cloud.plane.count == 3
     assert "preempt" in cloud.perdure("show", "otter").out
     cloud.perdure("pull", "results", "otter", "--on", "cloud")
@@ -118,7 +129,7 @@ def go_on_here(yard: Yard) -> None:
     cloud, had = yard.cloud, yard.layers()
     train = cloud.project / "train.py"
     train.write_text(train.read_text() + "print('again')\n")
-    again = cloud.perdure("run", "--on", "cloud", "--name", "badger", "-d", *ARGUMENTS)
+    again = cloud.perdure("run", "--on", "cloud", "--name", "badger", "-d", *QUICK)
     assert "layers sent" not in again.err
     assert yard.layers() == had
     # No machine has come yet.
@@ -132,8 +143,8 @@ def go_on_here(yard: Yard) -> None:
 @only_google
 def test_a_job_in_an_image_survives_its_machines(yard: Yard) -> None:
     cloud = yard.cloud
-    cloud.perdure("run", "--name", "alone", *ARGUMENTS[:-1], "0")
-    explained = cloud.perdure("run", "--on", "cloud", "--explain", *ARGUMENTS).out
+    cloud.perdure("run", "--name", "alone", *QUICK)
+    explained = cloud.perdure("run", "--on", "cloud", "--explain", *LONG).out
     assert "--network=host" in explained
     assert not yard.layers()
     survive(yard)
