@@ -86,7 +86,11 @@ class Provider(Protocol):
         """End machines, whatever they are at."""
 
     def prices(self) -> Mapping[str, Price]:
-        """Return what an hour of each type costs now, of those that are told of."""
+        """Return what an hour of each type costs now, of those that are told of.
+
+        Raises:
+            PerdureError: the provider does not let its prices be asked for, or does not answer.
+        """
 
     def examine(self, folder: str) -> Iterator[Found]:
         """Yield what is found of machines, image, permissions and quota; makes nothing."""
