@@ -13,7 +13,7 @@ from typing import Any
 
 from perdure.clouds import gcp_prices, gcp_setup
 from perdure.clouds import gcp_requests as requests
-from perdure.clouds.provider import Found, Group, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
 from perdure.clouds.side.gcp import compute_base
 from perdure.errors import EnvironmentFailed, PerdureError, UsageError
@@ -150,21 +150,9 @@ class GcpProvider:
         yield from self._permissions()
         yield from self._quotas()
 
-    def setup_text(self) -> str:
-        """Return the commands that make role and bucket, and what a person may need. Pure."""
-        return gcp_setup.setup_text(self.wanted)
-
-    def teardown_text(self) -> str:
-        """Return the commands that undo it. Pure."""
-        return gcp_setup.teardown_text(self.wanted)
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made; runs `gcloud`."""
-        return gcp_setup.run(gcp_setup.setup_commands(self.wanted))
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted; runs `gcloud`."""
-        return gcp_setup.run(gcp_setup.teardown_commands(self.wanted))
+    def preparation(self) -> Preparation:
+        """Return what role, network and bucket are made by: commands of `gcloud`. Pure."""
+        return gcp_setup.preparation(self.wanted)
 
     @property
     def _compute(self) -> Rest:
