@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.cli.command import Ended, perdure
+from tests.waiting import until
 
-PATIENCE_S = 120.0
 # The provider is a thread of this process: whoever asks often slows it down.
 _LOOK_S = 0.2
 
@@ -46,11 +45,12 @@ class Submitter:
 
     def until(self, what: Callable[[], bool]) -> None:
         """Return once something is so."""
-        until = time.monotonic() + PATIENCE_S
-        while not what():
+
+        def there() -> bool:
             self.step()
-            assert time.monotonic() < until, self.logs()
-            time.sleep(_LOOK_S)
+            return what()
+
+        until(there, told=self.logs, every_s=_LOOK_S)
 
     def logs(self) -> str:
         """Return the ends of what the machines have said."""

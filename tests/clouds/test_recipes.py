@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from tests.clouds.azure_plane import AzurePlane
 from tests.clouds.google_plane import GooglePlane
 from tests.clouds.test_spot import Cloud
 from tests.clouds.test_spot import cloud as aws_cloud  # noqa: F401 - a fixture, found by its name
-from tests.e2e.recipes import PATIENCE_S, somebody_new
+from tests.e2e.recipes import somebody_new
+from tests.waiting import until
 
 TAKEN = "the machine is taken away"
 OURS = {
@@ -24,13 +24,14 @@ OURS = {
 _LOOK_S = 0.3
 
 
-def until(what: Callable[[], bool], step: Callable[[], object], logs: Callable[[], str]) -> None:
-    """Return once something is so; the cloud does its work meanwhile."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
+def until_gone(gone: Callable[[], bool], step: Callable[[], object]) -> None:
+    """Return once a machine is gone; the cloud does its work meanwhile."""
+
+    def there() -> bool:
         step()
-        assert time.monotonic() < deadline, logs()
-        time.sleep(_LOOK_S)
+        return gone()
+
+    until(there, every_s=_LOOK_S)
 
 
 @pytest.mark.install
@@ -45,7 +46,7 @@ def test_spot_machines_of_aws(aws_cloud: Cloud, tmp_path: Path, user_settings: P
     def take_away() -> None:
         (machine,) = machines.alive()
         machines.notify(machine)
-        until(lambda: machine.process.poll() is not None, machines.step, aws_cloud.logs)
+        until_gone(lambda: machine.process.poll() is not None, machines.step)
 
     somebody.happenings = {TAKEN: take_away}
     somebody.follow("project", "aws")
@@ -75,7 +76,7 @@ def test_spot_machines_of(
     def take_away() -> None:
         (machine,) = plane.alive.values()
         machine.told = True
-        until(lambda: machine.name not in plane.alive, plane.step, lambda: "it stays")
+        until_gone(lambda: machine.name not in plane.alive, plane.step)
 
     somebody.happenings = {TAKEN: take_away}
     try:

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cli.command import MAIN
+from tests.waiting import PATIENCE_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
-PATIENCE_S = 120.0
 LIMIT_S = 300.0
 _LOOK_S = 0.1
 _PAUSE_S = 0.5

@@ -35,4 +35,4 @@ def lead(server: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    urllib.request.urlopen(f"{server}/moto-api/reset", data=b"", timeout=10).close()
+    urllib.request.urlopen(f"{server}/moto-api/reset", data=b"", timeout=120).close()
