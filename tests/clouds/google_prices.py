@@ -32,20 +32,16 @@ def entry(
             "usageType": usage,
         },
         "serviceRegions": [REGION],
-        "pricingInfo": [
-            {
-                "summary": "",
-                "pricingExpression": {
-                    "usageUnit": unit,
-                    "displayQuantity": 1,
-                    "tieredRates": [{"startUsageAmount": 0, "unitPrice": amount}],
-                },
-                "currencyConversionRate": 1,
-                "effectiveTime": "2026-11-21T00:00:00Z",
-            }
-        ],
+        "pricingInfo": [_pricing(amount, unit)],
         "serviceProviderName": "Google",
     }
+
+
+def _pricing(amount: Values, unit: str) -> Values:
+    told: Values = {"usageUnit": unit, "displayQuantity": 1}
+    told["tieredRates"] = [{"startUsageAmount": 0, "unitPrice": amount}]
+    words = {"summary": "", "effectiveTime": "2026-11-21T00:00:00Z", "currencyConversionRate": 1}
+    return {**words, "pricingExpression": told}
 
 
 def parts(series: str, core: float, ram: float) -> list[Values]:

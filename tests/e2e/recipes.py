@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cli.command import MAIN
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 LIMIT_S = 300.0
@@ -158,18 +158,22 @@ class Person:
         argv = [*MAIN, *words[1:]] if words[0] == "perdure" else words
         looks = words[0] == "perdure" and words[1] in LOOKS and "-f" not in words
         wanted = pattern([self._called_here(each) for each in step.shown], step.varies)
-        until = time.monotonic() + (PATIENCE_S if looks else 0)
-        while True:
-            code, said = self._ended(argv)
-            if code == 0 and wanted.fullmatch(said):
-                return
-            told = f"{PAGE.name}, line {step.line}: `{step.command}` ended with {code}:\n{said}"
-            assert time.monotonic() < until, told
-            time.sleep(_LOOK_S)
+        last = (0, "")
+
+        def is_shown() -> bool:
+            nonlocal last
+            last = self._ended(argv)
+            return last[0] == 0 and wanted.fullmatch(last[1]) is not None
+
+        def told() -> str:
+            where = f"{PAGE.name}, line {step.line}"
+            return f"{where}: `{step.command}` ended with {last[0]}:\n{last[1]}"
+
+        until(is_shown, told=told, every_s=_LOOK_S, patience_s=PATIENCE_S if looks else 0)
 
     def _ended(self, argv: Sequence[str]) -> tuple[int, str]:
         """Return how a command ended, and all that it said, as a person sees it."""
-        until = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + LIMIT_S
         with tempfile.TemporaryFile() as out:
             process = subprocess.Popen(
                 argv,
@@ -182,7 +186,7 @@ class Person:
             while process.poll() is None:
                 self._wait()
                 time.sleep(_STEP_S)
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     process.kill()
             out.seek(0)
             said = out.read().decode("utf-8", "replace")
