@@ -203,7 +203,7 @@ CLAIMS = (
         "spot: 100 MiB of state, from a notice's being heard until it is in the bucket",
         "spot",
         "notice heard to durable, 100 MiB",
-        "  1 s + the link at 80 %",
+        "1 s + the link at 80 %",
     ),
     Claim(
         "... a replacement's program until its first new step, little state, to 5 s",
@@ -215,7 +215,7 @@ CLAIMS = (
         "... the same with 100 MiB",
         "spot",
         "... with 100 MiB",
-        "  5 s + the link at 80 %",
+        "5 s + the link at 80 %",
     ),
     Claim(
         "... paid time that is useful at 11 preemptions a day, 90 s to begin again (played)",

@@ -199,7 +199,7 @@ def rows_of(
     begin = [5 + each for each in slow]
     return [
         measure.line(f"the link: {mib} MiB put", link),
-        measure.line("  1 s + the link at 80 %", notice),
+        measure.line("1 s + the link at 80 %", notice),
         measure.against(
             f"notice heard to durable, {mib} MiB", [e.durable for e in large], notice, at_most=1.0
         ),
@@ -213,7 +213,7 @@ def rows_of(
             [5.0],
             at_most=1.0,
         ),
-        measure.line("  5 s + the link at 80 %", begin),
+        measure.line("5 s + the link at 80 %", begin),
         measure.against(f"... with {mib} MiB", [e.begun for e in large], begin, at_most=1.0),
     ]
 
