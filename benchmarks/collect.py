@@ -199,6 +199,34 @@ CLAIMS = (
         "",
     ),
     Claim("Optuna's share of a trial, to 5 ms", "sweep", "  to 5 ms", ""),
+    Claim(
+        "spot: 100 MiB of state, from a notice's being heard until it is in the bucket",
+        "spot",
+        "notice heard to durable, 100 MiB",
+        "1 s + the link at 80 %",
+    ),
+    Claim(
+        "... a replacement's program until its first new step, little state, to 5 s",
+        "spot",
+        "replacement: program to first new step, to 5 s",
+        "",
+    ),
+    Claim(
+        "... the same with 100 MiB",
+        "spot",
+        "... with 100 MiB",
+        "5 s + the link at 80 %",
+    ),
+    Claim(
+        "... paid time that is useful at 11 preemptions a day, 90 s to begin again (played)",
+        "spot",
+        "perdure: useful share, worst region",
+        "",
+        (
+            ("every 10 minutes", "every 10 minutes"),
+            ("every 30 minutes", "every 30 minutes"),
+        ),
+    ),
 )
 
 

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side.bucket import Bucket
 from perdure.moving.address import Address
+from tests.engines import amazon
 
-KEYS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
 REGION = "eu-central-1"
 
 
 @pytest.fixture(scope="session")
 def _aws_server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with amazon.serve() as server:
+        yield server
 
 
 @pytest.fixture
 def aws(_aws_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """Return the address of an AWS with nothing in it, to which this process's variables lead."""
-    import urllib.request
-
-    for name in [*os.environ]:
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", _aws_server)
+    amazon.lead(_aws_server, monkeypatch, tmp_path)
     monkeypatch.setenv("AWS_REGION", REGION)
-    urllib.request.urlopen(f"{_aws_server}/moto-api/reset", data=b"", timeout=120).close()
     return _aws_server
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import ClassVar
 
+from tests.clouds import google_prices
 from tests.clouds.planes import GONE, MACHINE, USER, Answer, Plane, Values, address, close, serve
 
 _HANG_S = 0.05
@@ -32,6 +33,7 @@ class GooglePlane(Plane):
             "GCE_METADATA_IP": address(self.home),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{base}/compute/v1/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{base}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING": f"{base}/",
             "GOOGLE_CLOUD_PROJECT": self.project,
         }
 
@@ -89,6 +91,8 @@ class GooglePlane(Plane):
     def called(self, method: str, path: str, query: Values, body: Values) -> Answer:
         if path.endswith(":testIamPermissions"):
             return 200, {"permissions": body["permissions"][1:]}
+        if path == google_prices.PATH:
+            return 200, google_prices.page(query.get("pageToken", ""))
         inner = path.removeprefix(f"/compute/v1/projects/{self.project}/")
         if inner.startswith("operations/"):
             return 200, self._operation(inner.rpartition("/")[2])
@@ -143,7 +147,9 @@ class GooglePlane(Plane):
         if name not in self.TYPES:
             return 200, {"items": {f"zones/{self.region}-a": {"warning": {"code": "NO_RESULTS"}}}}
         guests = [{"guestAcceleratorType": "nvidia-l4", "guestAcceleratorCount": self.TYPES[name]}]
-        found = {"name": name, "accelerators": guests if self.TYPES[name] else []}
+        cpus = int(name.rpartition("-")[2])
+        found = {"name": name, "guestCpus": cpus, "memoryMb": cpus * 4096, "isSharedCpu": False}
+        found["accelerators"] = guests if self.TYPES[name] else []
         return 200, {"items": {f"zones/{self.region}-a": {"machineTypes": [found]}}}
 
     def _instances(self, query: Values) -> list[Values]:

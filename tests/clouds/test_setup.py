@@ -46,12 +46,12 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("kind", WANTED)
 def test_what_is_printed_is_what_is_run(kind: str, told: Path) -> None:
-    provider = open_provider(kind, WANTED[kind], "cloud")
-    said = list(provider.set_up())
+    needed = open_provider(kind, WANTED[kind], "cloud").preparation()
+    said = list(needed.set_up())
     assert any("was there already" in each for each in said)
     assert any(each.endswith(": done") for each in said)
     run = [line for line in told.read_text().splitlines() if "principalId" not in line]
-    printed = [line for line in provider.setup_text().splitlines() if line.startswith(TOOLS[kind])]
+    printed = [line for line in needed.setup_text().splitlines() if line.startswith(TOOLS[kind])]
     assert len(run) == len(printed) == len(said)
     for line, words in zip(run, printed, strict=True):
         plain = words.partition('"$(')[0]
@@ -62,7 +62,7 @@ def test_what_is_printed_is_what_is_run(kind: str, told: Path) -> None:
 
 @pytest.mark.parametrize("kind", WANTED)
 def test_what_is_not_there_need_not_be_deleted(kind: str, told: Path) -> None:
-    said = list(open_provider(kind, WANTED[kind], "cloud").tear_down())
+    said = list(open_provider(kind, WANTED[kind], "cloud").preparation().tear_down())
     assert said
     assert all(each.endswith("there was none") for each in said)
 
@@ -79,11 +79,11 @@ def test_a_refusal_is_one_error_and_a_missing_tool_another(
 
 
 def test_machines_may_do_little(told: Path) -> None:
-    text = gcp_setup.setup_text(WANTED["gcp"])
+    text = gcp_setup.preparation(WANTED["gcp"]).setup_text()
     assert "compute.instanceGroupManagers.get,compute.instanceGroupManagers.update" in text
     assert "objects/perdure/" in text
     assert 'startsWith("perdure-")' in text
-    azure = azure_setup.setup_text(WANTED["azure"])
+    azure = azure_setup.preparation(WANTED["azure"]).setup_text()
     assert "containers/jobs" in azure
     assert azure.count("virtualMachineScaleSets/write") == 2
     assert "Owner" not in azure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import uuid
@@ -11,16 +10,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from perdure.hosts.ssh import Ssh
 from perdure.moving.address import Address
 from perdure.moving.far import Far
-from tests.engines import azure, google
+from tests.engines import amazon, azure, google
 from tests.engines.hosts import Hosts
 from tests.moving.trees import Project, fill
-
-KEYS = {"AWS_ACCESS_KEY_ID": "a-key", "AWS_SECRET_ACCESS_KEY": "a-secret"}
 
 
 @pytest.fixture
@@ -33,30 +29,15 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def _s3_server() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with amazon.serve() as server:
+        yield server
 
 
 @pytest.fixture
 def s3(_s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Address:
     """Return a folder of a new bucket, which this process's variables lead to."""
-    for name in [*os.environ]:
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_server)
-    client = boto3.client("s3", region_name="us-east-1")
-    for bucket in client.list_buckets()["Buckets"]:
-        for each in client.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
-            client.delete_object(Bucket=bucket["Name"], Key=each["Key"])
-        client.delete_bucket(Bucket=bucket["Name"])
-    client.create_bucket(Bucket="lab")
+    amazon.lead(_s3_server, monkeypatch, tmp_path)
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="lab")
     return Address("s3", "lab", "some folder/cats")
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from perdure.clouds import aws_iam, aws_prices, aws_setup
+from perdure.clouds import aws_prices, aws_setup
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
-from perdure.clouds.provider import Found, Group, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.model.settings import CloudSettings
-from perdure.moving.address import parse_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +82,9 @@ class AwsProvider:
         yield from self._permissions(folder)
         yield from self._quota()
 
-    def setup_text(self) -> str:
-        """Return the calls, and what a person may need. Pure."""
-        lines = [requests.words(*call) for call in aws_setup.setup_calls(self.wanted)]
-        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
-        asked = "# what whoever submits jobs has to be allowed:"
-        return "\n".join([*lines, "", asked, json.dumps(policy, indent=1)])
-
-    def teardown_text(self) -> str:
-        """Return the calls. Pure."""
-        return "\n".join(requests.words(*call) for call in aws_setup.teardown_calls(self.wanted))
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made."""
-        return aws_setup.set_up(self.account, self.wanted)
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted."""
-        return aws_setup.tear_down(self.account, self.wanted)
+    def preparation(self) -> Preparation:
+        """Return what bucket, role and profile are made by: calls of ours. Pure."""
+        return aws_setup.ByCalls(self.wanted, self.account)
 
     def _image(self, gpus: int) -> str:
         """Return the image of a machine, or the parameter that has it. Pure."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from perdure.clouds import aws_iam
+from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
 from perdure.clouds.aws_requests import Values
 from perdure.model.settings import CloudSettings
@@ -23,15 +26,32 @@ def teardown_calls(wanted: CloudSettings) -> Calls:
     return aws_iam.teardown_calls(wanted.profile)
 
 
-def set_up(account: Account, wanted: CloudSettings) -> Iterator[str]:
-    """Yield what was made, and what was there already. Asks AWS."""
-    for service, operation, values in setup_calls(wanted):
-        made = account.make(service, operation, values)
-        yield f"{operation}: {'done' if made else 'was there already'}"
+@dataclass(frozen=True, slots=True)
+class ByCalls:
+    """What an account of AWS needs once; see `Preparation`."""
 
+    wanted: CloudSettings
+    account: Account
 
-def tear_down(account: Account, wanted: CloudSettings) -> Iterator[str]:
-    """Yield what was deleted, and what was not there. Asks AWS."""
-    for service, operation, values in teardown_calls(wanted):
-        done = account.unmake(service, operation, values)
-        yield f"{operation}: {'done' if done else 'there was none'}"
+    def setup_text(self) -> str:
+        """Return the calls, and what a person may need. Pure."""
+        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
+        asked = "# what whoever submits jobs has to be allowed:"
+        lines = [requests.words(*call) for call in setup_calls(self.wanted)]
+        return "\n".join([*lines, "", asked, json.dumps(policy, indent=1)])
+
+    def teardown_text(self) -> str:
+        """Return the calls that undo it. Pure."""
+        return "\n".join(requests.words(*call) for call in teardown_calls(self.wanted))
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made, and what was there already. Asks AWS."""
+        for service, operation, values in setup_calls(self.wanted):
+            made = self.account.make(service, operation, values)
+            yield f"{operation}: {'done' if made else 'was there already'}"
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted, and what was not there. Asks AWS."""
+        for service, operation, values in teardown_calls(self.wanted):
+            done = self.account.unmake(service, operation, values)
+            yield f"{operation}: {'done' if done else 'there was none'}"

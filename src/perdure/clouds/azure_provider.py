@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from perdure.clouds import azure_prices, azure_setup
 from perdure.clouds import azure_requests as requests
-from perdure.clouds.provider import Found, Group, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import Call, Exists, Gone, Rest, Values
 from perdure.clouds.side.azure import MANAGER, manager_base
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, UsageError
@@ -136,21 +136,9 @@ class AzureProvider:
         yield from self._permissions()
         yield from self._quotas()
 
-    def setup_text(self) -> str:
-        """Return the commands that make role, network and bucket. Pure."""
-        return azure_setup.setup_text(self.wanted)
-
-    def teardown_text(self) -> str:
-        """Return the commands that undo it. Pure."""
-        return azure_setup.teardown_text(self.wanted)
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made; runs `az`."""
-        return azure_setup.run(azure_setup.setup_commands(self.wanted))
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted; runs `az`."""
-        return azure_setup.run(azure_setup.teardown_commands(self.wanted))
+    def preparation(self) -> Preparation:
+        """Return what role, network and bucket are made by: commands of `az`. Pure."""
+        return azure_setup.preparation(self.wanted)
 
     @property
     def _api(self) -> Rest:

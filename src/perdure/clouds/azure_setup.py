@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 
 from perdure.clouds import azure_requests as requests
-from perdure.clouds import commanding
-from perdure.clouds.commanding import Command, run
+from perdure.clouds.commanding import ByCommands, Command
 from perdure.model.settings import CloudSettings
 from perdure.moving.address import parse_address
-
-__all__ = ["PERSON", "run", "setup_commands", "setup_text", "teardown_commands", "teardown_text"]
 
 ROLE = "perdure-instance"
 _COMPUTE = "Microsoft.Compute"
@@ -78,16 +75,11 @@ def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     )
 
 
-def setup_text(wanted: CloudSettings) -> str:
+def preparation(wanted: CloudSettings) -> ByCommands:
     """Return the commands, and what whoever submits jobs may need."""
-    asked = "# what whoever submits jobs has to be allowed in the resource group:"
-    permissions = "\n".join(f"#   {each}" for each in PERSON)
-    return f"{commanding.text(setup_commands(wanted))}\n\n{asked}\n{permissions}"
-
-
-def teardown_text(wanted: CloudSettings) -> str:
-    """Return the commands."""
-    return commanding.text(teardown_commands(wanted))
+    return ByCommands(
+        setup_commands(wanted), teardown_commands(wanted), "in the resource group", PERSON
+    )
 
 
 def _az(*words: str) -> Command:

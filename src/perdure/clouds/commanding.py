@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from perdure.errors import EnvironmentFailed
 from perdure.hosts import local
@@ -17,6 +18,36 @@ Command = tuple[str | tuple[str, ...], ...]
 _LIMIT_S = 300.0
 _THERE = ("already exists", "alreadyexists", "conflict", "already own", "roleassignmentexists")
 _NONE = ("not found", "notfound", "does not exist", "could not be found", "unknown service account")
+
+
+@dataclass(frozen=True, slots=True)
+class ByCommands:
+    """What an account needs once, by commands; see `Preparation`.
+
+    `permissions` are what whoever submits jobs has to be allowed, `where` says in what.
+    """
+
+    setup: tuple[Command, ...]
+    teardown: tuple[Command, ...]
+    where: str
+    permissions: tuple[str, ...]
+
+    def setup_text(self) -> str:
+        """Return the commands that make it, and the permissions. Pure."""
+        asked = f"# what whoever submits jobs has to be allowed {self.where}:"
+        return "\n".join([text(self.setup), "", asked, *(f"#   {x}" for x in self.permissions)])
+
+    def teardown_text(self) -> str:
+        """Return the commands that undo it. Pure."""
+        return text(self.teardown)
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made, and what was there already. Starts processes."""
+        return run(self.setup)
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted, and what was not there. Starts processes."""
+        return run(self.teardown)
 
 
 def text(commands: Iterable[Command]) -> str:

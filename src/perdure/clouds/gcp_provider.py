@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from perdure.clouds import gcp_prices, gcp_setup
 from perdure.clouds import gcp_requests as requests
-from perdure.clouds import gcp_setup
-from perdure.clouds.provider import Found, Group, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
 from perdure.clouds.side.gcp import compute_base
 from perdure.errors import EnvironmentFailed, PerdureError, UsageError
@@ -42,13 +42,19 @@ class GcpProvider:
     def identity(self) -> str:
         """Return whose credentials these are, and the project that they are asked for."""
         self._token()
-        credentials = self._kept["credentials"]
-        who = getattr(credentials, "service_account_email", None) or "a user"
+        who = getattr(self._credentials(), "service_account_email", None) or "a user"
         return f"{who}, project {self.wanted.project}"
 
     def gpus(self) -> dict[str, int]:
         """Return how many GPUs each type of machine has."""
-        found: dict[str, int] = {}
+        return {
+            name: sum(int(one["guestAcceleratorCount"]) for one in each.get("accelerators", ()))
+            for name, each in self._machine_types().items()
+        }
+
+    def _machine_types(self) -> dict[str, Values]:
+        """Return each type as `machineTypes` has it; one that the region lacks is refused."""
+        found: dict[str, Values] = {}
         for each in self.wanted.types:
             query = {"filter": f"name={each}"}
             path = f"projects/{self.wanted.project}/aggregated/machineTypes"
@@ -64,8 +70,7 @@ class GcpProvider:
                     f"`{self.wanted.region}` has no machines `{each}`",
                     hint=f"`types` in `[targets.{self.target}]`",
                 )
-            guests = offered[0].get("accelerators", ())
-            found[each] = sum(int(one["guestAcceleratorCount"]) for one in guests)
+            found[each] = offered[0]
         return found
 
     def explained(self, group: Group) -> str:
@@ -129,8 +134,14 @@ class GcpProvider:
             self._compute.made(Call("DELETE", path))
 
     def prices(self) -> Mapping[str, Price]:
-        """Return nothing: GCP lists parts of machines, and no machines."""
-        return {}
+        """Return what an hour of each type costs: the prices of its parts, added up."""
+        who = self._credentials()
+        # "Set the quota project": whoever is a person asks in the name of a project.
+        project = getattr(who, "quota_project_id", None) or self.wanted.project
+        is_person = not hasattr(who, "service_account_email")
+        more = {"X-Goog-User-Project": project} if is_person else {}
+        asked = Rest(gcp_prices.base(), "GCP", self.target, self._token, more=more)
+        return gcp_prices.prices(asked, self._machine_types(), self.wanted.region)
 
     def examine(self, folder: str) -> Iterator[Found]:  # noqa: ARG002 - the protocol's
         """Yield what is found of machines, permissions and quotas."""
@@ -139,21 +150,9 @@ class GcpProvider:
         yield from self._permissions()
         yield from self._quotas()
 
-    def setup_text(self) -> str:
-        """Return the commands that make role and bucket, and what a person may need. Pure."""
-        return gcp_setup.setup_text(self.wanted)
-
-    def teardown_text(self) -> str:
-        """Return the commands that undo it. Pure."""
-        return gcp_setup.teardown_text(self.wanted)
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made; runs `gcloud`."""
-        return gcp_setup.run(gcp_setup.setup_commands(self.wanted))
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted; runs `gcloud`."""
-        return gcp_setup.run(gcp_setup.teardown_commands(self.wanted))
+    def preparation(self) -> Preparation:
+        """Return what role, network and bucket are made by: commands of `gcloud`. Pure."""
+        return gcp_setup.preparation(self.wanted)
 
     @property
     def _compute(self) -> Rest:
@@ -204,11 +203,16 @@ class GcpProvider:
 
     def _token(self) -> str:
         """Return a token of the user's usual credentials, asked for again when it is old."""
-        from perdure.clouds.gcp_credentials import credentials, refreshed
+        from perdure.clouds.gcp_credentials import refreshed
+
+        return refreshed(self._credentials())
+
+    def _credentials(self) -> Any:  # noqa: ANN401 - the library has no types that count here
+        from perdure.clouds.gcp_credentials import credentials
 
         if "credentials" not in self._kept:
             self._kept["credentials"] = credentials()
-        return refreshed(self._kept["credentials"])
+        return self._kept["credentials"]
 
 
 def metrics(wanted: CloudSettings) -> tuple[str, ...]:

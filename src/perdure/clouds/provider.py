@@ -48,6 +48,22 @@ class Price(NamedTuple):
     on_demand: float | None
 
 
+class Preparation(Protocol):
+    """What an account needs once, before its first job: roles, a bucket, a network."""
+
+    def setup_text(self) -> str:
+        """Return the calls that make it, and the least set of permissions. Pure."""
+
+    def teardown_text(self) -> str:
+        """Return the calls that undo it, but for the bucket: jobs are in it. Pure."""
+
+    def set_up(self) -> Iterator[str]:
+        """Yield what was made, and what was there already."""
+
+    def tear_down(self) -> Iterator[str]:
+        """Yield what was deleted, and what was not there."""
+
+
 class Provider(Protocol):
     """A region of a cloud, with the user's usual credentials."""
 
@@ -86,19 +102,14 @@ class Provider(Protocol):
         """End machines, whatever they are at."""
 
     def prices(self) -> Mapping[str, Price]:
-        """Return what an hour of each type costs now, of those that are told of."""
+        """Return what an hour of each type costs now, of those that are told of.
+
+        Raises:
+            PerdureError: the provider does not let its prices be asked for, or does not answer.
+        """
 
     def examine(self, folder: str) -> Iterator[Found]:
         """Yield what is found of machines, image, permissions and quota; makes nothing."""
 
-    def setup_text(self) -> str:
-        """Return the calls that make role and bucket, and the least set of permissions. Pure."""
-
-    def teardown_text(self) -> str:
-        """Return the calls that undo it, but for the bucket: jobs are in it. Pure."""
-
-    def set_up(self) -> Iterator[str]:
-        """Yield what was made, and what was there already."""
-
-    def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted, and what was not there."""
+    def preparation(self) -> Preparation:
+        """Return what the account needs once. Pure."""

@@ -9,7 +9,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -63,6 +63,8 @@ class Rest:
     told: str
     token: Callable[[], str]
     pause: Callable[[float], None] = field(default=time.sleep, repr=False)
+    #: Headers that a provider wants beside the usual ones.
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def send(self, call: Call) -> Values:
         """Return what is answered.
@@ -75,6 +77,7 @@ class Rest:
         """
         data = None if call.body is None else json.dumps(call.body).encode()
         headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
+        headers.update(self.more)
         url = f"{self.base}{call.url}"
         for left in range(_TRIES - 1, -1, -1):
             # The provider's own address, or where the user's variables lead.
@@ -96,15 +99,21 @@ class Rest:
     def all(self, call: Call, key: str) -> list[Values]:
         """Return what all pages of a list hold; of one by zones each with its `SCOPE`."""
         found: list[Values] = []
-        query = dict(call.query)
-        while True:
-            page = self.send(Call(call.method, call.path, call.body, query))
+        for page in self.pages(call):
             items = page.get(key, [])
             if isinstance(items, dict):
                 items = [{SCOPE: scope, **each} for scope, each in items.items()]
             found += items
+        return found
+
+    def pages(self, call: Call) -> Iterator[Values]:
+        """Yield the pages of a list as they come."""
+        query = dict(call.query)
+        while True:
+            page = self.send(Call(call.method, call.path, call.body, query))
+            yield page
             if not (token := page.get("nextPageToken")):
-                return found
+                return
             query["pageToken"] = str(token)
 
     def made(self, call: Call) -> bool:

@@ -166,18 +166,22 @@ class Cloud:
         return Plan(job.job, job.folder, cwd, argv, {}, job.argv, script=script, order=order.text())
 
     def price_words(self) -> list[str]:
-        """Return what an hour of each type costs, a line each. Asks the provider.
-
-        Nothing where it does not tell.
-        """
+        """Return what an hour of each type costs, or why that is not told. Asks the provider."""
+        limit = f"{self.wanted.max_hours:g} h at most"
         try:
             prices = self.provider.prices()
-        except PerdureError:
-            prices = {}
-        limit = f"{self.wanted.max_hours:g} h at most"
+        except PerdureError as error:
+            return [f"prices are not told: {error.message}; {limit}"]
         if not prices:
             return [f"prices are not told here; {limit}"]
         return [price_line(kind, each, self.wanted) for kind, each in prices.items()]
+
+    def _prices(self) -> dict[str, tuple[float | None, float | None]]:
+        """Return spot and listed prices of the types; a job is submitted without them, too."""
+        try:
+            return {name: (each[0], each[1]) for name, each in self.provider.prices().items()}
+        except PerdureError:
+            return {}
 
     def verify(self, plan: Plan) -> None:
         """Return: whether the command is there is seen on the machine."""
@@ -196,8 +200,8 @@ class Cloud:
             order = cloud_order.brought(bucket, plan.run_dir, plan.order, self.wanted.max_hours)
             if order.turn == cloud_order.NO_TURN:
                 return Handle(self.name, key, plan.run_dir, standing.wanted(bucket, key).turn)
-            prices = {name: (each[0], each[1]) for name, each in self.provider.prices().items()}
-            submission.begin(bucket, key, replace(order, prices=prices).text().encode())
+            order = replace(order, prices=self._prices())
+            submission.begin(bucket, key, order.text().encode())
             turn = standing.want(bucket, key).turn
         gpus = _least(order.job["resources"]["gpus"])
         group = replace(self._group_of(key, turn, gpus, kit), deadline=order.deadline)

@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return 0 once bucket, role and profile are there, or are gone, or the user said no."""
     cloud = open_cloud_named(arguments.target)
+    needed = cloud.provider.preparation()
     if arguments.explain:
-        is_setup = arguments.what == SETUP
-        text = cloud.provider.setup_text() if is_setup else cloud.provider.teardown_text()
+        text = needed.setup_text() if arguments.what == SETUP else needed.teardown_text()
         console.lines(text.splitlines())
         return 0
     question = {
@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     unasked = f"perdure cloud {arguments.what} {cloud.name} --yes"
     if not (arguments.yes or console.confirm(question, unasked=unasked)):
         return 0
-    act = cloud.provider.set_up if arguments.what == SETUP else cloud.provider.tear_down
+    act = needed.set_up if arguments.what == SETUP else needed.tear_down
     for done in act():
         console.say(done)
     return 0
