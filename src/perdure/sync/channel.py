@@ -71,6 +71,27 @@ class Lost(HostUnreachable):
     """The other end is gone, or was never reached."""
 
 
+class Pace:
+    """How long answers take, as TCP reckons it (RFC 6298): one that was late is soon forgotten."""
+
+    def __init__(self) -> None:
+        self._mean_s = self._spread_s = 0.0
+        self._known = False
+
+    @property
+    def limit_s(self) -> float:
+        """Return what few answers take; 0: nothing is known yet."""
+        return self._mean_s + 4 * self._spread_s
+
+    def note(self, took_s: float) -> None:
+        """Take in what an answer took."""
+        if not self._known:
+            self._known, self._mean_s, self._spread_s = True, took_s, took_s / 2
+            return
+        self._spread_s += (abs(took_s - self._mean_s) - self._spread_s) / 4
+        self._mean_s += (took_s - self._mean_s) / 8
+
+
 class Channel:
     """Frames to and from an agent, in one thread; every wait has a limit.
 
@@ -94,8 +115,7 @@ class Channel:
         self.heard_at = time.monotonic()
         #: Since when the other end owes a word; None: it does not.
         self.asked_at: float | None = None
-        #: What it took longest to say one.
-        self.longest_s = 0.0
+        self._pace = Pace()
         try:
             self._write(_payload())
         except BaseException:
@@ -121,6 +141,16 @@ class Channel:
     def is_reached(self) -> bool:
         """Return whether the other end has begun to speak."""
         return self._assembler.is_greeted
+
+    @property
+    def usual_s(self) -> float:
+        """Return how long the other end may well take to say a word that it owes."""
+        return self._pace.limit_s
+
+    def expect(self) -> None:
+        """Know that the other end still owes a word, after what it has said."""
+        if self.asked_at is None:
+            self.asked_at = self.heard_at
 
     def send(self, header: Header, blob: bytes = b"") -> None:
         """Write a frame; what there is no room for is written while frames are received.
@@ -236,9 +266,9 @@ class Channel:
             self._ended = True
             return
         self.heard_at = time.monotonic()
-        if self.asked_at is not None:
-            self.longest_s = max(self.longest_s, self.heard_at - self.asked_at)
-            self.asked_at = None
+        if self.asked_at is not None and self.is_reached:
+            self._pace.note(self.heard_at - self.asked_at)
+        self.asked_at = None
         try:
             frames = self._assembler.feed(data)
         except Garbled as error:

@@ -52,7 +52,7 @@ class Agent:
         memory = self._ground.memory
         memory.update(load(_FOLDER + "/" + _SEEN, self._ground.fd))
         search = Search(Patterns(hello["pull"]), frozenset(hello["hidden"]), self._never)
-        self._watch = Watch(self._ground.fd, memory, search)
+        self._watch = Watch(self._ground.fd, memory, search, pipe.tick)
         self._drafts: Dict[int, Draft] = {}
         self._refused: Dict[int, Exception] = {}
         self._look_at = float("inf")
@@ -141,6 +141,7 @@ class Agent:
                 size = action[-1] if action[0] == "put" else 0
                 problem = self._attempt(action, blob[at : at + size])
                 at += size
+                self._pipe.tick()
                 if problem is not None:
                     failed.append((action[1], *problem))
         kept = self._take_kept()
@@ -248,7 +249,7 @@ class Agent:
             self._pipe.write({"op": "file", "path": path, "why": _told(error)[0]})
 
     def _send(self, path: str, name: str, folder: int, most: int) -> None:
-        found = look(name, folder, self._watch.memory.get(path))
+        found = look(name, folder, self._watch.memory.get(path), self._pipe.tick)
         if found is None or found.entry.kind not in (FILE, LINK):
             raise FileNotFoundError(path)
         if found.stamp[2] > most:
