@@ -91,7 +91,7 @@ def test_after_a_network_that_was_away_the_next_is_looked_for_as_soon(
 ) -> None:
     """A connection that is begun without a network is late, too: others are begun beside it."""
     monkeypatch.setattr(spare, "_NEXT_S", 0.02)
-    monkeypatch.setattr(spare, "_TRY_S", 600.0)
+    monkeypatch.setattr(spare, "_STRANGE_TRY_S", 600.0)
     knocks = tmp_path / "knocks"
     knocks.touch()
     away = f'echo >>"{knocks}"; [ $(wc -l <"{knocks}") -lt 3 ] && exec sleep 600; exec "$@"'

@@ -7,6 +7,7 @@ Any argument list does that begins a Python there with `boot_words`: ssh, `docke
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import selectors
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from perdure.errors import HostUnreachable, NoPython, PerdureError
 from perdure.hosts.local import kill_group, spawn_piped
-from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, pack
+from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, head
 
 # How a Python that is too old, or missing, makes itself known.
 OLD, NONE = 42, 127
@@ -40,6 +41,8 @@ _MODULES = (
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 14
+# Pieces written in one call: what any system takes (IOV_MAX).
+_AT_ONCE = 512
 _END_S = 2.0
 _POLL_S = 0.002
 
@@ -152,13 +155,13 @@ class Channel:
         if self.asked_at is None:
             self.asked_at = self.heard_at
 
-    def send(self, header: Header, blob: bytes = b"") -> None:
-        """Write a frame; what there is no room for is written while frames are received.
+    def send(self, header: Header, *blobs: bytes) -> None:
+        """Write a frame, its blob in pieces; what finds no room is written while frames come in.
 
         Raises:
             Lost: the other end is gone, or takes nothing any more.
         """
-        self._write(pack(header, blob))
+        self._write(head(header, sum(map(len, blobs))), *blobs)
 
     def receive(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None if none has come in time.
@@ -205,13 +208,13 @@ class Channel:
         assert self._process.stderr is not None
         self._selector.register(self._process.stderr.fileno(), selectors.EVENT_READ)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *pieces: bytes) -> None:
         now = time.monotonic()
         if not self._unsent:
             self._moved_at = now
         if self.asked_at is None:
             self.asked_at = now
-        self._unsent.append(memoryview(data))
+        self._unsent.extend(memoryview(piece) for piece in pieces if piece)
         self._write_on()
 
     def _write_on(self) -> None:
@@ -220,18 +223,23 @@ class Channel:
         fd = self._process.stdin.fileno()
         while self._unsent:
             try:
-                left = self._unsent[0][os.write(fd, self._unsent[0]) :]
+                written = os.writev(fd, tuple(itertools.islice(self._unsent, _AT_ONCE)))
             except BlockingIOError:
                 break
             except OSError:
                 raise self._failure() from None
             self._moved_at = time.monotonic()
-            if left:
-                self._unsent[0] = left
-            else:
-                self._unsent.popleft()
+            self._forget(written)
         if self._unsent and time.monotonic() - self._moved_at > STALL_S:
             raise Lost(f"the other end took nothing for {STALL_S:g} s")
+
+    def _forget(self, written: int) -> None:
+        """Keep what comes after so many bytes."""
+        while written:
+            first = self._unsent.popleft()
+            if written < len(first):
+                self._unsent.appendleft(first[written:])
+            written -= min(written, len(first))
 
     def _serve(self, timeout_s: float) -> None:
         """Read what there is, and write what there is room for, once there is either."""

@@ -187,6 +187,10 @@ class Exchange:
         trees.folding = bool(header["folding"])
         self.root_there = str(header["root"])
         trees.remote = dict(trees.state.base)
+        if header["empty"] and not (trees.state.base or trees.state.unanswered()):
+            # What somebody puts there from now on is found in the way, and kept.
+            self.channel.send({"op": "look", "n": self.first_look, "paths": []})
+            return
         # What was sent and not answered may be there, even where it is deleted here by now.
         sent = dict.fromkeys([*trees.state.unanswered(), *trees.local.files])
         paths = {**sent, **trees.state.base}
@@ -243,15 +247,17 @@ class Exchange:
         if busy or path in trees.local.held or path in trees.problems:
             return None
         local, base = trees.local.files.get(path), trees.state.base.get(path)
+        remote = trees.remote.get(path)
+        if base is None and remote is None and path not in self._flights:
+            # The case of a first copy: there is nothing to weigh.
+            return None if local is None else Action(Do.PUT, path)
         both_ways = trees.scanner.comes_back(path)
         if path in self._flights:
             remote = self._flights.expected(path)
             if same(local, remote) and (local is None or remote is None or local == remote):
                 return None
-        else:
-            remote = trees.remote.get(path)
-            if local is not None and not local.digest and (both_ways or base is None) and remote:
-                local = self._read(path)
+        elif local is not None and not local.digest and (both_ways or base is None) and remote:
+            local = self._read(path)
         action = decide(
             path, Sides(base, local, remote), trees.state.ours(path), both_ways=both_ways
         )

@@ -100,7 +100,7 @@ class Sender:
             if not each.only_mode
         )
         self._flights.add(number, message.sent, message.size)
-        channel.send({"op": "apply", "n": number, "do": message.do}, b"".join(message.contents))
+        channel.send({"op": "apply", "n": number, "do": message.do}, *message.contents)
         return True
 
     def _take_deletions(self, queue: dict[str, Action], message: _Message) -> None:

@@ -21,6 +21,8 @@ _DOUBT_S = 1.5
 _MOST_S, _CALM_S = 15.0, 60.0
 # How long each may take: at least, and so many times what reaching the other side takes.
 _TRY_S, _SLOWER = 3.0, 4.0
+# A side that was not reached yet may be slow to let anybody in: nobody knocks there in haste.
+_STRANGE_DOUBT_S, _STRANGE_TRY_S = 2.0, 10.0
 # From one to the next, as above; later where so many were begun in vain.
 _NEXT_S, _TWICE, _LATER_S, _EAGER = 1.0, 2.0, 4.0, 15
 _MOST_AT_ONCE = 3
@@ -108,7 +110,7 @@ class Spare:
             return float("inf")
         if time.monotonic() - self._used_at > _CALM_S:
             self._doubt_s = _DOUBT_S
-        usual_s = channel.usual_s if channel.is_reached else self._took_s
+        usual_s = channel.usual_s if channel.is_reached else self._took_s or _STRANGE_DOUBT_S
         return channel.asked_at + max(self._doubt_s, usual_s)
 
     def _begin(self, now: float) -> None:
@@ -117,7 +119,7 @@ class Spare:
         self._in_vain += 1
         pause_s = _NEXT_S if self._in_vain < _EAGER else _LATER_S
         self._next_at = now + max(pause_s, _TWICE * self._took_s)
-        until = now + max(_TRY_S, _SLOWER * self._took_s)
+        until = now + (max(_TRY_S, _SLOWER * self._took_s) if self._took_s else _STRANGE_TRY_S)
         try:
             self._tries.append(_Try(Channel(self._argv, connect_s=_CONNECT_S), now, until))
         except (HostUnreachable, NoPython) as error:

@@ -27,8 +27,13 @@ class Garbled(ValueError):
 
 def pack(header: Header, blob: bytes = b"") -> bytes:
     """Return one frame. A name that is no UTF-8 travels as escaped lone surrogates."""
+    return head(header, len(blob)) + blob
+
+
+def head(header: Header, size: int) -> bytes:
+    """Return what comes before a blob of that size."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    return b"".join((LENGTHS.pack(len(text), len(blob)), text, blob))
+    return LENGTHS.pack(len(text), size) + text
 
 
 class Assembler:
@@ -89,6 +94,7 @@ class Assembler:
             raise Garbled(str(error)) from error
         if not isinstance(value, dict):
             raise Garbled("a header is no object")
-        content = bytes(self._bytes[start : start + blob])
+        with memoryview(self._bytes) as view:
+            content = bytes(view[start : start + blob])
         del self._bytes[: start + blob]
         return value, content
