@@ -79,8 +79,11 @@ def end(found: Channel | None) -> None:
     found.close()
 
 
-def test_one_that_is_there_at_once_lets_the_next_wait_longer(there: Spare) -> None:
+def test_one_that_is_there_at_once_lets_the_next_wait_longer(
+    there: Spare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The network was there all the time: whoever is silent had something to do."""
+    monkeypatch.setattr(spare, "_NEXT_S", 600.0)
     end(looked(there, Silent()))
     again = Silent()
     assert there.due_at(again.as_channel()) - (again.asked_at or 0) == pytest.approx(0.1)

@@ -103,7 +103,7 @@ class Spare:
         self._tries.remove(found)
         self.drop()
         self.note(now - found.began)
-        self._used_at, self._in_vain = now, 0
+        self._used_at, self._in_vain, self._next_at = now, 0, now
 
     def _doubted_at(self, channel: Channel | None) -> float:
         if self._argv is None or channel is None or channel.asked_at is None:
