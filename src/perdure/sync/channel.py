@@ -41,6 +41,7 @@ _MODULES = (
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 14
+_LATE_S = 1.0
 # Pieces written in one call: what any system takes (IOV_MAX).
 _AT_ONCE = 512
 _END_S = 2.0
@@ -75,7 +76,11 @@ class Lost(HostUnreachable):
 
 
 class Pace:
-    """How long answers take, as TCP reckons it (RFC 6298): one that was late is soon forgotten."""
+    """How long answers take, as TCP reckons it (RFC 6298).
+
+    Whoever is at work says so oftener than once in `_LATE_S`: what takes longer, a network that was
+    away has held back, and it would be wrong to be patient with the next one for that.
+    """
 
     def __init__(self) -> None:
         self._mean_s = self._spread_s = 0.0
@@ -88,6 +93,7 @@ class Pace:
 
     def note(self, took_s: float) -> None:
         """Take in what an answer took."""
+        took_s = min(took_s, _LATE_S)
         if not self._known:
             self._known, self._mean_s, self._spread_s = True, took_s, took_s / 2
             return

@@ -76,7 +76,8 @@ class Spare:
             if self._is_reached(each, now):
                 self._use(each, now, channel)
                 return each.channel
-        if doubted and now >= self._next_at and len(self._tries) < _MOST_AT_ONCE:
+        has_room = self.exists and len(self._tries) < _MOST_AT_ONCE
+        if doubted and has_room and now >= self._next_at:
             self._begin(now)
         return None
 

@@ -149,7 +149,8 @@ def save(path: str, root: int, memory: Memory) -> None:
     try:
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=root)
         with open(fd, "w", encoding="ascii") as file:
-            json.dump(rows, file)
+            # All at once: `json.dump` is written in Python, and takes ten times as long.
+            file.write(json.dumps(rows))
         os.replace(draft, path, src_dir_fd=root, dst_dir_fd=root)
     except OSError:
         pass
