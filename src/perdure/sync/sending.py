@@ -113,7 +113,7 @@ class Sender:
     def _take_small(self, message: _Message) -> None:
         queue = self._work.small
         while queue and not message.is_full():
-            action = queue.pop(next(iter(queue)))
+            _, action = queue.popitem(last=False)
             content = self._read(action.path)
             if content is None:
                 continue
