@@ -24,7 +24,7 @@ _TRY_S, _SLOWER = 3.0, 4.0
 # A side that was not reached yet may be slow to let anybody in: nobody knocks there in haste.
 _STRANGE_DOUBT_S, _STRANGE_TRY_S = 2.0, 10.0
 # From one to the next, as above; later where so many were begun in vain.
-_NEXT_S, _TWICE, _LATER_S, _EAGER = 1.0, 2.0, 4.0, 15
+_NEXT_S, _LONGER, _LATER_S, _EAGER = 1.0, 1.5, 4.0, 15
 _MOST_AT_ONCE = 3
 _CONNECT_S = 60.0
 _DENIED = "permission denied"
@@ -119,7 +119,7 @@ class Spare:
         self._begun += 1
         self._in_vain += 1
         pause_s = _NEXT_S if self._in_vain < _EAGER else _LATER_S
-        self._next_at = now + max(pause_s, _TWICE * self._took_s)
+        self._next_at = now + max(pause_s, _LONGER * self._took_s)
         until = now + (max(_TRY_S, _SLOWER * self._took_s) if self._took_s else _STRANGE_TRY_S)
         try:
             self._tries.append(_Try(Channel(self._argv, connect_s=_CONNECT_S), now, until))
