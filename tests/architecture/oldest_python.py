@@ -20,7 +20,7 @@ RUNTIME = SRC / "perdure" / "runtime"
 SUPERVISOR = RUNTIME / "supervisor" / "__main__.py"
 #: These are for people who have those libraries.
 NEED_A_LIBRARY = ("lightning", "huggingface")
-LIMIT_S = 60
+LIMIT_S = 120.0
 
 TRAINING = """
 import os, random, time

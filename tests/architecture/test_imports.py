@@ -44,7 +44,7 @@ def loaded_by(code: str, *flags: str) -> set[str]:
         [sys.executable, "-I", "-S", *flags, "-c", program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     names = json.loads(done.stdout.rsplit("\n", 1)[-1])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAIN = (sys.executable, "-m", "perdure.cli.main")
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

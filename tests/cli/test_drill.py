@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.cli.command import perdure
 from tests.cli.terminal import CTRL_C, on_terminal
+from tests.waiting import until
 
 
 def carrying(folder: Path) -> list[int]:
@@ -48,9 +48,7 @@ def nothing_left_running(project: Path) -> Iterator[None]:
 def test_a_drill_that_is_stopped_leaves_nothing_running(project: Path, how: str) -> None:
     with on_terminal("drill", "unaware", "-n", "1", cwd=project) as terminal:
         terminal.wait_for("two uninterrupted runs")
-        deadline = time.monotonic() + 20
-        while not carrying(project / ".perdure"):
-            assert time.monotonic() < deadline, terminal.text
+        until(lambda: carrying(project / ".perdure"), told=lambda: terminal.text)
         if how == "ctrl-c":
             terminal.type(CTRL_C)
         elif how == "term":
@@ -59,6 +57,4 @@ def test_a_drill_that_is_stopped_leaves_nothing_running(project: Path, how: str)
             terminal.hang_up()
         assert terminal.end() == 130
     # They were killed; the system takes a moment to let go of them.
-    deadline = time.monotonic() + 20
-    while carrying(project / ".perdure"):
-        assert time.monotonic() < deadline
+    until(lambda: not carrying(project / ".perdure"))

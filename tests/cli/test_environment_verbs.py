@@ -43,7 +43,7 @@ def cats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -240,7 +240,7 @@ def test_a_connection_that_broke_is_not_taken_for_our_own_output(
 def test_streams_that_are_closed_do_no_harm(closed: str, tmp_path: Path) -> None:
     # What is opened next would get their numbers: a lock, or the file that is being written.
     words = ["sh", "-c", f'"$@" {closed}', "sh", *MAIN, "new", "cats", "--yes"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=60)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cats" / "pyproject.toml").is_file()
     assert b"Traceback" not in done.stderr
@@ -250,7 +250,7 @@ def test_streams_that_are_closed_do_no_harm(closed: str, tmp_path: Path) -> None
 def test_output_that_cannot_be_written_is_one_error() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*MAIN, "--version"], stdout=full, stderr=subprocess.PIPE, timeout=60, text=True
+            [*MAIN, "--version"], stdout=full, stderr=subprocess.PIPE, timeout=120, text=True
         )
     assert done.returncode == 5
     assert done.stderr.splitlines()[0] == "error: no space left on device"
@@ -261,8 +261,8 @@ def test_output_that_cannot_be_written_is_one_error() -> None:
 def test_work_goes_on_where_what_is_said_cannot_be_kept(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         words = [*MAIN, "new", "cats", "--yes"]
-        done = subprocess.run(words, cwd=tmp_path, stderr=full, timeout=60)
-        wrong = subprocess.run([*MAIN, "new", "code"], cwd=tmp_path, stderr=full, timeout=60)
+        done = subprocess.run(words, cwd=tmp_path, stderr=full, timeout=120)
+        wrong = subprocess.run([*MAIN, "new", "code"], cwd=tmp_path, stderr=full, timeout=120)
     assert (done.returncode, wrong.returncode) == (0, 2)
     assert (tmp_path / "cats" / "pyproject.toml").is_file()
 
@@ -275,7 +275,7 @@ def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         more = ["cats"] if verb == "new" else []
         done = subprocess.run(
-            [*words, verb, *more], cwd=folder, capture_output=True, timeout=60, text=True
+            [*words, verb, *more], cwd=folder, capture_output=True, timeout=120, text=True
         )
         assert is_one_error(Ended(done.returncode, "", done.stderr), 5, "not there any more")
 

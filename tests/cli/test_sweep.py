@@ -16,8 +16,8 @@ from perdure.cli.verbs import find_verb
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.record import folder_of
 from tests.cli.command import is_one_error, perdure
-from tests.jobs.projects import until
 from tests.sweeps.conftest import end_all
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_the_only_sync_that_runs_needs_no_name(project: Path, tmp_path: Path) ->
     (project / ".perdure" / "local.toml").write_text(targets)
     assert is_one_error(perdure("sync", "status", cwd=project), 2, "which target", "one, two")
     there = Destination((sys.executable, *boot_words()[1:]), str(tmp_path / "there"))
-    session.start(project, "two", there, timeout_s=60.0)
+    session.start(project, "two", there, timeout_s=120)
     told_of = perdure("sync", "status", cwd=project)
     assert told_of.out.startswith("two: connected"), told_of
     assert perdure("sync", "stop", cwd=project).err == "`two`: the sync has ended\n"

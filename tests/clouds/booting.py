@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 def boot(folder: Path, user_data: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -42,7 +42,7 @@ def aws(_aws_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> st
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_ENDPOINT_URL", _aws_server)
     monkeypatch.setenv("AWS_REGION", REGION)
-    urllib.request.urlopen(f"{_aws_server}/moto-api/reset", data=b"", timeout=10).close()
+    urllib.request.urlopen(f"{_aws_server}/moto-api/reset", data=b"", timeout=120).close()
     return _aws_server
 
 

@@ -18,7 +18,7 @@ import boto3
 from tests.clouds.booting import boot, cut_power
 
 ALIVE = ["pending", "running"]
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 @dataclass

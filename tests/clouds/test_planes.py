@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from tests.clouds.azure_plane import AzurePlane
 from tests.clouds.google_plane import GooglePlane
 from tests.clouds.planes import Machine, Plane
 from tests.clouds.test_spot import PROJECT, TRAINING
+from tests.waiting import until
 
-PATIENCE_S = 60.0
 _GCP = """\
 [targets.cloud]
 kind = "gcp"
@@ -66,11 +65,13 @@ class Cloud:
         return next(each for each in found if each["job"] == name)
 
     def until(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while not what():
+        """Return once it is so; meanwhile the cloud lives."""
+
+        def there() -> bool:
             self.plane.step()
-            assert time.monotonic() < until, self.logs()
-            time.sleep(0.2)
+            return what()
+
+        until(there, told=self.logs, every_s=0.2)
 
     def until_gone(self) -> None:
         """Return once the cloud has no machine, and its groups want none."""

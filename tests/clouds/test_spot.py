@@ -10,7 +10,6 @@ import os
 import random
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -27,9 +26,9 @@ from tests.clouds.conftest import REGION
 from tests.clouds.machines import Machines, client
 from tests.clouds.planes import Answer, Values, address, close, serve
 from tests.environments.conftest import wheel
+from tests.waiting import until
 
 JOB_S = 300
-PATIENCE_S = 60.0
 BUCKET = "s3://lab/perdure"
 TRAINING = """\
 import random, sys, time
@@ -92,12 +91,14 @@ class Cloud:
         return next(each for each in found if each["job"] == name)
 
     def until(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while not what():
+        """Return once it is so; meanwhile the cloud lives."""
+
+        def there() -> bool:
             self.machines.step()
-            assert time.monotonic() < until, self.logs()
-            # The provider is a thread of this process: whoever asks often slows it down.
-            time.sleep(0.3)
+            return what()
+
+        # The provider is a thread of this process: whoever asks often slows it down.
+        until(there, told=self.logs, every_s=0.3)
 
     def until_gone(self) -> None:
         """Return once the cloud has no machine, and wants none."""

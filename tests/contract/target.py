@@ -18,8 +18,8 @@ import pytest
 from perdure.errors import TimeoutExpired
 from perdure.model.job import JobRecord
 from perdure.targets.protocol import Handle, Notice, Plan, Presence, Target
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 HOSTILE = ("a b", "'", '"', "$(touch no)", "a\nb", "\u00e9", "", "-x", "*", ";")
 
 
@@ -34,14 +34,6 @@ class Harness:
         """Return a port that nobody here listens on."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             return int(server.getsockname()[1])
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Return once something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 class TargetContract:

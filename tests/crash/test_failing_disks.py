@@ -187,6 +187,6 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     environment = {**around, "PYTHONPATH": f"{programs.ROOT}:{programs.ROOT / 'src'}"}
     options = (str(tmp_path / "other"), str(STEPS), "1e-9", "-1")
     argv = [sys.executable, "-c", script, "-c", programs.SCRIPT, *options]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120)
     check_failure(programs.Ended(done.returncode, done.stdout, done.stderr), "File too large")
     assert programs.latest(folder).meta == meta

@@ -25,7 +25,7 @@ def held(inside: threading.Event, go_on: threading.Event) -> Callable[[int, byte
         with memoryview(data) as view:
             if threading.current_thread() is not mine and not inside.is_set():
                 inside.set()
-                go_on.wait(10)
+                go_on.wait(60)
             return real(fd, view)
 
     return write
@@ -40,7 +40,7 @@ def test_a_row_logged_during_a_sync_is_written_once(
     monkeypatch.setattr(os, "write", held(inside, go_on))
     assert segment.log({"step": 0}) is not None
     sync = Background(segment.sync)
-    assert inside.wait(10)
+    assert inside.wait(60)
     threading.Timer(0.2, go_on.set).start()
     assert segment.log({"step": 1}) is None
     go_on.set()

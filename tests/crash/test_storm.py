@@ -102,7 +102,7 @@ def test_a_signal_while_python_shuts_down(tmp_path: Path) -> None:
     """What is durable is told by 75, whatever signal comes after it."""
     environment = {**os.environ, "PYTHONPATH": str(programs.ROOT / "src")}
     argv = [sys.executable, "-c", LATE, str(tmp_path / "run")]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120)
     assert "is durable" in done.stderr
     assert done.returncode == names.EXIT_INTERRUPTED
 

@@ -26,7 +26,7 @@ from tests.cli.command import is_one_error, perdure
 from tests.development.yard import CONTENTS, Yard, make_yard
 from tests.engines.engines import RealEngine
 from tests.engines.small import USER_ID, small_image
-from tests.jobs.projects import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,16 @@ def test_perdures_own_come_first() -> None:
 
 
 class Answering:
-    """A target that answers as it is told to, after a while."""
+    """A target that answers as it is told to, once it is let."""
 
-    def __init__(self, answer: Capabilities | Exception, after_s: float = 0.0) -> None:
-        self._answer, self._after_s = answer, after_s
+    def __init__(
+        self, answer: Capabilities | Exception, let: threading.Event | None = None
+    ) -> None:
+        self._answer, self._let = answer, let
 
     def probe(self) -> Capabilities:
-        time.sleep(self._after_s)
+        if self._let is not None:
+            self._let.wait(300)
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
@@ -59,16 +62,14 @@ def test_what_a_target_says_is_told_in_words(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_one_that_is_silent_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    began = time.monotonic()
     able = Capabilities("x", "docker 26")
-    found = asked(
-        monkeypatch,
-        limit_s=1.0,
-        slow=Answering(able, 20),
-        slower=Answering(able, 30),
-        fast=Answering(able),
-    )
-    assert time.monotonic() - began < 5
+    # They would be waited for until the test is given up: nobody lets them before it has its word.
+    let = threading.Event()
+    silent = {"slow": Answering(able, let), "slower": Answering(able, let)}
+    try:
+        found = asked(monkeypatch, limit_s=1.0, **silent, fast=Answering(able))
+    finally:
+        let.set()
     assert found["slow"].problem == found["slower"].problem == "no answer within 1 s"
     assert found["slow"].hint == "perdure doctor slow"
     assert found["fast"].problem is None
@@ -84,9 +85,7 @@ def test_hosts_that_answer_and_hosts_that_do_not(hosts_here: Hosts, tmp_path: Pa
     }
     settings = Settings(targets=named)
     hosts_here.cut("bare")
-    began = time.monotonic()
     found = ask_targets(list_targets(settings), Project(tmp_path, "cats", "cats", {}), settings)
-    assert time.monotonic() - began < 25
     assert found["box"].problem is None, found["box"]
     assert {name for name, each in found.items() if each.problem and name in named} == {
         *("off", "gone", "locked")
@@ -94,9 +93,9 @@ def test_hosts_that_answer_and_hosts_that_do_not(hosts_here: Hosts, tmp_path: Pa
     assert (found["box"].engine or "").startswith("process, "), found["box"]
     assert found["box"].gpus == ()
     assert (found["box"].disk_free_bytes or 0) > 2**20
-    assert 0 < (found["box"].round_trip_s or 0) < 0.2
+    assert (found["box"].round_trip_s or 0) > 0
     assert (found["plain"].engine or "").startswith("process, "), found["plain"]
-    assert 0.02 <= (found["plain"].round_trip_s or 0) < 0.5
+    assert (found["plain"].round_trip_s or 0) >= 0.02
     assert "does not answer" in (found["off"].problem or "")
     assert "no host of that name" in (found["gone"].problem or "")
     assert "does not let this user in" in (found["locked"].problem or "")

@@ -20,7 +20,7 @@ from tests.drill.conftest import PROJECT, TRAINING
 from tests.drill.test_demo import SLOW
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard, runtime_files
-from tests.jobs.projects import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engines.hosts import Hosts, Laptop
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 120.0
 JOB_S = 180.0
 
 #: A training whose result depends on every step: a chain of digests, saved now and then.
@@ -114,10 +113,7 @@ class Chain:
         return next((each for each in found if each["job"] == name), {})
 
     def until(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not what():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.1)
+        until(what, every_s=0.1)
 
     def until_state(self, name: str, state: str) -> None:
         self.until(lambda: self.job(name)["state"] == state)

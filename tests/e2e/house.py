@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from perdure.targets.place import folder_name
 from tests.cli.command import Ended
 from tests.engines.hosts import Hosts, Laptop
 from tests.jobs.projects import TRAINING
+from tests.waiting import until
 
 PATIENCE_S = 900
 _PROJECT = """\
@@ -94,11 +94,8 @@ class House:
         assert found.complete
         return found
 
-    def until(self, what: Callable[[], bool], patience_s: float = 60) -> None:
-        deadline = time.monotonic() + patience_s
-        while not what():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.05)
+    def until(self, what: Callable[[], bool], patience_s: float = 120) -> None:
+        until(what, every_s=0.05, patience_s=patience_s)
 
     def until_step(self, job: str, attempt: int = 1) -> None:
         self.until(lambda: any(e["event"] == "durable" for e in self.events(job, attempt)))

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.e2e.browsing import Browser, install
 from tests.engines.engines import RealEngine
 from tests.engines.hosts import Laptop
 from tests.engines.user import OrdinaryUser
+from tests.waiting import until
 
 pytestmark = [pytest.mark.install]
 
@@ -222,7 +222,4 @@ def test_a_browser_on_a_laptop_sees_what_runs_on_another_host(far: Far) -> None:
     assert saw_it_go_on(browser.drive("curve", board, "loss", "by-itself"))
     assert '"RUNNING"' in far.perdure("ps", "--json")
     # What was written there is here, too.
-    deadline = time.monotonic() + 30
-    while not list((far.project / "notebooks").glob("*.ipynb")):
-        assert time.monotonic() < deadline, "the notebook is not here"
-        time.sleep(0.5)
+    until(lambda: list((far.project / "notebooks").glob("*.ipynb")), every_s=0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from perdure.targets.invocation import container_name
 from tests.cli.command import Ended
 from tests.engines.engines import RealEngine
 from tests.engines.user import OrdinaryUser
+from tests.waiting import until
 
 PATIENCE_S = 1200
 
@@ -37,14 +37,13 @@ class House:
     def wait_for(self, job: str, event: str, step: int = 0) -> None:
         """Return once a job's first attempt has told of an event from that step on."""
         file = self.project / "results" / job / "attempts" / "000001.jsonl"
-        until = time.monotonic() + PATIENCE_S / 3
-        while time.monotonic() < until:
-            for line in file.read_text().splitlines() if file.exists() else ():
-                told = json.loads(line)
-                if told["event"] == event and int(told.get("step", step)) >= step:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(f"no {event} from step {step}")
+
+        def told() -> bool:
+            lines = file.read_text().splitlines() if file.exists() else ()
+            events = [json.loads(line) for line in lines]
+            return any(e["event"] == event and int(e.get("step", step)) >= step for e in events)
+
+        until(told, told=lambda: f"no {event} from step {step}", patience_s=PATIENCE_S / 3)
 
 
 def demonstrate(house: House) -> None:
@@ -68,9 +67,7 @@ def lose_a_container(house: House) -> None:
     name = container_name(house.project, "broken")
     house.engine.docker("kill", "--signal=KILL", name)
     folder = house.project / "results" / "broken"
-    until = time.monotonic() + 60
-    while is_alive(folder) and time.monotonic() < until:
-        time.sleep(0.02)
+    until(lambda: not is_alive(folder))
     (listed,) = json.loads(house.perdure("ps", "--json").out)[-1:]
     assert listed["state"] == "LOST"
     house.perdure("recover")

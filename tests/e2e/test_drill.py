@@ -1,46 +1,24 @@
-"""`perdure drill` as a user types it, in a project made by `perdure new`."""
+"""`perdure drill` as a user types it, in a project of the template."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 900
-
-
-def perdure(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "perdure.cli.main", *words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project made by `perdure new`."""
-    folder = tmp_path_factory.mktemp("drilled")
-    made = perdure(folder, "new", "cats", "--yes")
-    assert made.returncode == 0, made.stderr
-    return folder / "cats"
+from tests.e2e.demonstrated import PATIENCE_S, Demonstrated
 
 
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
-@pytest.mark.parametrize("count", [8, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_the_template_is_bit_exact_and_nothing_of_it_can_be_lost_unseen(
-    project: Path, count: int
+    demonstrated: Demonstrated, count: int
 ) -> None:
+    jobs = set(demonstrated.project.glob("results/*/job.json"))
     words = ("drill", "train", "-n", str(count), "--self-test", "--", "--epochs", "2")
-    done = perdure(project, *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    verdict = done.stdout.splitlines()[0]
+    said = demonstrated.said(*words)
+    verdict = said.splitlines()[0]
     found = re.fullmatch(
         rf"{count}/{count} bit-exact; (\d+) interruptions?, (\d+) mid-epoch, (\d+) inside a save",
         verdict,
@@ -50,21 +28,21 @@ def test_the_template_is_bit_exact_and_nothing_of_it_can_be_lost_unseen(
     assert interruptions >= count
     assert mid_epoch > interruptions / 2
     assert in_save >= 1
-    assert "self-test: 9/9" in done.stdout
-    assert not list((project / "results").glob("*/job.json"))
+    assert "self-test: 9/9" in said
+    assert set(demonstrated.project.glob("results/*/job.json")) == jobs
 
 
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
-def test_a_fault_planted_into_the_template_is_caught_and_named(project: Path) -> None:
-    train = project / "src" / "cats" / "train.py"
+def test_a_fault_planted_into_the_template_is_caught_and_named(demonstrated: Demonstrated) -> None:
+    [train] = demonstrated.project.glob("src/*/train.py")
     code = train.read_text()
     planted = code.replace("schedule=schedule, average=average", "schedule=schedule")
     assert planted != code
     train.write_text(planted)
     try:
         words = ("drill", "train", "-n", "2", "--kinds", "term,kill", "--", "--epochs", "2")
-        done = perdure(project, *words)
+        done = demonstrated.perdure(*words)
     finally:
         train.write_text(code)
     assert done.returncode == 7, done.stdout + done.stderr

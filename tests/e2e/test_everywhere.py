@@ -26,7 +26,7 @@ from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID
 from tests.engines.kubernetes import Cluster as Pods
 from tests.engines.slurm import Cluster
 from tests.jobs.contained import Yard, make_yard, runtime_files
-from tests.jobs.projects import until
+from tests.waiting import until
 
 #: Its state forgets no step, and its random numbers come back with it.
 TRAINING = """\
@@ -45,7 +45,6 @@ for epoch in run.epochs(1):
 print("digest", hashlib.sha256(repr(state["weight"]).encode()).hexdigest(), flush=True)
 """
 TARGETS = ("local", "docker", "gpubox", "lab", "k8s")
-PATIENCE_S = 100.0
 PYPROJECT = """\
 [project]
 name = "cats"
@@ -124,12 +123,12 @@ def digest(workspace: Workspace, target: str, *, stopped: bool) -> str:
         return read_status(record.folder).state
 
     if stopped:
-        until(lambda: (read_status(record.folder).step or 0) >= 3, patience_s=PATIENCE_S)
+        until(lambda: (read_status(record.folder).step or 0) >= 3)
         interrupt(record.folder, reason="asked")
-        until(lambda: state() is State.INTERRUPTED, patience_s=PATIENCE_S)
-        until(lambda: not is_alive(record.folder), patience_s=PATIENCE_S)
+        until(lambda: state() is State.INTERRUPTED)
+        until(lambda: not is_alive(record.folder))
         resume(workspace, record)
-    until(lambda: state() is State.SUCCEEDED, patience_s=PATIENCE_S)
+    until(lambda: state() is State.SUCCEEDED)
     handle = Handle(target, record.job, record.folder)
     said = target_of(workspace, record).logs(handle).decode()
     return next(line for line in said.splitlines() if line.startswith("digest "))

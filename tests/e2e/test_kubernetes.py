@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.e2e.test_services import ADDRESS
 from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
 from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
 from tests.targets.slurm_project import TRAINING
+from tests.waiting import until
 
 DRILL_S = 900.0
 
@@ -131,7 +131,7 @@ def bring_tool(project: Path, kubernetes: Cluster, tool: str) -> None:
     uv = find_uv(os.environ)
     if not beside:
         made = [uv, "venv", "--python", "/usr/bin/python3", str(folder)]
-        subprocess.run(made, check=True, capture_output=True, timeout=60)
+        subprocess.run(made, check=True, capture_output=True, timeout=120)
     subprocess.run(
         [uv, "pip", "install", *own, *words], check=True, capture_output=True, timeout=600
     )
@@ -144,7 +144,7 @@ def asked(address: str) -> tuple[int, str]:
     """Return the status and the text of an answer to a browser."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     try:
-        with opener.open(address, timeout=60) as answer:
+        with opener.open(address, timeout=120) as answer:
             return answer.status, answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         return error.code, ""
@@ -185,10 +185,7 @@ def test_a_service_in_a_pod(
     assert stopped.code == 0, stopped.err
     assert f"{name} is stopped" in stopped.out + stopped.err
     if role != "desk":
-        deadline = time.monotonic() + 30
-        while kubernetes.desks(role):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: not kubernetes.desks(role), every_s=0.2)
 
 
 def drilled(project: Path, runs: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.cli.command import Ended
 from tests.engines.engines import RealEngine
 from tests.engines.user import OrdinaryUser
+from tests.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.install, pytest.mark.timeout(600)]
 
@@ -68,9 +68,7 @@ class House:
 
     def wait_for(self, job: str, text: str) -> None:
         """Return once a job has said something."""
-        until = time.monotonic() + 60
-        while text not in self.perdure("logs", job).out:
-            assert time.monotonic() < until, self.perdure("logs", job)
+        until(lambda: text in self.perdure("logs", job).out)
 
 
 @pytest.fixture

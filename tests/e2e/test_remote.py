@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.e2e.chain import FOREVER, JOB_S, PATIENCE_S, QUICK, Chain, make_chain, told
+from tests.e2e.chain import FOREVER, JOB_S, QUICK, Chain, make_chain, told
 from tests.engines.hosts import Laptop
+from tests.waiting import PATIENCE_S
 
 SLOW_S = 1500.0
 #: How long a network is gone: a moment, and long enough for every connection to be given up.

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.chain import FOREVER, JOB_S, PATIENCE_S, QUICK, Chain, make_chain, told
+from tests.e2e.chain import FOREVER, JOB_S, QUICK, Chain, make_chain, told
 from tests.engines.hosts import Laptop
 from tests.moving.trees import HOSTILE
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.timeout(JOB_S)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import pytest
 
 from tests.cli.command import Ended, is_one_error
 from tests.engines.hosts import Hosts, Laptop
+from tests.waiting import until
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
 
-PATIENCE_S = 60.0
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)(/\S*)\?token=(\S+)")
 PROJECT = """\
 [project]
@@ -34,7 +33,7 @@ import sys, urllib.error, urllib.request
 headers = {"Authorization": "token " + sys.argv[2]} if sys.argv[2:] else {}
 try:
     request = urllib.request.Request(sys.argv[1], headers=headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         print(answer.status, answer.read().decode("utf-8", "replace"))
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode("utf-8", "replace"))
@@ -117,10 +116,7 @@ def person(laptop: Laptop) -> Iterator[Person]:
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.5)
+    until(condition, told=lambda: what, every_s=0.5)
 
 
 def processes(hosts: Hosts, host: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 from tests.cli.command import MAIN, Ended, is_one_error, perdure
 from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
 from tests.engines.slurm import Cluster
-from tests.jobs.projects import until
 from tests.targets.slurm_project import TRAINING
+from tests.waiting import until
 
 DRILL_S = 900.0
 # The first time its packages are installed.
@@ -89,7 +89,7 @@ def test_who_only_reads_has_a_node_of_its_own_too(
         assert done.returncode == 0, done.stderr
         address, _, token = done.stdout.strip().partition("?token=")
         request = urllib.request.Request(address, headers={"Authorization": f"token {token}"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             assert said in answer.read().decode()
         (job,) = slurm.jobs()
         assert (job[1], job[3][:4]) == ("RUNNING", "node")

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 from tests.cli.command import MAIN, perdure
-
-PATIENCE_S = 60.0
+from tests.waiting import PATIENCE_S, until
 
 
 def states(project: Path) -> dict[str, str]:
@@ -21,14 +20,13 @@ def states(project: Path) -> dict[str, str]:
 
 def until_running(project: Path, job: str) -> None:
     """Return once a job has made three steps."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
+
+    def there() -> bool:
         done = perdure("ps", "-a", "--json", cwd=project)
         steps = {each["job"]: each["step"] for each in json.loads(done.out or "[]")}
-        if (steps.get(job) or 0) >= 3:
-            return
-        assert time.monotonic() < deadline, done.out + done.err
-        time.sleep(0.1)
+        return (steps.get(job) or 0) >= 3
+
+    until(there, every_s=0.1)
 
 
 def stop_by_ctrl_c(project: Path, target: str, job: str) -> None:

@@ -9,10 +9,11 @@ import hmac
 import http.client
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+from tests.waiting import until
 
 # The account that every such server has; it is no secret: see Microsoft's page on Azurite.
 ACCOUNT = "devstoreaccount1"
@@ -30,11 +31,8 @@ def serve() -> Iterator[int]:
     script = Path(__file__).parent / "azurite"
     server = subprocess.Popen([script, str(port)], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + _START_S
-        while not _answers(port):
-            assert server.poll() is None, "the server did not start"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.1)
+        until(lambda: server.poll() is not None or _answers(port), every_s=0.1, patience_s=_START_S)
+        assert server.poll() is None, "the server did not start"
         yield port
     finally:
         server.terminate()
@@ -49,7 +47,7 @@ def make_container(port: int, name: str) -> None:
     signed = "PUT" + "\n" * 12 + f"{lines}/{ACCOUNT}/{ACCOUNT}/{name}\nrestype:container"
     digest = hmac.new(base64.b64decode(KEY), signed.encode(), hashlib.sha256).digest()
     told["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}"
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as line:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as line:
         line.request("PUT", f"/{ACCOUNT}/{name}?restype=container", headers=told)
         answer = line.getresponse()
         assert answer.status == 201, answer.read()

@@ -69,7 +69,7 @@ def writing(connection: socket.socket) -> Callable[[bytes], None]:
 
 def connect(address: tuple[str, int], delay_s: float) -> socket.socket:
     """Return a connection; making it takes a round trip, too."""
-    connection = socket.create_connection(address, timeout=60)
+    connection = socket.create_connection(address, timeout=120)
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     time.sleep(2 * delay_s)

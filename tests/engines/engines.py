@@ -74,4 +74,4 @@ def start(which: str) -> bool:
 
 def stop(which: str) -> None:
     """Stop an engine that `start` started."""
-    subprocess.run([str(SCRIPT), "down", which], capture_output=True, timeout=60, check=True)
+    subprocess.run([str(SCRIPT), "down", which], capture_output=True, timeout=120, check=True)

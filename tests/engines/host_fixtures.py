@@ -75,7 +75,7 @@ def hosts_here(hosts: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for path in (kept / "perdure").glob("*"):
         if path.is_socket() and path.suffix not in (".l", ".s"):
             words = ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "anyone"]
-            subprocess.run(words, capture_output=True, timeout=20)
+            subprocess.run(words, capture_output=True, timeout=120)
     shutil.rmtree(kept, ignore_errors=True)
 
 

@@ -11,12 +11,12 @@ import subprocess
 import sysconfig
 import tarfile
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perdure import runtime
+from tests.waiting import until
 
 SCRIPT = Path(__file__).with_name("kubernetes")
 LIMIT_S = 2700.0
@@ -27,7 +27,6 @@ BASE = CACHE / "base.tar"
 NAMESPACE = "research"
 CLAIM, CLOSED, SEALED, DATA = "results", "closed", "sealed", "data"
 USER_ID = 1000
-PATIENCE_S = 60.0
 _AT_ONCE = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 _PACKAGES = "usr/lib/python3/dist-packages"
 
@@ -57,7 +56,7 @@ class Cluster:
         """Return what kubectl printed."""
         argv = [str(BIN / "kubectl"), f"--kubeconfig={self.config}", f"--namespace={namespace}"]
         given = None if stdin is None else stdin.encode()
-        done = subprocess.run([*argv, *words], input=given, capture_output=True, timeout=60)
+        done = subprocess.run([*argv, *words], input=given, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
@@ -81,11 +80,17 @@ class Cluster:
         """Delete all jobs, and return once no pod of any is left."""
         words = ("--all", "--cascade=background", "--wait=false")
         self.ask("delete", "jobs", *words)
-        began = time.monotonic()
-        while found := self.listed("pods", "--selector=perdure.dev/role!=desk"):
-            assert time.monotonic() - began < PATIENCE_S, f"pods {found} do not end"
-            self.ask("delete", "pods", *(each["metadata"]["name"] for each in found), *_AT_ONCE)
-            time.sleep(0.2)
+
+        def settled() -> bool:
+            found = [each["metadata"]["name"] for each in self._left()]
+            if found:
+                self.ask("delete", "pods", *found, *_AT_ONCE)
+            return not found
+
+        until(settled, told=lambda: f"pods {self._left()} do not end", every_s=0.2)
+
+    def _left(self) -> list[dict[str, Any]]:
+        return self.listed("pods", "--selector=perdure.dev/role!=desk")
 
     def drain(self, node: str) -> None:
         """Have a node's pods evicted, and no other put there."""

@@ -6,13 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.engines.engines import RealEngine
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 BRIDGE, ADDRESS = "br-perdure-own", "172.29.0.1/16"
 
 
@@ -45,10 +44,7 @@ class OwnEngine:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.answers():
-            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
-            time.sleep(0.1)
+        until(self.answers, told=lambda: self.log.read_text()[-2000:], every_s=0.1)
 
     def answers(self) -> bool:
         """Return whether it can be asked."""

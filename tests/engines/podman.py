@@ -57,7 +57,7 @@ def stop_rootless(engine: RealEngine) -> None:
     who = ["setpriv", f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups"]
     environ = {**engine.environ, "HOME": str(OWN_FOLDER / "home")}
     argv = [*who, engine.client, "system", "migrate"]
-    subprocess.run(argv, env=environ, cwd=OWN_FOLDER, capture_output=True, timeout=60, check=True)
+    subprocess.run(argv, env=environ, cwd=OWN_FOLDER, capture_output=True, timeout=120, check=True)
 
 
 def _up(*words: str) -> None:

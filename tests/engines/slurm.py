@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import until
+
 SCRIPT = Path(__file__).with_name("slurm")
 LIMIT_S = 400.0
 SET = os.environ.get("PERDURE_TESTS_SLURM_SET", "0")
@@ -16,7 +18,6 @@ STATE = Path(os.environ.get("PERDURE_TESTS_SLURM", "/var/lib/perdure-tests/slurm
 # "newer": see the script; "": the one that is installed.
 RELEASE = os.environ.get("PERDURE_TESTS_SLURM_RELEASE", "")
 NEWER = Path(os.environ.get("PERDURE_TESTS_SLURM_NEWER", "/var/lib/perdure-tests/slurm-newer"))
-PATIENCE_S = 60.0
 # A job that is killed has ended by then: Slurm's KillWait, and a little.
 STUCK_S = 8.0
 
@@ -40,7 +41,7 @@ class Cluster:
     def ask(self, *argv: str) -> str:
         """Return what one of Slurm's own commands printed."""
         environ = {**os.environ, "SLURM_CONF": str(self.conf)}
-        done = subprocess.run(argv, env=environ, capture_output=True, timeout=60)
+        done = subprocess.run(argv, env=environ, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
@@ -52,17 +53,20 @@ class Cluster:
     def settle(self) -> None:
         """Cancel all jobs, and return once nothing is left of any."""
         began = time.monotonic()
-        while jobs := self.jobs():
-            waited_s = time.monotonic() - began
-            assert waited_s < PATIENCE_S, f"jobs {jobs} do not end"
-            self.ask("scancel", *{number.partition("_")[0] for number, *_ in jobs})
-            if waited_s > STUCK_S:
+
+        def settled() -> bool:
+            jobs = self.jobs()
+            if jobs:
+                self.ask("scancel", *{number.partition("_")[0] for number, *_ in jobs})
+            if time.monotonic() - began > STUCK_S:
                 # What ended while the scheduler was away it would not hear of for a minute.
                 for node in {node for *_, node in jobs if node}:
                     name = f"NodeName={node}"
                     self.ask("scontrol", "update", name, "State=DOWN", "Reason=stuck")
                     self.ask("scontrol", "update", name, "State=RESUME")
-            time.sleep(0.2)
+            return not jobs
+
+        until(settled, told=lambda: f"jobs {self.jobs()} do not end", every_s=0.2)
 
     def kill(self, node: str) -> None:
         """Take a node's power."""

@@ -73,7 +73,7 @@ def test_a_folder_that_is_no_environment_is_named(tmp_path: Path) -> None:
 def test_the_script_needs_nothing_but_a_python() -> None:
     text = Path(script.__file__).read_bytes()
     done = subprocess.run(
-        [sys.executable, "-I", "-"], input=text, capture_output=True, timeout=60, check=True
+        [sys.executable, "-I", "-"], input=text, capture_output=True, timeout=120, check=True
     )
     found = json.loads(done.stdout)
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))

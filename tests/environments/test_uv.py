@@ -111,7 +111,7 @@ def test_what_uv_says_is_told_without_chatter(
     script = 'printf "Using CPython 3\\n Downloaded toy\\n + toy==1\\nat https://a:b@c\\n" >&2'
     environ = fake_uv(tmp_path, monkeypatch, script)
     told = Told()
-    run_uv(["lock"], cwd=tmp_path, environ=environ, timeout_s=30, report=told)
+    run_uv(["lock"], cwd=tmp_path, environ=environ, timeout_s=120, report=told)
     assert told.messages == ["Downloaded toy", "at https://***@c"]
 
 
@@ -120,7 +120,7 @@ def test_no_space_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     environ = fake_uv(tmp_path, monkeypatch, script)
     told = Told()
     with pytest.raises(StorageError, match="no space left for the environment; `uv sync`"):
-        run_uv(["sync"], cwd=tmp_path, environ=environ, timeout_s=30, report=told)
+        run_uv(["sync"], cwd=tmp_path, environ=environ, timeout_s=120, report=told)
     # It is in the error already.
     assert told.messages == []
 
@@ -133,7 +133,7 @@ def test_an_index_that_cannot_be_reached_has_a_hint(
     )
     environ = fake_uv(tmp_path, monkeypatch, script)
     with pytest.raises(EnvironmentFailed, match="exit code 1") as caught:
-        run_uv(["lock"], cwd=tmp_path, environ=environ, timeout_s=30, report=Told())
+        run_uv(["lock"], cwd=tmp_path, environ=environ, timeout_s=120, report=Told())
     assert "line 3\n" not in caught.value.message
     assert "line 40" in caught.value.message
     assert "[indexes]" in str(caught.value.hint)

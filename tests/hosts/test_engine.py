@@ -84,7 +84,7 @@ def test_what_is_not_there_is_none(engine: RealEngine, name: str) -> None:
 def test_a_container_is_described(engine: RealEngine) -> None:
     found = find_engine(NOTHING)
     words = ["run", "-d", "--network=none", "--label", "perdure.test=a b", BASE, "sleep", "60"]
-    container = found.run(words, timeout_s=60).text
+    container = found.run(words, timeout_s=120).text
     try:
         facts = found.inspect_container(container)
         assert facts is not None
@@ -145,7 +145,7 @@ def test_the_chosen_program_is_taken(old_engine: RealEngine, tmp_path: Path) -> 
     link.symlink_to("/usr/bin/docker")
     chosen = find_engine(Settings(docker=Docker(program=str(link))), building=True)
     assert chosen.program == str(link)
-    assert chosen.run(["version"], timeout_s=30).returncode == 0
+    assert chosen.run(["version"], timeout_s=120).returncode == 0
     for missing in ("no-such-docker", str(tmp_path / "none")):
         with pytest.raises(MissingProgram, match=f"no `{missing}` was found"):
             find_engine(Settings(docker=Docker(program=missing)))
@@ -171,7 +171,7 @@ def test_no_daemon_names_what_works_without(
     # The client says the same of an engine that has gone since.
     lost = Engine("/usr/bin/docker", {**os.environ, "DOCKER_HOST": address}, "docker", address)
     with pytest.raises(EngineUnreachable, match="no container engine answers"):
-        lost.run(["ps"], timeout_s=30)
+        lost.run(["ps"], timeout_s=120)
     with pytest.raises(EngineUnreachable):
         lost.inspect_image(BASE)
 
@@ -193,7 +193,7 @@ def test_without_the_group_the_group_is_named(
         "try: find_engine(Settings())\n"
         "except EngineUnreachable as error: print(error.message, error.hint)\n"
         "import os; e = Engine('/usr/bin/docker', os.environ, 'docker', '')\n"
-        "try: e.run(['ps'], timeout_s=30)\n"
+        "try: e.run(['ps'], timeout_s=120)\n"
         "except EngineUnreachable as error: print(error.hint)"
     )
     poor = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups")
@@ -211,7 +211,7 @@ def test_a_context_is_followed(old_engine: RealEngine, tmp_path: Path) -> None:
     assert endpoint_of("/usr/bin/docker", environ) == "unix:///var/run/docker.sock"
     made = Engine("/usr/bin/docker", environ, "docker")
     words = ["context", "create", "mine", "--docker", f"host={address}"]
-    assert made.run(words, timeout_s=30).returncode == 0
+    assert made.run(words, timeout_s=120).returncode == 0
     assert endpoint_of("/usr/bin/docker", {**environ, "DOCKER_CONTEXT": "mine"}) == address
     (tmp_path / "config.json").write_text(json.dumps({"currentContext": "mine"}))
     assert find_engine(NOTHING, environ).endpoint == address
@@ -282,8 +282,8 @@ def test_an_engine_that_dies_while_it_is_asked(listener: tuple[socket.socket, st
     server, path = listener
     thread = answering(server, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
     with pytest.raises(EngineUnreachable, match="went away"):
-        engine_socket.ask(path, "/version", timeout_s=5)
-    thread.join(5)
+        engine_socket.ask(path, "/version", timeout_s=60)
+    thread.join(60)
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_an_answer_that_is_none_is_told(listener: tuple[socket.socket, str], ans
     server, path = listener
     thread = answering(server, answer)
     with pytest.raises(PerdureError, match=r"refused `GET /x`.*oh dear"):
-        engine_socket.ask(path, "/x", timeout_s=5)
-    thread.join(5)
+        engine_socket.ask(path, "/x", timeout_s=60)
+    thread.join(60)
 
 
 def test_a_client_that_fails_for_another_reason_is_quoted(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_an_engine_of_another_host_is_used_through_a_socket_of_this_one(
     there = engine_there(Ssh("gpu1", "ada@gpu1"))
     assert (there.user_id, there.group_id) == (1000, 1000)
     engine = find_engine(settings_there(Settings(), there))
-    info = engine.run(["info", "--format", "{{.Name}}"], timeout_s=30)
+    info = engine.run(["info", "--format", "{{.Name}}"], timeout_s=120)
     assert info.text == "gpu1", info.complaint
     assert engine.inspect_image("debian:bookworm-slim") is not None
     assert engine.inspect_image("no-such-image") is None

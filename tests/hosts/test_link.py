@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from perdure.hosts.side.frames import pack
 from perdure.hosts.ssh import Ssh
 from perdure.hosts.ssh_folder import control_folder
 from tests.engines.hosts import Hosts
+from tests.waiting import PATIENCE_S, until
 
 SLEEP = ["sh", "-c", "echo $$ >&2; exec sleep 300"]
 
@@ -110,16 +112,11 @@ def seen_from_here(hosts: Hosts, there: int) -> int:
     raise AssertionError(f"there is no process {there} on gpu1")
 
 
-def gone(pid: int, within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 class Asking:
@@ -130,9 +127,7 @@ class Asking:
         self.error: PerdureError | None = None
         self._thread = threading.Thread(target=self._ask, args=(host,))
         self._thread.start()
-        deadline = time.monotonic() + 30
-        while not self.lines and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: self.lines)
         self.pid = int(self.lines[0])
 
     def _ask(self, host: Ssh) -> None:
@@ -141,8 +136,8 @@ class Asking:
         except PerdureError as error:
             self.error = error
 
-    def ended(self, within_s: float = 20.0) -> PerdureError | None:
-        self._thread.join(within_s)
+    def ended(self) -> PerdureError | None:
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         return self.error
 
@@ -170,7 +165,7 @@ def test_whatever_is_killed_in_mid_call_is_told_and_the_next_call_works(
     assert "gpu1" in error.message
     assert gpu1.call(question.answer) == question.answer()
     if victim != "side":
-        assert gone(there)
+        until(lambda: gone(there))
 
 
 def test_a_side_that_is_asked_to_end_takes_what_it_runs_along(gpu1: Ssh, hosts: Hosts) -> None:
@@ -179,7 +174,7 @@ def test_a_side_that_is_asked_to_end_takes_what_it_runs_along(gpu1: Ssh, hosts: 
     for pid in side(hosts):
         os.kill(pid, signal.SIGTERM)
     assert isinstance(asking.ended(), HostUnreachable)
-    assert gone(there)
+    until(lambda: gone(there))
 
 
 def test_what_one_who_leaves_waited_for_is_stopped(gpu1: Ssh, hosts: Hosts) -> None:
@@ -189,12 +184,12 @@ def test_what_one_who_leaves_waited_for_is_stopped(gpu1: Ssh, hosts: Hosts) -> N
         assert client.stdout is not None
         there = seen_from_here(hosts, int(client.stdout.readline()))
         client.kill()
-        assert gone(there)
+        until(lambda: gone(there))
     assert gpu1.call(question.answer) == question.answer()
 
 
 def echoed(host: Ssh, number: int) -> str:
-    return host.run(["sh", "-c", f"sleep 0.2; echo {number}"], timeout_s=20).text
+    return host.run(["sh", "-c", f"sleep 0.2; echo {number}"], timeout_s=120).text
 
 
 def test_fifty_at_once_and_two_that_begin_at_the_same_moment(hosts_here: Hosts) -> None:
@@ -219,19 +214,19 @@ def test_a_large_answer_lets_small_ones_pass_and_fills_no_memory(gpu1: Ssh, host
     [keeper] = keepers()
     size = 300 << 20
     hosts.limit("gpu1", "1gbit")
-    slowest = 0.0
+    passed = 0
     try:
         with ThreadPoolExecutor(1) as pool:
             large = pool.submit(gpu1.run, ["head", "-c", str(size), "/dev/zero"], timeout_s=200)
             time.sleep(1.0)
             while not large.done():
-                began = time.monotonic()
                 gpu1.call(os.getpid)
-                slowest = max(slowest, time.monotonic() - began)
+                passed += not large.done()
             assert len(large.result().stdout) == size
     finally:
         hosts.limit("gpu1", "none")
-    assert slowest < 2.0
+    # One that waited for the large one to be through would be answered after it.
+    assert passed
     assert peak_bytes(keeper) < 160 << 20
 
 
@@ -241,25 +236,20 @@ def test_one_who_does_not_read_keeps_nobody_waiting(gpu1: Ssh) -> None:
         given = [["head", "-c", str(20 << 20), "/dev/zero"], 60.0, {}, None, None]
         call = {"function": "perdure.hosts.question:run", "arguments": given, "named": {}}
         silent.sendall(pack({**call, "number": 1, "tells": False}))
-        time.sleep(1.5)
-        began = time.monotonic()
+        assert select.select([silent], [], [], 120)[0]
+        # Whoever waited until that one is read would wait for ever.
         gpu1.call(os.getpid)
-        assert time.monotonic() - began < 2.0
 
 
 @pytest.mark.long
 def test_a_network_that_is_cut_in_mid_call(gpu1: Ssh, hosts: Hosts) -> None:
     asking = Asking(gpu1)
     there = seen_from_here(hosts, asking.pid)
-    began = time.monotonic()
     hosts.cut("gpu1")
     try:
-        assert isinstance(asking.ended(40), HostUnreachable)
-        assert time.monotonic() - began < 25
-        began = time.monotonic()
+        assert isinstance(asking.ended(), HostUnreachable)
         with pytest.raises(HostUnreachable):
             Ssh("gpu1", "gpu1", asks=False).call(question.answer)
-        assert time.monotonic() - began < 12
     finally:
         hosts.mend("gpu1")
     assert gpu1.call(question.answer) == question.answer()
@@ -280,7 +270,7 @@ def test_a_call_waits_out_a_short_cut(gpu1: Ssh, hosts: Hosts) -> None:
 def test_a_keeper_whose_socket_is_gone_serves_nobody_and_ends(gpu1: Ssh) -> None:
     [keeper] = keepers()
     link.socket_path(gpu1).unlink()
-    assert gone(keeper)
+    until(lambda: gone(keeper))
     assert gpu1.call(question.answer) == question.answer()
     assert keeper not in keepers()
 
@@ -315,7 +305,7 @@ def test_no_secret_is_in_a_list_of_processes_during_a_call(gpu1: Ssh, hosts: Hos
     secret = "s3cr3t-of-the-tests"
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(
-            gpu1.run, ["sh", "-c", "sleep 1.5"], timeout_s=20,
+            gpu1.run, ["sh", "-c", "sleep 1.5"], timeout_s=120,
             variables={"TOKEN": secret}, stdin=secret.encode(),
         )  # fmt: skip
         time.sleep(0.7)

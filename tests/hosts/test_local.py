@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, TimeoutExpired
 from perdure.hosts import local
 from perdure.hosts.local import run, run_attached, spawn_detached
+from tests.waiting import until
 
 HOSTILE = ["a b", "'", '"', "$(touch no)", "`x`", "a\nb", "\u00e9", "*", "", "-n", ";", "\\"]
 PYTHON = sys.executable
@@ -26,36 +25,29 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
 def test_arguments_arrive_as_they_are() -> None:
-    done = run(["printf", r"%s\0", *HOSTILE], timeout_s=10)
+    done = run(["printf", r"%s\0", *HOSTILE], timeout_s=120)
     assert done.stdout.decode().split("\0")[:-1] == HOSTILE
     assert done.argv == ("printf", r"%s\0", *HOSTILE)
 
 
 def test_any_exit_code_is_an_answer() -> None:
-    done = run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=10)
+    done = run(["sh", "-c", "echo out; echo err >&2; exit 3"], timeout_s=120)
     assert (done.returncode, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
     assert (done.text, done.complaint) == ("out", "err")
-    assert run(["sh", "-c", "kill -9 $$"], timeout_s=10).returncode == -signal.SIGKILL
+    assert run(["sh", "-c", "kill -9 $$"], timeout_s=120).returncode == -signal.SIGKILL
 
 
 def test_bytes_pass_in_and_out_unchanged_both_ways_at_once() -> None:
     data = os.urandom(3_000_000)
-    assert run(["cat"], stdin=data, timeout_s=30).stdout == data
-    assert run(["cat"], stdin=b"", timeout_s=10).stdout == b""
-    assert run(["cat"], timeout_s=10).stdout == b""  # nothing to read is an end, not a wait
+    assert run(["cat"], stdin=data, timeout_s=120).stdout == data
+    assert run(["cat"], stdin=b"", timeout_s=120).stdout == b""
+    assert run(["cat"], timeout_s=120).stdout == b""  # nothing to read is an end, not a wait
 
 
 def test_who_does_not_read_is_no_error() -> None:
-    assert run(["true"], stdin=b"x" * 3_000_000, timeout_s=10).returncode == 0
-    done = run(["sh", "-c", "head -c 1; echo"], stdin=b"y" * 3_000_000, timeout_s=10)
+    assert run(["true"], stdin=b"x" * 3_000_000, timeout_s=120).returncode == 0
+    done = run(["sh", "-c", "head -c 1; echo"], stdin=b"y" * 3_000_000, timeout_s=120)
     assert done.stdout == b"y\n"
 
 
@@ -67,17 +59,15 @@ def test_environment_and_folder_are_those_given(tmp_path: Path) -> None:
 
 
 def test_a_command_has_no_terminal_of_ours() -> None:
-    done = run([PYTHON, "-c", "import os; print(os.getsid(0) == os.getpid())"], timeout_s=10)
+    done = run([PYTHON, "-c", "import os; print(os.getsid(0) == os.getpid())"], timeout_s=120)
     assert done.text == "True"
 
 
 def test_the_time_limit_kills_the_whole_group(tmp_path: Path) -> None:
     told = tmp_path / "pids"
-    script = f"sleep 60 & echo $$ $! > {told}; echo almost there >&2; wait"
-    begun = time.monotonic()
+    script = f"sleep 3600 & echo $$ $! > {told}; echo almost there >&2; wait"
     with pytest.raises(TimeoutExpired, match=r"did not end within 0\.5 s") as caught:
         run(["sh", "-c", script], timeout_s=0.5)
-    assert time.monotonic() - begun < 10
     assert caught.value.hint == "almost there"
     for pid in told.read_text().split():
         until(lambda: not alive(int(pid)))  # noqa: B023 - called at once
@@ -99,14 +89,12 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
 
     script = f"echo $$ > {told}; echo line >&2; sleep 60"
     with pytest.raises(KeyboardInterrupt):
-        run(["sh", "-c", script], timeout_s=30, on_line=stop)
+        run(["sh", "-c", script], timeout_s=120, on_line=stop)
     until(lambda: not alive(int(told.read_text())))
 
 
 def test_what_is_left_running_on_purpose_is_not_waited_for() -> None:
-    begun = time.monotonic()
-    done = run(["sh", "-c", "sleep 20 & echo $!"], timeout_s=30)
-    assert time.monotonic() - begun < 10
+    done = run(["sh", "-c", "sleep 3600 & echo $!"], timeout_s=120)
     left = int(done.text)
     assert alive(left)
     os.kill(left, signal.SIGKILL)
@@ -114,7 +102,7 @@ def test_what_is_left_running_on_purpose_is_not_waited_for() -> None:
 
 def test_output_written_just_before_the_end_is_not_lost() -> None:
     for _ in range(20):
-        done = run(["sh", "-c", "sleep 5 & printf 0123456789; kill -9 $$"], timeout_s=30)
+        done = run(["sh", "-c", "sleep 5 & printf 0123456789; kill -9 $$"], timeout_s=120)
         assert done.stdout == b"0123456789"
 
 
@@ -127,7 +115,7 @@ def test_lines_of_standard_error_come_as_they_are_written(tmp_path: Path) -> Non
 
     wait = f"while [ ! -e {gate} ]; do sleep 0.01; done"
     script = f"echo first >&2; {wait}; printf 'a\\rb\\n\\nc\\377' >&2"
-    done = run(["sh", "-c", script], timeout_s=30, on_line=hear)
+    done = run(["sh", "-c", script], timeout_s=120, on_line=hear)
     assert lines == ["first", "a", "b", "c\ufffd"]
     assert done.stderr.startswith(b"first\n")
 
@@ -185,7 +173,7 @@ def test_a_detached_command_outlives_its_starter(tmp_path: Path) -> None:
         "from pathlib import Path; from perdure.hosts.local import spawn_detached\n"
         f"print(spawn_detached(['sleep', '60'], log=Path({str(tmp_path / 'log')!r})))"
     )
-    done = run([PYTHON, "-c", program], timeout_s=30)
+    done = run([PYTHON, "-c", program], timeout_s=120)
     pid = int(done.text)
     assert alive(pid)
     os.kill(pid, signal.SIGKILL)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from perdure.hosts import local
 from perdure.hosts.ssh import Ssh
 from perdure.hosts.ssh_folder import control_folder
 from tests.engines.hosts import Hosts
+from tests.waiting import until
 
 SERVE = """
 import os, socketserver
@@ -115,15 +115,17 @@ def test_what_the_users_configuration_forwards_is_no_hindrance(
         (tmp_path / "ssh").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
         assert said(gpu1.forward(8766)) == b"gpu1\n"
-        assert gpu1.run(["hostname"], timeout_s=20).text == "gpu1"
+        assert gpu1.run(["hostname"], timeout_s=120).text == "gpu1"
 
 
 def test_the_sockets_are_the_users_alone(gpu1: Ssh) -> None:
     gpu1.forward_socket("/run/says: so")
     gpu1.call(os.getpid)
-    time.sleep(0.1)
-    sockets = [each for each in control_folder().iterdir() if each.is_socket()]
-    assert len(sockets) == 3
-    assert all(each.stat().st_mode & 0o077 == 0 for each in [*sockets, control_folder()])
-    listening = local.run(["ss", "-ltnH"], timeout_s=10).text
+
+    def sockets() -> list[Path]:
+        return [each for each in control_folder().iterdir() if each.is_socket()]
+
+    until(lambda: len(sockets()) == 3)
+    assert all(each.stat().st_mode & 0o077 == 0 for each in [*sockets(), control_folder()])
+    listening = local.run(["ss", "-ltnH"], timeout_s=120).text
     assert "0.0.0.0:8766" not in listening

@@ -109,7 +109,7 @@ def failing_socket(folder: Path, engine: RealEngine, word: bytes) -> Iterator[st
         serving.start()
         yield f"unix://{path}"
         listener.shutdown(socket.SHUT_RDWR)
-        serving.join(5)
+        serving.join(60)
 
 
 def _serve(listener: socket.socket, engine: RealEngine, word: bytes) -> None:

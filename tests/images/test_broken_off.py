@@ -25,8 +25,13 @@ from tests.engines.own import OwnEngine, own_engine
 from tests.engines.user import OrdinaryUser
 from tests.images.recipes import BASE, built, recipe_for, removed
 from tests.images.test_build import PYPROJECT
+from tests.waiting import until
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
+
+
+# What a step takes that is broken off: long enough to be seen, and ended by itself soon after.
+STEP_S = 8
 
 # A build by this process's own code, so that nothing needs to be locked first.
 BUILD = """\
@@ -87,7 +92,7 @@ def test_ctrl_c_leaves_nothing_half_built(old_engine: RealEngine, as_user: Ordin
     project = as_user.home / "p"
     (project / "src" / "cats").mkdir(parents=True)
     (project / "src" / "cats" / "__init__.py").touch()
-    sleep = f"sleep 4.{os.getpid()}"
+    sleep = f"sleep {STEP_S}.{os.getpid()}"
     with removed(old_engine) as name:
         step = f'[[tool.perdure.environment.steps]]\nrun = "echo begun; {sleep}"\n'
         (project / "pyproject.toml").write_text(PYPROJECT.format(name=name) + step)
@@ -95,8 +100,7 @@ def test_ctrl_c_leaves_nothing_half_built(old_engine: RealEngine, as_user: Ordin
         code, said = broken_off(as_user, old_engine, project)
         assert (code, "Traceback" in said) == (130, False), said
         assert old_engine.docker("images", "--quiet", f"perdure/{name}") == ""
-        time.sleep(1.0)
-        assert not running(sleep)
+        until(lambda: not running(sleep), patience_s=STEP_S / 2)
         again = as_user.perdure("build", cwd=project, env=as_user.leading_to(old_engine))
         assert again.code == 0, again
         assert as_user.of_others(project) == []
@@ -104,7 +108,7 @@ def test_ctrl_c_leaves_nothing_half_built(old_engine: RealEngine, as_user: Ordin
 
 @pytest.mark.long
 def test_a_build_that_is_broken_off(other_engine: RealEngine, tmp_path: Path) -> None:
-    step = f"echo begun; sleep 5.{os.getpid()}"
+    step = f"echo begun; sleep {STEP_S}.{os.getpid()}"
     with removed(other_engine) as name:
         argv = [sys.executable, "-c", BUILD, name, step, str(tmp_path / "c")]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
@@ -118,8 +122,7 @@ def test_a_build_that_is_broken_off(other_engine: RealEngine, tmp_path: Path) ->
         process.stdout.close()
         recipe = recipe_for(project=name, tiers={}, steps=(Step(step),))
         assert find_engine(Settings()).inspect_image(tag_of(recipe, Stage.RUNTIME)) is None
-        time.sleep(1.0)
-        assert not running(f"sleep 5.{os.getpid()}")
+        until(lambda: not running(f"sleep {STEP_S}.{os.getpid()}"), patience_s=STEP_S / 2)
         built(recipe, Stage.RUNTIME, tmp_path / "c")
 
 

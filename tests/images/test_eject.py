@@ -74,7 +74,7 @@ def read_back(text: str, folder: Path, engine: RealEngine) -> Mapping[str, objec
         [engine.client, "compose", "-f", str(file), "--profile=*", "config", "--format=json"],
         env=engine.environ,
         capture_output=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr.decode()
     # What it prints is a compose file again, with every `$` doubled.
@@ -270,7 +270,7 @@ def test_what_is_wanted_no_more_is_removed_unless_it_was_edited(tmp_path: Path) 
     # The file of another kind of ejection stays, and stays known.
     assert (tmp_path / COMPOSE).read_text() == "c\n"
     check = ["sha256sum", "--check", "--quiet", LIST]
-    assert subprocess.run(check, cwd=tmp_path, timeout=30).returncode == 0
+    assert subprocess.run(check, cwd=tmp_path, timeout=120).returncode == 0
 
 
 def test_the_list_leads_nowhere_else(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Yard:
         return image.tag, "\n".join(told)
 
     def forget(self, tag: str) -> None:
-        self.other.run(["image", "rm", "--force", tag], timeout_s=60)
+        self.other.run(["image", "rm", "--force", tag], timeout_s=120)
 
 
 @pytest.fixture
@@ -74,13 +74,13 @@ def yard(hosts_here: Hosts, old_engine: RealEngine, tmp_path: Path) -> Iterator[
     (root / "pyproject.toml").write_text(_PROJECT.format(name=name))
     settings = settings_there(Settings(), engine_there(Ssh("gpubox", "ada@gpu1")))
     other = find_engine(settings)
-    original = other.run(["image", "inspect", "--format", "{{.Id}}", BASE], timeout_s=60).text
+    original = other.run(["image", "inspect", "--format", "{{.Id}}", BASE], timeout_s=120).text
     yield Yard(load_project(root), old_engine, There("gpubox", settings, Settings()), other)
-    other.run(["image", "tag", original, BASE], timeout_s=60)
+    other.run(["image", "tag", original, BASE], timeout_s=120)
     for engine in (other, find_engine(Settings())):
         words = ["image", "ls", "--quiet", "--filter", f"reference=perdure/{name}"]
-        for image in engine.run(words, timeout_s=60).text.split():
-            engine.run(["image", "rm", "--force", image], timeout_s=60)
+        for image in engine.run(words, timeout_s=120).text.split():
+            engine.run(["image", "rm", "--force", image], timeout_s=120)
 
 
 def change_base(yard: Yard) -> None:
@@ -88,7 +88,7 @@ def change_base(yard: Yard) -> None:
     name = f"perdure-tests-{secrets.token_hex(4)}"
     run = ["run", "--name", name, "--network=none", BASE, "touch", "/changed"]
     for words in (run, ["commit", name, BASE], ["rm", name]):
-        done = yard.other.run(words, timeout_s=60)
+        done = yard.other.run(words, timeout_s=120)
         assert done.returncode == 0, done.complaint
 
 
@@ -119,7 +119,7 @@ def test_another_base_there(yard: Yard) -> None:
     # This machine's engine has the right one: it is brought there, and nothing is replaced.
     _, told = yard.ensure()
     assert f"bringing the base image {BASE} to gpubox" in told
-    assert yard.other.run(["run", "--rm", BASE, "ls", "/changed"], timeout_s=60).returncode == 0
+    assert yard.other.run(["run", "--rm", BASE, "ls", "/changed"], timeout_s=120).returncode == 0
     assert yard.other.inspect_image(own_base(lock.base)) is not None
     yard.forget(own_base(lock.base))
 

@@ -62,7 +62,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         try:
-            with urllib.request.urlopen(f"http://deb.debian.org{self.path}", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://deb.debian.org{self.path}", timeout=120) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as error:
             self.send_error(error.code)

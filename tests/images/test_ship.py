@@ -67,7 +67,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         time.sleep(0.1)
     yield f"localhost:{port}"
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(10)
+    process.wait(60)
 
 
 def shipped(reference: str, to: str) -> Shipment:

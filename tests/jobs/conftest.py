@@ -27,6 +27,6 @@ def workspace(root: Path) -> Iterator[Workspace]:
     yield made
     for folder in made.project.results.glob("*/"):
         if (folder / names.JOB_FILE).is_file():
-            kill(folder, timeout_s=30.0)
+            kill(folder, timeout_s=120)
         run_dir = str(folder)
         processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))  # noqa: B023

@@ -19,7 +19,8 @@ from perdure.model.settings import Settings
 from perdure.targets.invocation import container_name
 from tests.engines.engines import RealEngine
 from tests.engines.small import small_image
-from tests.jobs.projects import TRAINING, make_project, until
+from tests.jobs.projects import TRAINING, make_project
+from tests.waiting import until
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from perdure.jobs.launch import JobRequest, start, submit
@@ -16,8 +15,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, JobStatus, State
 from perdure.model.project import Project, Task
 from perdure.model.settings import Settings
-
-PATIENCE_S = 60.0
+from tests.waiting import until
 
 #: A training that says how far it is, and saves when it is asked to stop. Ends after so many steps.
 TRAINING = """\
@@ -92,14 +90,6 @@ def shell(workspace: Workspace, script: str) -> JobRecord:
     """Return a shell script as a submitted job."""
     request = JobRequest(command=("sh", "-c", script), grace_s=5.0, retries=0, seed=1)
     return submit(workspace, request)
-
-
-def until(what: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
-    """Return once something is so; a real process is waited for, never a fixed time."""
-    deadline = time.monotonic() + patience_s
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def until_state(record: JobRecord, *states: State) -> JobStatus:

@@ -159,7 +159,7 @@ def test_cleaning_while_others_submit_breaks_no_job(workspace: Workspace) -> Non
             delete(workspace, [])
         except ConflictError:
             continue
-    jobs = [job for other in others for job in other.communicate(timeout=60)[0].split()]
+    jobs = [job for other in others for job in other.communicate(timeout=120)[0].split()]
     assert len(jobs) == len(set(jobs)) == 12
     from perdure.jobs.folder import read_record
 

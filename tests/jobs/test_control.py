@@ -21,10 +21,10 @@ from tests.jobs.projects import (
     finished,
     shell,
     submitted,
-    until,
     until_state,
     until_step,
 )
+from tests.waiting import until
 
 # Does not hear SIGTERM, and neither does its child, which has a session of its own.
 STUBBORN = """\
@@ -82,7 +82,7 @@ def test_a_killed_job_is_gone(workspace: Workspace) -> None:
     record = submitted(workspace, FOREVER)
     supervisor = start(workspace, record)
     pid = until_step(record).pid
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert pid is not None
     assert not alive(pid)
     until(lambda: not alive(supervisor))
@@ -94,7 +94,7 @@ def test_a_killed_job_is_gone(workspace: Workspace) -> None:
 
 def test_what_ignores_sigterm_is_killed_with_its_children(workspace: Workspace) -> None:
     folder, pid, child = stubborn(workspace)
-    assert kill(folder, timeout_s=30.0) == "confirmed"
+    assert kill(folder, timeout_s=120) == "confirmed"
     assert not alive(pid)
     assert not alive(child)
 
@@ -135,7 +135,7 @@ def test_a_supervisor_that_does_not_answer_is_not_called_dead(workspace: Workspa
         assert kill(record.folder, timeout_s=0.05) == "unconfirmed"
     finally:
         os.kill(supervisor, signal.SIGCONT)
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
 
 
 def test_killing_what_never_ran_what_waits_and_what_has_ended(workspace: Workspace) -> None:

@@ -22,7 +22,8 @@ from perdure.model.report import silent
 from perdure.targets.registry import open_target
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
-from tests.jobs.projects import FOREVER, until, until_state, until_step
+from tests.jobs.projects import FOREVER, until_state, until_step
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_an_interrupted_job_goes_on_and_comes_to_the_same(yard: Yard) -> None:
     until(lambda: not folders.is_alive(record.folder))
     resume(yard.workspace, record)
     until(lambda: read_status(record.folder).state is State.RUNNING)
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert read_status(record.folder).state is State.CANCELLED
     until(lambda: yard.containers() == [])
 
@@ -135,7 +136,7 @@ def test_a_training_killed_inside_is_started_again(yard: Yard) -> None:
     send_signal(record.folder, pid, signal.SIGKILL)
     send_signal(record.folder, 99999, signal.SIGKILL)  # one that is gone is no error
     until(lambda: read_status(record.folder).attempt == 2)
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
 
 
 def test_a_container_killed_with_sigkill_is_lost_and_recovered(yard: Yard) -> None:
@@ -241,7 +242,7 @@ def test_an_engine_elsewhere_cannot_mount_what_is_here(
     start(yard.workspace, running)
     until_step(running)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
-    assert kill(running.folder, timeout_s=30.0) == "confirmed"
+    assert kill(running.folder, timeout_s=120) == "confirmed"
 
 
 def test_pegged_code_is_for_images(yard: Yard) -> None:

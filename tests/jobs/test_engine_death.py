@@ -20,7 +20,8 @@ from tests.engines.engines import OLD, RealEngine
 from tests.engines.own import OwnEngine, own_engine
 from tests.engines.small import BASE
 from tests.jobs.contained import Yard, make_yard
-from tests.jobs.projects import FOREVER, until, until_state, until_step
+from tests.jobs.projects import FOREVER, until_state, until_step
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can start an engine")
 
@@ -62,4 +63,4 @@ def test_a_job_outlives_its_engine_or_goes_on_after_it(yard: Yard, own: OwnEngin
     until(lambda: read_status(record.folder).attempt > status.attempt)
     status = until_step(record)
     assert not status.began_again
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"

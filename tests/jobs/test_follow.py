@@ -15,11 +15,11 @@ from tests.jobs.projects import (
     finished,
     shell,
     submitted,
-    until,
     until_state,
     until_step,
     write_events,
 )
+from tests.waiting import until
 
 
 def never() -> bool:

@@ -25,10 +25,10 @@ from tests.jobs.projects import (
     make_project,
     shell,
     submitted,
-    until,
     until_state,
     until_step,
 )
+from tests.waiting import until
 
 
 def output(folder: Path) -> str:
@@ -316,7 +316,7 @@ def test_a_job_that_is_refused_when_it_is_to_begin_never_was_one(workspace: Work
     # One that runs, or has run, is nobody's to remove.
     with pytest.raises(ConflictError, match="already running"):
         begin(workspace, again)
-    assert kill(again.folder, timeout_s=30.0) == "confirmed"
+    assert kill(again.folder, timeout_s=120) == "confirmed"
     (again.folder / "code.json").write_text("[]")
     snapshot_folder(workspace.project, str(again.code.snapshot)).rename(
         workspace.project.root / "x"
@@ -359,7 +359,7 @@ def test_two_who_resume_at_once_start_it_once(tmp_path: Path, workspace: Workspa
         subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
         for _ in range(4)
     ]
-    answers = [racer.communicate("go\n", timeout=60)[0] for racer in racers]
+    answers = [racer.communicate("go\n", timeout=120)[0] for racer in racers]
     assert sorted(answer.split()[0] for answer in answers) == ["refused"] * 3 + ["started"]
     assert folders.attempts(record.folder) in ([], [1])
 

@@ -20,11 +20,11 @@ from tests.jobs.projects import (
     FOREVER,
     finished,
     submitted,
-    until,
     until_state,
     until_step,
     write_events,
 )
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,7 +114,7 @@ def test_what_runs_is_read_each_time(workspace: Workspace) -> None:
     until(lambda: listed(workspace) == {record.job: State.RUNNING})
     until_step(record)
     assert statuses(workspace, all=True)[0].pid is not None
-    assert kill(record.folder, timeout_s=30.0) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert listed(workspace) == {record.job: State.CANCELLED}
 
 
@@ -251,7 +251,7 @@ def test_many_processes_look_at_once(workspace: Workspace) -> None:
         subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         for _ in range(4)
     ]
-    answers = [looker.communicate("\n", timeout=60)[0] for looker in lookers]
+    answers = [looker.communicate("\n", timeout=120)[0] for looker in lookers]
     assert answers == ["{30}\n"] * 4
     assert finished(workspace, submitted(workspace, "1")).state is State.SUCCEEDED
 

@@ -29,6 +29,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobRecord, LogText, State
 from perdure.model.station import Station
 from tests.jobs.projects import submitted, training
+from tests.waiting import until
 
 JOB = "brave-otter"
 
@@ -225,14 +226,15 @@ def test_a_host_that_does_not_answer_is_told_as_it_was(
     workspace: Workspace, record: JobRecord, there: Elsewhere
 ) -> None:
     let_go = there.hold()
-    there.event("started", time.time())
+    began = time.time()
+    there.event("started", began)
     assert read_status(record.folder).state is State.RUNNING
     there.away = HostUnreachable("cannot reach `gpu1`")
     let_go()
     found = read_status(record.folder)
     assert (found.state, found.problem) == (State.RUNNING, "cannot reach `gpu1`")
     assert found.asked_at is not None
-    assert time.time() - found.asked_at < 60
+    assert began <= found.asked_at <= time.time()
     assert trouble(record.folder) == "cannot reach `gpu1`"
     with pytest.raises(HostUnreachable):
         bring(record.folder)
@@ -254,9 +256,7 @@ def test_one_that_hangs_is_waited_for_once(
     assert there.asked == 1
     let_go = there.hold()
     there.answers.set()
-    deadline = time.monotonic() + 10
-    while not folders.is_alive(record.folder):
-        assert time.monotonic() < deadline
+    until(lambda: folders.is_alive(record.folder))
     assert trouble(record.folder) == ""
     let_go()
 

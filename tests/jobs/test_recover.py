@@ -15,7 +15,8 @@ from perdure.jobs.lifecycle import read_status
 from perdure.jobs.recover import recover, recoverable, shut_down
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobRecord, State
-from tests.jobs.projects import FOREVER, alive, submitted, until, until_state, until_step
+from tests.jobs.projects import FOREVER, alive, submitted, until_state, until_step
+from tests.waiting import until
 
 
 def names(workspace: Workspace) -> list[str]:

@@ -93,7 +93,7 @@ def test_an_unwritable_folder_is_named(open_path: Path, refused: str) -> None:
         text=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(root)},
-        timeout=60,
+        timeout=120,
     ).stdout
     if refused == "data":
         assert answer.startswith("submitted")
@@ -128,7 +128,7 @@ def test_a_full_disk_costs_the_job_and_nothing_else(small_disk: Path, free: int)
                 break
         os.ftruncate(file.fileno(), file.tell() // 4096 * 4096 - free)
     argv = [sys.executable, "-c", SUBMIT, str(root), "as it is"]
-    answer = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60).stdout
+    answer = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=120).stdout
     if free <= 20480:  # more, and it may just do
         own = "StorageError 5 cannot write perdure's own folder"
         assert answer.startswith(("StorageError 5 cannot write the job", own))
@@ -136,7 +136,7 @@ def test_a_full_disk_costs_the_job_and_nothing_else(small_disk: Path, free: int)
         assert "perdure clean results" in answer
     assert half_made(root) == []
     stuffing.unlink()
-    answer = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60).stdout
+    answer = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=120).stdout
     assert answer.startswith("submitted")
     assert half_made(root) == []
 

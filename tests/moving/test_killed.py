@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from perdure.moving.journal import Journal
 from perdure.moving.parts import PART_BYTES
 from tests.engines.hosts import Hosts
 from tests.moving.trees import Project, content, other, pull, push
+from tests.waiting import until
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 LARGE = 96 << 20
 
 #: `moving.py push|pull ROOT PLACE`: to a bucket, or to a folder of gpu1.
@@ -72,12 +72,12 @@ def start(verb: str, project: Project, place: str) -> subprocess.Popen[bytes]:
 
 
 def wait_for(condition: Callable[[], bool], moving: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came so far"
+    def there() -> bool:
         if moving is not None and moving.poll() is not None:
             pytest.fail(f"it ended by itself: {moving.communicate()[1].decode()}")
-        time.sleep(0.01)
+        return condition()
+
+    until(there, every_s=0.01)
 
 
 def processes(*words: str) -> list[int]:

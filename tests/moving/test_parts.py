@@ -90,7 +90,7 @@ def test_rsync_itself_takes_them_apart_as_they_were(tmp_path: Path) -> None:
     shell = [sys.executable, "-c", show, str(said), *words]
     quoted = " ".join(rsync.quoted(word) for word in shell)
     argv = ["rsync", "-s", "-e", quoted, str(tmp_path / "x"), "there:y"]
-    subprocess.run(argv, capture_output=True, timeout=20)
+    subprocess.run(argv, capture_output=True, timeout=120)
     assert said.read_text() == repr(words)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -67,10 +66,12 @@ def test_requirements(tmp_path: Path) -> None:
     assert "requirements.txt:14: " in notes
 
 
+@pytest.mark.timeout(120)  # what looks at each part for each other part takes hours
 def test_a_long_line_takes_no_long_time(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    read(tmp_path, **{"requirements.txt": "a" + "==1" * 5000 + "(\n" + "b" + ",<1 " * 5000 + "("})
-    assert time.monotonic() - begun < 5
+    found = read(
+        tmp_path, **{"requirements.txt": "a" + "==1" * 5000 + "(\n" + "b" + ",<1 " * 5000 + "("}
+    )
+    assert len(found.notes) == 2
 
 
 SETUP = """\

@@ -202,7 +202,7 @@ def test_what_git_complains_of_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_makefile_lists_its_targets(tmp_path: Path) -> None:
     create_project(tmp_path / "cats", answers_for("cats"))
-    listed = local.run(["make", "-C", str(tmp_path / "cats"), "-s"], timeout_s=30).text
+    listed = local.run(["make", "-C", str(tmp_path / "cats"), "-s"], timeout_s=120).text
     for target in ("run_training", "kill_training", "connect_training", "ps", "lint", "drill"):
         assert f"make {target}: " in listed
 
@@ -229,7 +229,7 @@ def test_a_familiar_name_is_one_verb(made: Path, target: str) -> None:
     """What users of other templates type is there, and is one command that they can read."""
     words = ["make", "-C", str(made), "--dry-run", "-s", target, "ARGS=--yes"]
     here, there = (
-        local.run([*words, *more], timeout_s=30).text.split("\n") for more in ([], ["ON=gpubox"])
+        local.run([*words, *more], timeout_s=120).text.split("\n") for more in ([], ["ON=gpubox"])
     )
     (line,), (far,) = here, there
     assert line.startswith("perdure ")

@@ -71,7 +71,7 @@ def test_a_request_after_the_last_boundary_lets_all_run_to_the_end(ranks: Ranks)
                 done.set()
                 break
             if one.rank:
-                done.wait(5)
+                done.wait(60)
             agreed = one.agree(step, STOP if one.rank == 1 else None)
             acted += [agreed] if agreed else []
         return acted

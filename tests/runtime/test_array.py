@@ -157,7 +157,7 @@ def test_one_that_held_a_trial_that_is_over_takes_another(tmp_path: Path) -> Non
 def supervised(folder: Path) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-I", "-S", program.__file__.replace("program", "__main__")]
     given = [array.OPTION, str(folder), "1"]
-    return subprocess.run([*words, *given], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*words, *given], capture_output=True, text=True, timeout=120)
 
 
 def test_a_real_supervisor_runs_the_trials_of_an_element(tmp_path: Path) -> None:

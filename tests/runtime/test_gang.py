@@ -7,16 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from perdure.runtime import gang, generation, names
 from perdure.runtime.supervisor import __main__ as supervisor
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 20.0
 #: In torchrun's place: the command with its rank, and how it ended.
 TORCHRUN = """\
 import os, subprocess, sys
@@ -106,13 +105,6 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
     made = Yard(tmp_path)
     yield made
     made.clear()
-
-
-def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def until_training(yard: Yard, attempt: int = 1, *ranks: int) -> None:

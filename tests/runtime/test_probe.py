@@ -49,7 +49,7 @@ def train(folder: Path, orders: Order, generation: int = 1) -> subprocess.Comple
         env=environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
 
 

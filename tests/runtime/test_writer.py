@@ -57,7 +57,7 @@ def test_what_is_under_way_is_not_told(tmp_path: Path, monkeypatch: pytest.Monke
     go_on, real = threading.Event(), os.fsync
 
     def fsync(fd: int) -> None:
-        go_on.wait(10)
+        go_on.wait(60)
         real(fd)
 
     writer = make(tmp_path)
@@ -75,7 +75,7 @@ def test_old_ones_are_deleted_after_the_new_one_is_told(
 ) -> None:
     writer, go_on = make(tmp_path, keep=1), threading.Event()
     real = writer.store.collect_garbage
-    monkeypatch.setattr(writer.store, "collect_garbage", lambda: (go_on.wait(10), real()))
+    monkeypatch.setattr(writer.store, "collect_garbage", lambda: (go_on.wait(60), real()))
     start(writer, 1)
     writer.join()
     assert writer.finished() is not None

@@ -3,12 +3,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import time
 from pathlib import Path
 
 import pytest
 
 from perdure.services.browser import show, show_folder
+from tests.waiting import until
 
 ADDRESS = "http://127.0.0.1:20123/lab?token=s3cret&a='\"<b>"
 
@@ -30,10 +30,7 @@ def program(path: Path, text: str) -> Path:
 
 
 def said(file: Path) -> str:
-    deadline = time.monotonic() + 10
-    while not file.exists() or not file.read_text():
-        assert time.monotonic() < deadline, f"nothing was written to {file}"
-        time.sleep(0.02)
+    until(lambda: file.exists() and file.read_text())
     return file.read_text()
 
 

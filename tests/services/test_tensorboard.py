@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -13,10 +12,10 @@ import pytest
 
 from perdure.runtime.metrics import Segment, read_rows
 from tests.cli.command import perdure
+from tests.waiting import until
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(300)]
 
-PATIENCE_S = 60.0
 PYPROJECT = """\
 [project]
 name = "cats"
@@ -42,16 +41,17 @@ class Board:
         headers = {"Authorization": f"Bearer {self._token}"}
         request = urllib.request.Request(address, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 return [(int(step), value) for _, step, value in json.loads(answer.read())]
         except urllib.error.HTTPError:
             return []
 
     def await_points(self, job: str, wanted: list[tuple[int, float]]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while (found := self.points(job, "loss")) != wanted:
-            assert time.monotonic() < deadline, f"{found} are not {wanted}"
-            time.sleep(0.5)
+        until(
+            lambda: self.points(job, "loss") == wanted,
+            told=lambda: f"{self.points(job, 'loss')} are not {wanted}",
+            every_s=0.5,
+        )
 
 
 @pytest.fixture

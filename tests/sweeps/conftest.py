@@ -14,7 +14,8 @@ from perdure.jobs.workspace import Workspace
 from perdure.runtime import names
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.record import folder_of, names_of
-from tests.jobs.projects import training, until
+from tests.jobs.projects import training
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.standing import Standing, standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
-from tests.jobs.projects import until
+from tests.waiting import until
 
 
 def swept(

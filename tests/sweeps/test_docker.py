@@ -20,7 +20,7 @@ from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.sweeps.trials import Maker
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
-from tests.jobs.projects import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from perdure.model.job import State
 from perdure.sweeps.control import drive, extend, go_on, is_orphaned, retry, stop
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.standing import failed_attempts, standing
-from tests.jobs.projects import FOREVER, alive, until, until_state
+from tests.jobs.projects import FOREVER, alive, until_state
 from tests.sweeps.conftest import kill_driver
 from tests.sweeps.sweeping import driven, over, swept
+from tests.waiting import until
 
 
 def job(workspace: Workspace, number: int) -> Path:
@@ -57,10 +58,10 @@ def test_no_more_run_than_was_said(workspace: Workspace) -> None:
 def test_a_trial_is_killed_before_it_begins(workspace: Workspace) -> None:
     folder = driven(workspace, "x=0..2", arguments=(FOREVER,), max_running=1)
     until(lambda: folders.is_job(job(workspace, 2)) and folders.attempts(job(workspace, 1)) != [])
-    assert kill(job(workspace, 2), timeout_s=30.0) == "confirmed"
-    assert kill(job(workspace, 1), timeout_s=30.0) == "confirmed"
+    assert kill(job(workspace, 2), timeout_s=120) == "confirmed"
+    assert kill(job(workspace, 1), timeout_s=120) == "confirmed"
     until(lambda: folders.attempts(job(workspace, 3)) != [])
-    assert kill(job(workspace, 3), timeout_s=30.0) == "confirmed"
+    assert kill(job(workspace, 3), timeout_s=120) == "confirmed"
     assert over(workspace, folder).states == {State.CANCELLED: 3}
     assert [event.name for event in folders.read_history(job(workspace, 2))] == ["ended"]
 
@@ -114,9 +115,9 @@ def test_trials_that_are_interrupted_go_on_by_themselves(workspace: Workspace) -
 def test_a_trial_that_is_killed_stays_so(workspace: Workspace) -> None:
     folder = driven(workspace, "x=a,b", arguments=(FOREVER,), max_running=1)
     until(lambda: job(workspace, 1).exists() and folders.attempts(job(workspace, 1)) != [])
-    assert kill(job(workspace, 1), timeout_s=30.0) == "confirmed"
+    assert kill(job(workspace, 1), timeout_s=120) == "confirmed"
     until(lambda: job(workspace, 2).exists() and folders.attempts(job(workspace, 2)) != [])
-    assert kill(job(workspace, 2), timeout_s=30.0) == "confirmed"
+    assert kill(job(workspace, 2), timeout_s=120) == "confirmed"
     assert over(workspace, folder).states == {State.CANCELLED: 2}
 
 

@@ -20,9 +20,10 @@ from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.record import names_of, read_sweep
 from tests.cli.command import is_one_error
 from tests.engines.user import OrdinaryUser
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import driven, over, swept
+from tests.waiting import until
 
 #: Waits until somebody says that it may end, and then writes what it has.
 TRAIN = """\

@@ -30,10 +30,11 @@ from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
 from tests.engines import kubectl_indexed
 from tests.engines.kubernetes import BIN, CLAIM, NAMESPACE, USER_ID, Cluster
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import over
 from tests.sweeps.test_storm import STEPS, TRAIN, expected
+from tests.waiting import until
 
 PATIENCE_S = 240.0
 NAME = "k8s"
@@ -111,7 +112,7 @@ def that_trains(workspace: Workspace, kubernetes: Cluster, but: int = 0) -> tupl
                 found.append((int(job[-4:]), *place))
         return bool(found)
 
-    until(there, patience_s=60)
+    until(there)
     return found[0]
 
 
@@ -151,13 +152,14 @@ def test_interrupted_trials_and_drivers_change_no_result(
     assert kubernetes.pods() == []
 
 
+@pytest.mark.long
 def test_the_machine_that_drives_it_may_be_away_until_all_have_ended(
     workspace: Workspace, kubernetes: Cluster
 ) -> None:
     folder = swept(workspace, "seed=1..3", "0.02")
-    until(lambda: len(kubernetes.listed("jobs")) == 3, patience_s=60)
+    until(lambda: len(kubernetes.listed("jobs")) == 3)
     kill_driver(folder)
-    until(lambda: not kubernetes.pods(), patience_s=60)
+    until(lambda: not kubernetes.pods())
     assert drive(workspace.project, folder)
     assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 3}
     for trial in range(1, 4):
@@ -208,12 +210,12 @@ def test_of_one_job_with_indices_a_trial_is_killed_and_another_never_begins(
     kubernetes.ask("cordon", "node2")
     kubernetes.disturb()
     folder = swept(workspace, "seed=1..3", "0.3")
-    until(lambda: len(kubernetes.pods()) == 3, patience_s=60)
-    assert kill(run_dir(workspace, 2), timeout_s=30) == "confirmed"
+    until(lambda: len(kubernetes.pods()) == 3)
+    assert kill(run_dir(workspace, 2), timeout_s=120) == "confirmed"
     kubernetes.restore()
     first, _, _ = that_trains(workspace, kubernetes)
-    assert kill(run_dir(workspace, first), timeout_s=30) == "confirmed"
+    assert kill(run_dir(workspace, first), timeout_s=120) == "confirmed"
     found = over(workspace, folder, PATIENCE_S)
     assert found.states == {State.SUCCEEDED: 1, State.CANCELLED: 2}
     assert folders.attempts(run_dir(workspace, 2)) in ([], [1])
-    until(lambda: not kubernetes.pods(), patience_s=60)
+    until(lambda: not kubernetes.pods())

@@ -35,12 +35,12 @@ from perdure.targets import slurm_array as arrays
 from perdure.targets.slurm_array import block_of, log_pattern
 from perdure.targets.slurm_queue import seconds_said
 from tests.engines.slurm import Cluster
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import over
 from tests.sweeps.test_storm import TRAIN, expected
+from tests.waiting import until
 
-PATIENCE_S = 100.0
 PYPROJECT = """\
 [project]
 name = "cats"
@@ -135,7 +135,7 @@ def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
     workspace: Workspace, slurm: Cluster
 ) -> None:
     folder = swept(workspace, "seed=1..5", arguments=("0.06",), max_running=2)
-    until(lambda: training(slurm) != [], patience_s=30)
+    until(lambda: training(slurm) != [])
     drain = ("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
     slurm.ask(*drain)
     slurm.stop_controller()
@@ -170,7 +170,7 @@ def test_stopped_it_leaves_the_queue_and_resumed_it_goes_on(
     workspace: Workspace, slurm: Cluster
 ) -> None:
     folder = swept(workspace, "seed=1..4", arguments=("0.06",), max_running=2)
-    until(lambda: State.RUNNING in standing(workspace, folder).states, patience_s=30)
+    until(lambda: State.RUNNING in standing(workspace, folder).states)
     assert control.stop(folder, 60)
     until(lambda: slurm.jobs() == [])
     states = standing(workspace, folder).states
@@ -184,8 +184,8 @@ def test_a_trial_is_interrupted_killed_and_retried_like_any_job(
     workspace: Workspace, slurm: Cluster
 ) -> None:
     folder = swept(workspace, "seed=1..3", arguments=("0.06",), max_running=1)
-    until(lambda: state(workspace, 1) is State.RUNNING, patience_s=30)
-    assert kill(run_dir(workspace, 3), timeout_s=30) == "confirmed"
+    until(lambda: state(workspace, 1) is State.RUNNING)
+    assert kill(run_dir(workspace, 3), timeout_s=120) == "confirmed"
     interrupt(run_dir(workspace, 1), reason="asked")
     found = over(workspace, folder)
     assert found.states == {State.SUCCEEDED: 2, State.CANCELLED: 1}

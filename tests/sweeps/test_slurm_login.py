@@ -23,14 +23,14 @@ from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, explained, outline, submit
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import over
 from tests.targets.test_slurm_login import login
+from tests.waiting import until
 
 __all__ = ["login"]
 
-PATIENCE_S = 100.0
 #: Logs its axis as a loss, and waits as long as it is told; asked to stop, it saves and stops.
 TRAIN = """\
 trap 'exit 75' TERM
@@ -114,9 +114,9 @@ def test_they_go_on_without_the_driver_and_are_jobs_like_any_other(
     workspace: Workspace, slurm: Cluster
 ) -> None:
     folder = swept(workspace, "x=1..6", seconds=4, max_running=3)
-    until(lambda: state(workspace, 1) is State.RUNNING, patience_s=PATIENCE_S)
+    until(lambda: state(workspace, 1) is State.RUNNING)
     kill_driver(folder)
-    assert kill(run_dir(workspace, 6), timeout_s=30) == "confirmed"
+    assert kill(run_dir(workspace, 6), timeout_s=120) == "confirmed"
     interrupt(run_dir(workspace, 1), reason="asked")
     assert drive(workspace.project, folder)
     found = over(workspace, folder)
@@ -129,7 +129,7 @@ def test_they_go_on_without_the_driver_and_are_jobs_like_any_other(
 @pytest.mark.long
 def test_stopped_it_leaves_the_queue_there(workspace: Workspace, slurm: Cluster) -> None:
     folder = swept(workspace, "x=1..4", seconds=3, max_running=2)
-    until(lambda: state(workspace, 1) is State.RUNNING, patience_s=PATIENCE_S)
+    until(lambda: state(workspace, 1) is State.RUNNING)
     assert control.stop(folder, 60)
     until(lambda: slurm.jobs() == [])
     assert set(standing(workspace, folder).states) <= {State.INTERRUPTED, State.QUEUED}

@@ -22,9 +22,10 @@ from perdure.model.settings import Settings
 from perdure.sweeps.control import drive
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.standing import standing
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import driven
+from tests.waiting import until
 
 STEPS = 40
 SRC = Path(__file__).resolve().parents[2] / "src"

@@ -14,7 +14,7 @@ from perdure.sync.trees import Trees
 
 PYTHON = sys.executable
 RULES = Rules(deletes_much=True)
-STEP_S = 20.0
+STEP_S = 120.0
 
 
 class Pair:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.sync.pair import STEP_S, Pair
+from tests.sync.pair import Pair
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -25,10 +25,7 @@ def send_unanswered(pair: Pair, name: str) -> None:
     (pair.here / name).write_text("sent")
     pair.exchange.rescan()
     pair.exchange.go_on()
-    deadline = time.monotonic() + STEP_S
-    while not (pair.there / name).exists():
-        assert time.monotonic() < deadline, "it did not arrive"
-        time.sleep(0.01)
+    until((pair.there / name).exists)
     pair.disconnect(killed=True)
 
 

@@ -30,7 +30,8 @@ from perdure.sync.once import Destination, alone
 from perdure.sync.rules import DEFAULT, Rules
 from perdure.sync.session import Session
 from perdure.targets.place import Place
-from tests.sync.test_live import WAIT_S, text, until
+from tests.sync.test_live import WAIT_S, text
+from tests.waiting import until
 
 TARGET = "gpu1"
 NOTES = Rules(pull=("notes/*.md",))

@@ -20,7 +20,8 @@ from perdure.sync.channel import boot_words
 from perdure.sync.once import Destination, synchronise
 from tests.engines.hosts import Hosts, processes
 from tests.sync.people import contents
-from tests.sync.test_live import WAIT_S, text, until
+from tests.sync.test_live import WAIT_S, text
+from tests.waiting import until
 
 #: After a network is back: ssh notices what was lost, and connects anew.
 BACK_S = 60.0

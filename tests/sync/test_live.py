@@ -10,8 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,9 @@ from perdure.sync.scan import View
 from perdure.sync.state import State
 from perdure.sync.trees import Trees
 from tests.sync.people import contents
+from tests.waiting import until
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 TARGET = "far"
 
 
@@ -71,13 +71,6 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
     yield made
     session.stop(made.here, TARGET)
     shutil.rmtree(runtime)
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 def text(path: Path) -> str | None:
@@ -220,16 +213,17 @@ def test_hints_name_what_changed(kind: type[hints.Hints], tmp_path: Path) -> Non
     told = Inotify(str(root)) if kind is Inotify else Watchfiles(root)
     try:
         told.watch({"", "a"})
-        time.sleep(0.2)
-        (root / "a/b").write_text("2")
-        (root / "c").symlink_to("a")
         found: set[str] = set()
 
         def heard() -> bool:
+            # One that has not begun to look by now does so a little later.
+            (root / "a/b").write_text("2")
+            (root / "c").unlink(missing_ok=True)
+            (root / "c").symlink_to("a")
             found.update(told.read() or ())
             return {"a/b", "c"} <= found
 
-        until(heard)
+        until(heard, every_s=0.1)
     finally:
         told.close()
 

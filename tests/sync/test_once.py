@@ -21,7 +21,7 @@ from perdure.sync.plan import Do
 from perdure.sync.rules import Rules
 from tests.sync.people import contents
 
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 class Trees:
@@ -363,7 +363,7 @@ def test_a_sync_of_the_same_pair_waits_for_the_other(trees: Trees, tmp_path: Pat
     program = "import sys, json; from pathlib import Path; "
     program += "from perdure.sync.once import *; a = json.loads(sys.argv[1]); "
     program += "synchronise(Path(a[0]), Destination(tuple(a[1]), a[2]), "
-    program += "state=Path(a[3]), timeout_s=60)"
+    program += "state=Path(a[3]), timeout_s=120)"
     argv = list(trees.destination.argv)
     given = json.dumps([str(trees.here), argv, str(trees.there), str(trees.state)])
     running = [subprocess.Popen([sys.executable, "-c", program, given]) for _ in range(3)]

@@ -19,9 +19,10 @@ from perdure.targets import kubernetes_cluster
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
 from tests.engines.kubernetes import CLAIM, NAMESPACE, USER_ID, Cluster
-from tests.jobs.projects import make_project, until
-from tests.targets.slurm_project import PATIENCE_S, TRAINING
+from tests.jobs.projects import make_project
+from tests.targets.slurm_project import TRAINING
 from tests.targets.slurm_project import digest as digest_of
+from tests.waiting import until
 
 NAME = "k8s"
 #: A lost node is given up at once: somebody waits for it here.
@@ -100,7 +101,7 @@ def expected(workspace: Workspace, steps: str) -> str:
     if steps not in _undisturbed:
         record = submit(workspace, JobRequest("here", (steps, "0"), seed=7, grace_s=5.0))
         start(workspace, record)
-        until(lambda: not is_alive(record.folder), patience_s=PATIENCE_S)
+        until(lambda: not is_alive(record.folder))
         _undisturbed[steps] = digest_of(record)
     return _undisturbed[steps]
 

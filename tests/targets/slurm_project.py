@@ -16,7 +16,8 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import UNLIMITED, JobRecord, JobStatus, Resources, State
 from perdure.model.project import Project
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
-from tests.jobs.projects import make_project, until
+from tests.jobs.projects import make_project
+from tests.waiting import until
 
 #: Trains so many steps of so many seconds, and leaves a digest of all that it went through.
 TRAINING = """\
@@ -40,7 +41,6 @@ with open(os.path.join(os.environ["PERDURE_RUN_DIR"], "outputs", "digest"), "w")
     file.write(digest)
 print(os.environ.get("SLURMD_NODENAME"), digest)
 """
-PATIENCE_S = 60.0
 
 
 def slurm_workspace(root: Path, settings: SlurmSettings | None = None) -> Workspace:
@@ -80,7 +80,7 @@ def started(
 
 def until_state(record: JobRecord, *states: State) -> JobStatus:
     """Return the status of a job once it stands in one of the states."""
-    until(lambda: read_status(record.folder).state in states, patience_s=PATIENCE_S)
+    until(lambda: read_status(record.folder).state in states)
     return read_status(record.folder)
 
 
@@ -91,13 +91,13 @@ def until_step(record: JobRecord, step: int = 3, attempt: int = 1) -> JobStatus:
         found = read_status(record.folder)
         return (found.step or 0) >= step and found.attempt >= attempt
 
-    until(there, patience_s=PATIENCE_S)
+    until(there)
     return read_status(record.folder)
 
 
 def until_gone(record: JobRecord) -> JobStatus:
     """Return the status of a job once nobody has it any more."""
-    until(lambda: not is_alive(record.folder), patience_s=PATIENCE_S)
+    until(lambda: not is_alive(record.folder))
     return read_status(record.folder)
 
 
@@ -115,7 +115,7 @@ def expected(project: Project, steps: str) -> str:
         workspace = Workspace(project, Settings())
         record = submit(workspace, JobRequest("train", (steps, "0"), seed=7, grace_s=5.0))
         start(workspace, record)
-        until(lambda: not is_alive(record.folder), patience_s=PATIENCE_S)
+        until(lambda: not is_alive(record.folder))
         _undisturbed[steps] = digest(record)
     return _undisturbed[steps]
 

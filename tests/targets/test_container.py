@@ -14,10 +14,11 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import ImageUsed, JobRecord
 from perdure.model.settings import Settings
 from perdure.targets.container import Container, open_container
-from tests.contract.target import Harness, TargetContract, until
+from tests.contract.target import Harness, TargetContract
 from tests.engines.engines import RealEngine
 from tests.engines.small import BASE, contained, small_image
 from tests.jobs.projects import make_project
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import itertools
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from perdure.model.job import (
 )
 from perdure.model.job_values import event_of, event_values, job_of, job_values
 from perdure.targets import far, shelf, supervisor
+from tests.waiting import until
 
 SCRIPT = b"import sys\nprint(sys.argv[1:], flush=True)\n"
 ARGUMENTS = ("a b", "'", "$(touch no)", "a\nb", "\u00e9", "")
@@ -180,10 +180,7 @@ def test_a_job_from_its_start_to_its_end(call: Call, sent: Sent) -> None:
         call(supervisor.unpack, sent.root, supervisor.digest(), supervisor.sources())
     assert not list(Path(sent.root, ".perdure", "supervisor").glob(".tmp-*"))
     assert call(far.submit, sent.station, planned, "brave-otter")["pid"]
-    deadline = time.monotonic() + 60
-    while call(far.poll, [sent.run_dir]) == ["running"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: call(far.poll, [sent.run_dir]) != ["running"], every_s=0.05)
     seen = call(looking.look, sent.root, {NAME: {}}, True)["jobs"][NAME]
     assert seen["files"]["logs/000001.log"][1].decode() == f"{list(ARGUMENTS)}\n"
     assert (seen["alive"], seen["there"], seen["more"]) == (False, True, False)

@@ -15,7 +15,6 @@ from perdure.targets.kubernetes_nodes import led
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
 from tests.engines.kubernetes import Cluster
-from tests.jobs.projects import until
 from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
     QUICK,
@@ -27,6 +26,7 @@ from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
 )
 from tests.targets.slurm_project import until_gone, until_step
 from tests.targets.test_slurm_nodes import STEPS, TRAINING, expected
+from tests.waiting import until
 
 #: The image has no torch: the pods get this machine's, which has the same Python. The cluster has
 #: no DNS: who asks for a name is refused at once, and does not wait for an answer.
@@ -98,10 +98,11 @@ def test_a_node_that_dies_is_no_crash(torch: Workspace, kubernetes: Cluster) -> 
     assert len(set(came_to(torch, record))) == 1
 
 
+@pytest.mark.long
 def test_killed_nothing_of_it_is_left(torch: Workspace, kubernetes: Cluster) -> None:
     record = started(torch, "1000", "0.1", resources=TWO)
     until_step(record)
-    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert kubernetes.pods() == []
 
 

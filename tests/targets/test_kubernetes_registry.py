@@ -24,7 +24,6 @@ from perdure.targets.registry import open_target
 from tests.engines.engines import RealEngine
 from tests.engines.kubernetes import Cluster
 from tests.engines.small import small_image
-from tests.jobs.projects import until
 from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
     forgotten,
@@ -33,6 +32,7 @@ from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     with_settings,
 )
 from tests.targets.slurm_project import until_gone
+from tests.waiting import until
 
 REGISTRY = Path(__file__).resolve().parents[1] / "engines" / "registry"
 #: On a node: what comes in at a port of its loopback leads to a socket in a folder that it shares.

@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ import pytest
 from perdure.errors import MissingProgram, PerdureError, TimeoutExpired
 from perdure.targets import lasting
 from perdure.targets.protocol import Errand
+from tests.waiting import PATIENCE_S, until
 
-PATIENCE_S = 60.0
 FOREVER = "while :; do sleep 0.05; done"
 
 
@@ -30,13 +28,6 @@ def heard(folder: Path) -> tuple[list[str], dict[str, Any]]:
         said = lasting.heard(os.fspath(folder), said["at"], PATIENCE_S)
         lines += said["lines"]
     return lines, said["end"]
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from perdure.model.job import JobRecord
 from perdure.model.settings import Settings
 from perdure.runtime import names
 from perdure.targets.process import SUPERVISOR, Process, open_process
-from tests.contract.target import Harness, TargetContract, until
+from tests.contract.target import Harness, TargetContract
 from tests.jobs.projects import make_project
+from tests.waiting import until
 
 
 @pytest.fixture

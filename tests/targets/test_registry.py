@@ -33,7 +33,7 @@ def test_a_target_is_imported_on_use(tmp_path: Path) -> None:
         "import sys, perdure.targets.registry\n"
         "print('perdure.targets.process' in sys.modules, 'subprocess' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["False", "False"]
 
 

@@ -21,7 +21,7 @@ from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.targets import slurm_queue
 from perdure.targets.registry import open_target
 from perdure.targets.slurm import Slurm
-from tests.contract.target import Harness, TargetContract, until
+from tests.contract.target import Harness, TargetContract
 from tests.engines.slurm import Cluster
 from tests.jobs.test_environment import ask_for
 from tests.jobs.test_ledger import count_reads
@@ -35,6 +35,7 @@ from tests.targets.slurm_project import (
     until_step,
     with_settings,
 )
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +155,7 @@ def test_a_job_that_waits_says_why_and_leaves_the_queue_when_it_is_interrupted(
 def test_a_job_that_waits_can_be_killed(workspace: Workspace, slurm: Cluster) -> None:
     record = started(with_settings(workspace, SlurmSettings(lines=("--hold",))), "5", "0")
     until_state(record, State.QUEUED)
-    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert read_status(record.folder).state is State.CANCELLED
     assert slurm.jobs() == []
 
@@ -200,7 +201,7 @@ def test_who_is_interrupted_by_a_person_stays_so_until_resumed(
 def test_a_running_job_is_killed_and_seen_to_be_gone(workspace: Workspace, slurm: Cluster) -> None:
     record = started(workspace, "1000", "0.1")
     until_step(record)
-    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert slurm.jobs() == []
     assert read_status(record.folder).state is State.CANCELLED
 
@@ -221,7 +222,7 @@ def test_a_lost_answer_submits_nothing_twice(
     again = lab(workspace).submit(lab(workspace).plan(record), record.job)
     assert again.pid is None
     assert len(slurm.jobs()) == 1
-    kill(record.folder, timeout_s=30)
+    kill(record.folder, timeout_s=120)
 
 
 def test_the_whole_script_is_explained_and_nothing_is_submitted(

@@ -15,9 +15,7 @@ from perdure.model.job import JobRecord, Resources, State
 from perdure.model.settings import SlurmSettings
 from perdure.targets import slurm_queue
 from tests.engines.slurm import Cluster
-from tests.jobs.projects import until
 from tests.targets.slurm_project import (
-    PATIENCE_S,
     digest,
     expected,
     node_of,
@@ -28,6 +26,7 @@ from tests.targets.slurm_project import (
     until_step,
     with_settings,
 )
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +80,7 @@ def test_a_limit_of_time_and_a_touched_file_cost_a_turn(
     until_step(other)
     (other.folder / "PREEMPT").touch()
     finished(workspace, other, "60", attempts=2)
-    until(lambda: '"reason": "SIGUSR2"' in first.read_text(), patience_s=PATIENCE_S)
+    until(lambda: '"reason": "SIGUSR2"' in first.read_text())
     finished(workspace, record, "500", attempts=2)
 
 
@@ -133,7 +132,7 @@ def test_a_node_that_comes_back_finds_its_job_elsewhere_and_ends_it(
 
 
 def test_there_is_no_accounting_here(slurm: Cluster) -> None:
-    done = subprocess.run(["sacct"], capture_output=True, timeout=60)
+    done = subprocess.run(["sacct"], capture_output=True, timeout=120)
     assert done.returncode != 0
     assert b"accounting storage is disabled" in done.stderr
 

@@ -20,11 +20,12 @@ from perdure.targets.cluster import capacity_of, queue_of
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
 from perdure.targets.remote import Remote
-from tests.contract.target import Harness, TargetContract, until
+from tests.contract.target import Harness, TargetContract
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project
 from tests.targets.slurm_project import until_gone, until_state
+from tests.waiting import until
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 #: Saves nothing, and counts its attempts.
@@ -108,7 +109,7 @@ def test_its_reasons_are_told_here_and_it_can_be_stopped_and_resumed(
     assert until_gone(record).state is State.INTERRUPTED
     resume(workspace, record)
     until_state(record, State.RUNNING)
-    assert kill(record.folder, timeout_s=30) == "confirmed"
+    assert kill(record.folder, timeout_s=120) == "confirmed"
     assert read_status(record.folder).state is State.CANCELLED
     until(lambda: slurm.jobs() == [])
 

@@ -113,11 +113,11 @@ def test_words_reach_bash_as_they_are_on_one_line(word: str) -> None:
     assert "\n" not in quoted(word)
     assert "\r" not in quoted(word)
     done = subprocess.run(
-        ["bash", "-c", f"printf %s {quoted(word)}"], capture_output=True, timeout=20, check=True
+        ["bash", "-c", f"printf %s {quoted(word)}"], capture_output=True, timeout=120, check=True
     )
     assert done.stdout.decode() == word
 
 
 def test_the_whole_is_read_by_bash() -> None:
     text = script(turn("sh", "-c", "exit 1", *HOSTILE), SlurmSettings(), UNLIMITED)
-    subprocess.run(["bash", "-n"], input=text.encode(), timeout=20, check=True)
+    subprocess.run(["bash", "-n"], input=text.encode(), timeout=120, check=True)

@@ -128,7 +128,7 @@ def python(scratch: Path) -> Built:
 def stripped(file: Path, scratch: Path) -> bytes:
     """Return a library without what only a debugger reads: most of it."""
     copy = scratch / file.name
-    subprocess.run(["strip", "--strip-debug", "-o", copy, file], check=True, timeout=60)
+    subprocess.run(["strip", "--strip-debug", "-o", copy, file], check=True, timeout=120)
     return copy.read_bytes()
 
 
@@ -141,9 +141,9 @@ def library(scratch: Path) -> Built:
         f'const char *share(void) {{ return "{PLACEHOLDER}/share/greet"; }}\n'
     )
     gcc = ("gcc", "-shared", "-fPIC", "-O1")
-    subprocess.run([*gcc, "-o", word, scratch / "word.c"], check=True, timeout=60)
+    subprocess.run([*gcc, "-o", word, scratch / "word.c"], check=True, timeout=120)
     linked = (f"-L{scratch}", "-lword", f"-Wl,-rpath,{PLACEHOLDER}/lib")
-    subprocess.run([*gcc, "-o", greet, scratch / "greet.c", *linked], check=True, timeout=60)
+    subprocess.run([*gcc, "-o", greet, scratch / "greet.c", *linked], check=True, timeout=120)
     script = f"#!{PLACEHOLDER}/bin/python\nprint('{PLACEHOLDER}')\n"
     files = {
         "lib/libword.so": word.read_bytes(),

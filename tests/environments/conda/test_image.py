@@ -53,14 +53,14 @@ def test_an_image_has_what_conda_brings_and_no_conda(
     engine = find_engine(settings)
     try:
         words = ["run", "--rm", "--network=none", "--entrypoint", "python", image.tag, "-c", SHOW]
-        said = engine.run(words, timeout_s=60)
+        said = engine.run(words, timeout_s=120)
         assert said.text.split() == [
             "hello",
             "/opt/conda-env/share/greet",
             f"/opt/conda-env/lib/python{MINOR}/site-packages/numb/__init__.py",
         ], said.complaint
         words = ["run", "--rm", "--network=none", "--entrypoint", "sh", image.tag, "-c"]
-        found = engine.run([*words, "greet; command -v conda mamba pixi || true"], timeout_s=60)
+        found = engine.run([*words, "greet; command -v conda mamba pixi || true"], timeout_s=120)
         assert found.text == "hello"
     finally:
-        engine.run(["image", "rm", "--force", image.tag], timeout_s=60)
+        engine.run(["image", "rm", "--force", image.tag], timeout_s=120)

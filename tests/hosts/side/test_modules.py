@@ -44,7 +44,7 @@ assert "side.zip" in where, where
 """
     # -S: no site-packages, so that nothing but the standard library is found.
     argv = [sys.executable, "-I", "-S", "-c", script]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 
 from perdure.hosts.side.outliving import LENT, is_lent, outliving_words, spawn_outliving
 from perdure.hosts.within import Found, container_words
+from tests.waiting import until
 
-PATIENCE_S = 60.0
 VALUES = {
     "user": "1000",
     "group": "100",
@@ -32,17 +31,12 @@ def test_a_command_survives_whoever_started_it(tmp_path: Path) -> None:
         cwd=tmp_path,
         log=log,
     )
-    deadline = time.monotonic() + PATIENCE_S
-    while not log.read_text().endswith("(b)\n"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: log.read_text().endswith("(b)\n"))
     assert log.read_text() == f"{tmp_path}\nit's $(b)\n"
     assert not running.is_over()
     assert os.getsid(running.pid) == running.pid
     running.kill()
-    while not running.is_over():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(running.is_over)
 
 
 def test_a_lent_python_knows_how_it_is_lent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import perdure
@@ -18,7 +16,7 @@ PACKAGE = Path(perdure.__file__).parent
 AWARE = "hello restored:0 step:1 "
 MAIN = PACKAGE / "runtime" / "supervisor" / "__main__.py"
 TRAINING = Path(__file__).with_name("training.py")
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 Event = dict[str, object]
 
 
@@ -48,14 +46,6 @@ def supervise(run_dir: Path, command: list[str], *options: str) -> subprocess.Co
 def start(run_dir: Path, command: list[str], *options: str) -> subprocess.Popen[bytes]:
     """Start a supervisor and return at once."""
     return subprocess.Popen(argv(run_dir, command, *options), stderr=subprocess.DEVNULL)
-
-
-def until(true: Callable[[], object]) -> None:
-    """Return as soon as it is true; fail where it does not become so."""
-    end = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def events(run_dir: Path, attempt: int | None = None) -> list[Event]:

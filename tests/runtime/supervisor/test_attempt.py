@@ -22,8 +22,8 @@ from tests.runtime.supervisor.harness import (
     start,
     supervise,
     training,
-    until,
 )
+from tests.waiting import until
 
 STOPS = AWARE + "heed ready wait listen durable:1 exiting:75 exit:75"
 

@@ -7,7 +7,8 @@ import pytest
 
 from perdure.runtime.supervisor import child as children
 from perdure.runtime.supervisor.child import Child, Status
-from tests.runtime.supervisor.harness import options, until
+from tests.runtime.supervisor.harness import options
+from tests.waiting import until
 
 
 def started(run_dir: Path, *command: str) -> Child:

@@ -21,7 +21,8 @@ from tests.runtime.supervisor.cloud_services import (
     Service,
     serving,
 )
-from tests.runtime.supervisor.harness import ended, only, options, start, training, until
+from tests.runtime.supervisor.harness import ended, only, options, start, training
+from tests.waiting import until
 
 TERMINATE = b'{"action": "terminate", "time": "2017-09-18T08:22:00Z"}'
 STOPS = "hello restored:0 step:1 heed ready wait exiting:75 exit:75"
@@ -104,7 +105,7 @@ def test_gcp_hangs_until_there_is_news(watch: Watch) -> None:
         assert watch.notice(1) is None
         thread = threading.Thread(target=gcp.poll, args=(watch,))
         thread.start()
-        assert service.hanging.wait(10)
+        assert service.hanging.wait(60)
         service.preempt()
         thread.join()
     assert watch.notice(1) == Notice("gcp: preempted")

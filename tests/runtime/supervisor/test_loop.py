@@ -18,8 +18,8 @@ from tests.runtime.supervisor.harness import (
     start,
     supervise,
     training,
-    until,
 )
+from tests.waiting import until
 
 
 def test_a_training_that_is_done(run_dir: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime.supervisor import processes
-from tests.runtime.supervisor.harness import alive, until
+from tests.runtime.supervisor.harness import alive
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from tests.runtime.supervisor.harness import (
     start,
     supervise,
     training,
-    until,
 )
+from tests.waiting import until
 
 # Each costs more than the supervisor may take to start its child.
 HEAVY = [

@@ -9,7 +9,8 @@ import pytest
 
 from perdure.runtime import names
 from perdure.runtime.supervisor import returning
-from tests.runtime.supervisor.harness import kinds, only, start, supervise, training, until
+from tests.runtime.supervisor.harness import kinds, only, start, supervise, training
+from tests.waiting import until
 
 
 def write(run_dir: Path, number: int, *events: dict[str, object]) -> None:

@@ -22,8 +22,8 @@ from tests.runtime.supervisor.harness import (
     start,
     supervise,
     training,
-    until,
 )
+from tests.waiting import until
 
 AFTER = ("--scheduled-after", "0")
 

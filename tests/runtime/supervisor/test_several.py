@@ -14,7 +14,8 @@ import pytest
 from perdure.runtime import generation
 from perdure.runtime.supervisor import lock
 from perdure.runtime.supervisor.settling import Claims, Settling
-from tests.runtime.supervisor.harness import AWARE, alive, ended, kinds, only, training, until
+from tests.runtime.supervisor.harness import AWARE, alive, ended, kinds, only, training
+from tests.waiting import until
 
 PROGRAM = """
 import json, sys
@@ -57,7 +58,7 @@ def begin(*jobs: dict[str, object], first: str = "") -> subprocess.Popen[str]:
 
 
 def codes(process: subprocess.Popen[str]) -> list[int]:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     found: dict[str, int] = json.loads(out)
     return [found[folder] for folder in sorted(found)]
 
@@ -165,7 +166,7 @@ def test_what_could_not_be_written_down_has_no_verdict(run_dir: Path) -> None:
     jobs = json.dumps([job(run_dir / "a", training("exit:9"))])
     for first, expected in (("", "Verdict("), (full, "None")):
         words = [sys.executable, "-c", first + told, jobs]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
         assert expected in done.stdout
 
 
@@ -173,7 +174,7 @@ def test_jobs_that_run_at_its_end_go_on_and_may_be_taken(run_dir: Path) -> None:
     waiting = job(run_dir / "a", ["sleep", "99"])
     program = PROGRAM.replace("while len(several):", "while False:")
     done = subprocess.run(
-        [sys.executable, "-c", program, json.dumps([waiting])], timeout=60, check=True
+        [sys.executable, "-c", program, json.dumps([waiting])], timeout=120, check=True
     )
     assert done.returncode == 0
     pid = int(str(only(run_dir / "a", "started")[0]["pid"]))

@@ -17,8 +17,8 @@ from perdure.services.cluster import on_node
 from perdure.services.program import DEFAULT, SOCKET, Program, spec_of
 from perdure.services.side import desk, record
 from tests.engines.slurm import Cluster
-from tests.jobs.projects import until
 from tests.services.side.test_desk import SMALL, get
+from tests.waiting import until
 
 
 @pytest.fixture

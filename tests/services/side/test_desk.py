@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from perdure.errors import ConflictError, EnvironmentFailed
 from perdure.hosts.side import modules
 from perdure.services.program import DEFAULT, SOCKET, Limits, Program, spec_of
 from perdure.services.side import desk, record
+from tests.waiting import PATIENCE_S, until
 
 SMALL = Path(__file__).with_name("small.py")
-PATIENCE_S = 20.0
 
 
 @pytest.fixture
@@ -57,13 +58,6 @@ def lives(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.05)
 
 
 def child(root: str) -> int:
@@ -132,38 +126,36 @@ def test_it_listens_on_the_loopback_and_nowhere_else(root: str) -> None:
 
 def test_nobody_uses_it_and_it_ends(root: str) -> None:
     start(root, spec(root, limits=Limits(idle_s=0.6)))
-    wait(lambda: desk.look(root) == [])
+    until(lambda: desk.look(root) == [])
     assert why(root) == "nobody used it"
     assert not lives(child(root))
 
 
 def test_use_puts_its_end_off_and_pages_that_ask_by_themselves_do_not(root: str) -> None:
-    stands = start(root, spec(root, limits=Limits(idle_s=1.0)))
-    for _ in range(6):
+    stands = start(root, spec(root, limits=Limits(idle_s=3.0)))
+    for _ in range(10):
         get(stands)
-        time.sleep(0.25)
+        time.sleep(0.4)
     assert desk.look(root)
-    deadline = time.monotonic() + PATIENCE_S
-    while desk.look(root):
-        assert time.monotonic() < deadline
-        try:
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError):
             get(stands, "/quiet")
-        except OSError:
-            break
-        time.sleep(0.1)
-    wait(lambda: desk.look(root) == [])
+        return desk.look(root) == []
+
+    until(gone, every_s=0.1)
     assert why(root) == "nobody used it"
 
 
 def test_its_own_work_puts_its_end_off(root: str) -> None:
-    start(root, spec(root, limits=Limits(idle_s=1.0), busy="/busy"))
-    time.sleep(2.5)
+    start(root, spec(root, limits=Limits(idle_s=3.0), busy="/busy"))
+    time.sleep(5)
     assert desk.look(root)
 
 
 def test_its_lifetime_ends_it_whatever_it_does(root: str) -> None:
     start(root, spec(root, limits=Limits(idle_s=60, lifetime_s=1.0), busy="/busy"))
-    wait(lambda: desk.look(root) == [])
+    until(lambda: desk.look(root) == [])
     assert why(root) == "its lifetime was over"
 
 
@@ -181,7 +173,7 @@ def test_what_a_killed_keeper_left_is_ended_by_the_next_look(root: str) -> None:
     stands = start(root, spec(root))
     pid = int(get(stands, "/pid"))
     os.kill(record.read(record.folder_of(root, "small") / record.STATE)["pid"], signal.SIGKILL)
-    wait(lambda: not record.is_alive(record.folder_of(root, "small")))
+    until(lambda: not record.is_alive(record.folder_of(root, "small")))
     assert desk.look(root) == []
     assert not lives(pid)
     assert not lives(child(root))
@@ -211,7 +203,7 @@ def test_who_looks_while_one_is_started_leaves_it_alone(root: str) -> None:
 def test_a_program_that_ends_is_noticed(root: str) -> None:
     stands = start(root, spec(root))
     os.kill(int(get(stands, "/pid")), signal.SIGKILL)
-    wait(lambda: desk.look(root) == [])
+    until(lambda: desk.look(root) == [])
     assert why(root) == "it ended by itself (exit code -9)"
 
 

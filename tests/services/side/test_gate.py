@@ -61,7 +61,7 @@ class Tried:
             behind.close()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             if others:
-                await asyncio.wait(others, timeout=10)
+                await asyncio.wait(others, timeout=120)
 
 
 async def echo(reader: Reader, writer: Writer) -> None:
