@@ -35,6 +35,7 @@ class Silent:
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spare, "_DOUBT_S", 0.05)
+    monkeypatch.setattr(spare, "_STRANGE_TRY_S", 600.0)
 
 
 @pytest.fixture
@@ -94,7 +95,6 @@ def test_after_a_network_that_was_away_the_next_is_looked_for_as_soon(
 ) -> None:
     """A connection that is begun without a network is late, too: others are begun beside it."""
     monkeypatch.setattr(spare, "_NEXT_S", 0.02)
-    monkeypatch.setattr(spare, "_STRANGE_TRY_S", 600.0)
     knocks = tmp_path / "knocks"
     knocks.touch()
     away = f'echo >>"{knocks}"; [ $(wc -l <"{knocks}") -lt 3 ] && exec sleep 600; exec "$@"'
