@@ -17,6 +17,7 @@ from perdure.sync.once import Destination, Summary
 from perdure.sync.rules import Skipped
 from perdure.sync.state import Kept
 from tests.cli.command import is_one_error, perdure
+from tests.engines.hosts import Hosts
 
 
 def workspace(**targets: TargetSettings) -> Workspace:
@@ -60,6 +61,22 @@ def test_the_only_sync_that_runs_needs_no_name(project: Path, tmp_path: Path) ->
     told_of = perdure("sync", "status", cwd=project)
     assert told_of.out.startswith("two: connected"), told_of
     assert perdure("sync", "stop", cwd=project).err == "`two`: the sync has ended\n"
+
+
+@pytest.mark.parametrize("words", [(), ("--watch",), ("--dry-run",)])
+def test_a_host_without_python_or_docker_is_one_clear_error(
+    project: Path, hosts_here: Hosts, words: tuple[str, ...]
+) -> None:
+    hosts_here.engine("bare", "none")
+    (project / ".perdure").mkdir(exist_ok=True)
+    there = hosts_here.place("bare") / f"sync of {project.parent.name}"
+    (project / ".perdure" / "local.toml").write_text(
+        f'[targets.bare]\nhost = "bare"\nroot = "{there}"\n'
+    )
+    ended = perdure("sync", "--on", "bare", *words, cwd=project)
+    assert is_one_error(ended, 4, "no Python 3.9 or newer on `bare`", "install python3 there")
+    assert not there.exists()
+    assert sync.standing(session.status(project, "bare"), "bare").startswith("bare: no sync runs")
 
 
 def test_one_line_says_what_was_done() -> None:

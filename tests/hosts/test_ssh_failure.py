@@ -38,9 +38,10 @@ def test_an_unknown_host_names_the_nearest() -> None:
         (
             """@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @
 Offending ED25519 key in /home/ada/.ssh/known_hosts:3
+Host key for [10.0.0.1]:2222 has changed and you have requested strict checking.
 Host key verification failed.""",
             "its host key is not the one that is known",
-            "known_hosts, line 3): ssh-keygen -R gpubox",
+            "known_hosts, line 3): ssh-keygen -R '[10.0.0.1]:2222' -f /home/ada/.ssh/known_hosts",
         ),
         ("Host key verification failed.", "its host key is not known", "compare the key"),
         ("ada@x: Permission denied (publickey).", "does not let this user in", "ssh-copy-id"),

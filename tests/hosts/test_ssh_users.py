@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import pytest
 from perdure.errors import HostUnreachable
 from perdure.hosts import question
 from perdure.hosts.ssh import Ssh
+from perdure.hosts.ssh_known import known_as
+from tests.engines import delay
 from tests.engines.hosts import Hosts
 from tests.waiting import PATIENCE_S
 
@@ -196,6 +199,35 @@ def test_a_wrong_password_three_times_is_told(hosts_here: Hosts) -> None:
         person.shown = ""
         person.type("wrong\n")
     assert "-> cannot reach `grace@gpu1`" in person.end()
+
+
+#: How a host may be reached whose key goes by another name than the host.
+NAMED = {
+    "alias": ("  HostKeyAlias the-lab\n", "the-lab"),
+    "port": ("  Port 2222\n  ProxyCommand {python} {delay} --ms 0 %h 22\n", "[{address}]:2222"),
+}
+
+
+@pytest.mark.parametrize("way", NAMED)
+def test_the_hint_for_a_changed_key_removes_that_key(
+    configure: Configure, hosts: Hosts, tmp_path: Path, way: str
+) -> None:
+    words = {"address": hosts.address("gpu1"), "python": sys.executable, "delay": delay.__file__}
+    lines, name = (text.format(**words) for text in NAMED[way])
+    file = tmp_path / "known by me"
+    public = (hosts.state / "gpu2" / "etc" / "ssh" / "ssh_host_ed25519_key.pub").read_text()
+    key = " ".join(public.split()[:2])
+    file.write_text(f"gpu1 {key}\n{name} {key}\n")
+    configure(
+        f"Host odd\n  HostName {words['address']}\n{lines}"
+        f'  UserKnownHostsFile "{file}"\n  StrictHostKeyChecking yes\n'
+    )
+    with used("odd") as host, pytest.raises(HostUnreachable) as told:
+        host.call(question.answer)
+    hint = told.value.hint or ""
+    assert known_as("odd") == name
+    subprocess.run(shlex.split(hint[hint.index("ssh-keygen") :]), check=True, capture_output=True)
+    assert file.read_text() == f"gpu1 {key}\n"
 
 
 @pytest.mark.parametrize("known", ["another key", "no key"])

@@ -63,6 +63,12 @@ def test_without_an_engine_for_the_user_there_is_none(name: str) -> None:
     assert missing.value.hint == "install python3 there"
 
 
+def test_podman_lends_none_and_that_is_told() -> None:
+    with pytest.raises(NoPython, match="nor Docker for its user") as missing:
+        words_of(Found({"user": "0", "group": "0", "podman": "yes"}), "gpubox")
+    assert missing.value.hint == "install python3 there: podman lends none"
+
+
 def test_without_an_image_one_is_to_be_built() -> None:
     with pytest.raises(NoPython, match="nor an image with one") as missing:
         words_of(lacking("image"), "gpubox")

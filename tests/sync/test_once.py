@@ -14,6 +14,8 @@ import pytest
 
 from perdure.errors import ConflictError, StorageError, TimeoutExpired
 from perdure.sync.channel import boot_words
+from perdure.sync.exchange import Exchange
+from perdure.sync.far.frames import Header
 from perdure.sync.once import Destination, Summary, preview, synchronise
 from perdure.sync.plan import Do
 from perdure.sync.rules import Rules
@@ -65,6 +67,32 @@ def test_it_is_there_as_it_is_here(trees: Trees) -> None:
     assert (trees.there / "run").stat().st_mode & 0o777 == 0o755
     assert (trees.there / "a").stat().st_mtime_ns == 5_000_000_123
     assert trees.sync().sent == 0
+
+
+def test_what_somebody_puts_into_an_empty_place_meanwhile_is_kept(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.write(a="ours", b="2", n_dot_ipynb="ours")
+    take = Exchange.handle
+    asked: list[object] = []
+
+    def handle(exchange: Exchange, header: Header, data: bytes) -> None:
+        if header["op"] == "hello":
+            asked.append(header["empty"])
+            (trees.there / "a").write_text("somebody's")
+            (trees.there / "b").mkdir()
+            (trees.there / "b" / "c").write_text("somebody's")
+            (trees.there / "n.ipynb").write_text("somebody's")
+        take(exchange, header, data)
+
+    monkeypatch.setattr(Exchange, "handle", handle)
+    done = trees.sync()
+    assert contents(trees.there, aside=False) == contents(trees.here, aside=False)
+    assert {each.path for each in done.kept} == {"a", "b", "n.ipynb"}
+    assert {*contents(trees.there, aside=True).values()} == {b"somebody's"}
+    monkeypatch.setattr(Exchange, "handle", take)
+    assert trees.sync().sent == 0
+    assert asked == [True]
 
 
 def test_permissions_alone_are_brought_there_too(trees: Trees) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.errors import HostUnreachable
+from perdure.hosts.ssh_known import forgetting
 
 _CONFIG = "~/.ssh/config"
 _REASONS = (
@@ -25,7 +26,7 @@ _MORE_THAN_A_KEY = re.compile(r"\((?:\S*,)?(?:password|keyboard-interactive)")
 
 
 def failure(name: str, destination: str, said: str) -> HostUnreachable:
-    """Return the error for what ssh said. Reads the user's ssh configuration for near misses."""
+    """Return the error for what ssh said. Reads the user's ssh configuration, by ssh if need be."""
     reason = next((text for pattern, text in _REASONS if re.search(pattern, said)), "")
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
     words = reason or last.strip().removeprefix("ssh: ") or "ssh could not connect"
@@ -56,12 +57,9 @@ def _hint(reason: str, destination: str, said: str) -> str:
         near = difflib.get_close_matches(host, configured_hosts(), 1)
         return f"did you mean `{near[0]}`?" if near else f"ssh {destination}"
     if "not the one that is known" in reason:
-        line = re.search(r"Offending .* in (\S+):(\d+)", said)
-        where = f" ({line.group(1)}, line {line.group(2)})" if line else ""
-        return (
-            f"somebody may be listening in between. If the host was installed anew{where}: "
-            f"ssh-keygen -R {host}"
-        )
+        place, command = forgetting(destination, said)
+        anew = f"If the host was installed anew ({place})" if place else "If it was installed anew"
+        return f"somebody may be listening in between. {anew}: {command}"
     if "not known" in reason:
         return f"ssh {destination}, and compare the key it shows with the host's"
     if "let this user in" in reason and _MORE_THAN_A_KEY.search(said):

@@ -50,6 +50,7 @@ for each in "${DOCKER_HOST#unix://}" /var/run/docker.sock /run/docker.sock \\
 done
 """
 _MORE = """\
+command -v podman >/dev/null && echo "podman=yes"
 client=$(command -v docker) || exit 0
 echo "client=$client"; echo "program=$(readlink -f "$client")"
 for each in /*; do [ -d "$each" ] && [ ! -L "$each" ] && echo "top=$each"; done
@@ -114,9 +115,11 @@ def words_of(found: Found, name: str) -> tuple[str, ...]:
     """Return the command that `find_words` does, of a host called `name`. Pure; raises alike."""
     lacks = f"there is no Python 3.9 or newer on `{name}`"
     if not {"socket", "writable", "client"} <= found.values.keys():
+        # Its client does not run inside of another system, and what is begun there needs it.
+        besides = ": podman lends none" if "podman" in found.values else ""
         raise NoPython(
             f"{lacks}, nor Docker for its user, which could lend one",
-            hint="install python3 there",
+            hint=f"install python3 there{besides}",
         )
     if "image" not in found.values:
         raise NoPython(

@@ -7,6 +7,7 @@ Any argument list does that begins a Python there with `boot_words`: ssh, `docke
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import selectors
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from perdure.errors import HostUnreachable, NoPython, PerdureError
 from perdure.hosts.local import kill_group, spawn_piped
-from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, pack
+from perdure.sync.far.frames import Assembler, Frame, Garbled, Header, head
 
 # How a Python that is too old, or missing, makes itself known.
 OLD, NONE = 42, 127
@@ -40,6 +41,9 @@ _MODULES = (
 _PIPE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 _KEPT_BYTES = 1 << 14
+_LATE_S = 1.0
+# Pieces written in one call: what any system takes (IOV_MAX).
+_AT_ONCE = 512
 _END_S = 2.0
 _POLL_S = 0.002
 
@@ -71,6 +75,32 @@ class Lost(HostUnreachable):
     """The other end is gone, or was never reached."""
 
 
+class Pace:
+    """How long answers take, as TCP reckons it (RFC 6298).
+
+    Whoever is at work says so oftener than once in `_LATE_S`: what takes longer, a network that was
+    away has held back, and it would be wrong to be patient with the next one for that.
+    """
+
+    def __init__(self) -> None:
+        self._mean_s = self._spread_s = 0.0
+        self._known = False
+
+    @property
+    def limit_s(self) -> float:
+        """Return what few answers take; 0: nothing is known yet."""
+        return self._mean_s + 4 * self._spread_s
+
+    def note(self, took_s: float) -> None:
+        """Take in what an answer took."""
+        took_s = min(took_s, _LATE_S)
+        if not self._known:
+            self._known, self._mean_s, self._spread_s = True, took_s, took_s / 2
+            return
+        self._spread_s += (abs(took_s - self._mean_s) - self._spread_s) / 4
+        self._mean_s += (took_s - self._mean_s) / 8
+
+
 class Channel:
     """Frames to and from an agent, in one thread; every wait has a limit.
 
@@ -94,8 +124,7 @@ class Channel:
         self.heard_at = time.monotonic()
         #: Since when the other end owes a word; None: it does not.
         self.asked_at: float | None = None
-        #: What it took longest to say one.
-        self.longest_s = 0.0
+        self._pace = Pace()
         try:
             self._write(_payload())
         except BaseException:
@@ -122,13 +151,23 @@ class Channel:
         """Return whether the other end has begun to speak."""
         return self._assembler.is_greeted
 
-    def send(self, header: Header, blob: bytes = b"") -> None:
-        """Write a frame; what there is no room for is written while frames are received.
+    @property
+    def usual_s(self) -> float:
+        """Return how long the other end may well take to say a word that it owes."""
+        return self._pace.limit_s
+
+    def expect(self) -> None:
+        """Know that the other end still owes a word, after what it has said."""
+        if self.asked_at is None:
+            self.asked_at = self.heard_at
+
+    def send(self, header: Header, *blobs: bytes) -> None:
+        """Write a frame, its blob in pieces; what finds no room is written while frames come in.
 
         Raises:
             Lost: the other end is gone, or takes nothing any more.
         """
-        self._write(pack(header, blob))
+        self._write(head(header, sum(map(len, blobs))), *blobs)
 
     def receive(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None if none has come in time.
@@ -175,13 +214,13 @@ class Channel:
         assert self._process.stderr is not None
         self._selector.register(self._process.stderr.fileno(), selectors.EVENT_READ)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *pieces: bytes) -> None:
         now = time.monotonic()
         if not self._unsent:
             self._moved_at = now
         if self.asked_at is None:
             self.asked_at = now
-        self._unsent.append(memoryview(data))
+        self._unsent.extend(memoryview(piece) for piece in pieces if piece)
         self._write_on()
 
     def _write_on(self) -> None:
@@ -190,18 +229,23 @@ class Channel:
         fd = self._process.stdin.fileno()
         while self._unsent:
             try:
-                left = self._unsent[0][os.write(fd, self._unsent[0]) :]
+                written = os.writev(fd, tuple(itertools.islice(self._unsent, _AT_ONCE)))
             except BlockingIOError:
                 break
             except OSError:
                 raise self._failure() from None
             self._moved_at = time.monotonic()
-            if left:
-                self._unsent[0] = left
-            else:
-                self._unsent.popleft()
+            self._forget(written)
         if self._unsent and time.monotonic() - self._moved_at > STALL_S:
             raise Lost(f"the other end took nothing for {STALL_S:g} s")
+
+    def _forget(self, written: int) -> None:
+        """Keep what comes after so many bytes."""
+        while written:
+            first = self._unsent.popleft()
+            if written < len(first):
+                self._unsent.appendleft(first[written:])
+            written -= min(written, len(first))
 
     def _serve(self, timeout_s: float) -> None:
         """Read what there is, and write what there is room for, once there is either."""
@@ -236,9 +280,9 @@ class Channel:
             self._ended = True
             return
         self.heard_at = time.monotonic()
-        if self.asked_at is not None:
-            self.longest_s = max(self.longest_s, self.heard_at - self.asked_at)
-            self.asked_at = None
+        if self.asked_at is not None and self.is_reached:
+            self._pace.note(self.heard_at - self.asked_at)
+        self.asked_at = None
         try:
             frames = self._assembler.feed(data)
         except Garbled as error:

@@ -51,7 +51,7 @@ class Exchange:
         self._fetcher = Fetcher(trees, self._work)
         #: The number of the look at the other side that this began with.
         self.first_look = 0
-        self._looked = 0
+        self._asked = self._looked = 0
         self._deletions: deque[tuple[float, int]] = deque()
 
     @property
@@ -59,6 +59,12 @@ class Exchange:
         """Return whether both sides are compared, and nothing is left to do or to be answered."""
         busy = self._work or self._flights or self._fetcher.fetching or self._sender.uploading
         return self.is_ready and not busy
+
+    @property
+    def is_answer_due(self) -> bool:
+        """Return whether the other side owes a word: of what it has, or of what it was sent."""
+        looking = self.channel is not None and self._looked < self._asked
+        return bool(looking or self._flights or self._fetcher.fetching)
 
     @property
     def left(self) -> int:
@@ -84,7 +90,7 @@ class Exchange:
         trees.tidy()
         self.channel = channel
         self._looked = 0
-        self.first_look = self._sender.next_number()
+        self.first_look = self._asked = self._sender.next_number()
 
     def end(self) -> None:
         """Let go of the connection: no answer will come any more."""
@@ -108,7 +114,7 @@ class Exchange:
             self._compare(header)
         elif op == "failed":
             raise StorageError(f"cannot write to `{header['where']}` there: {header['why']}")
-        elif op != "pong":
+        elif op not in ("pong", "busy"):
             raise PerdureError(f"the other end says `{op}`, which nobody understands")
         self._plan_doubtful()
 
@@ -124,7 +130,7 @@ class Exchange:
     def look_there(self) -> int:
         """Ask for what changed there; return the number that `has_looked` is asked for."""
         assert self.channel is not None
-        number = self._sender.next_number()
+        self._asked = number = self._sender.next_number()
         self.channel.send({"op": "scan", "n": number})
         return number
 
@@ -181,6 +187,10 @@ class Exchange:
         trees.folding = bool(header["folding"])
         self.root_there = str(header["root"])
         trees.remote = dict(trees.state.base)
+        if header["empty"] and not (trees.state.base or trees.state.unanswered()):
+            # What somebody puts there from now on is found in the way, and kept.
+            self.channel.send({"op": "look", "n": self.first_look, "paths": []})
+            return
         # What was sent and not answered may be there, even where it is deleted here by now.
         sent = dict.fromkeys([*trees.state.unanswered(), *trees.local.files])
         paths = {**sent, **trees.state.base}
@@ -237,15 +247,17 @@ class Exchange:
         if busy or path in trees.local.held or path in trees.problems:
             return None
         local, base = trees.local.files.get(path), trees.state.base.get(path)
+        remote = trees.remote.get(path)
+        if base is None and remote is None and path not in self._flights:
+            # The case of a first copy: there is nothing to weigh.
+            return None if local is None else Action(Do.PUT, path)
         both_ways = trees.scanner.comes_back(path)
         if path in self._flights:
             remote = self._flights.expected(path)
             if same(local, remote) and (local is None or remote is None or local == remote):
                 return None
-        else:
-            remote = trees.remote.get(path)
-            if local is not None and not local.digest and (both_ways or base is None) and remote:
-                local = self._read(path)
+        elif local is not None and not local.digest and (both_ways or base is None) and remote:
+            local = self._read(path)
         action = decide(
             path, Sides(base, local, remote), trees.state.ours(path), both_ways=both_ways
         )

@@ -24,8 +24,9 @@ _DELETION_S, _DELETION_MOST_S = 0.1, 1.0
 # Looking at all of the tree may take this share of a core.
 _SHARE, _LOOK_S = 0.004, 2.0
 _PING_S, _SILENT_S = 5.0, 15.0
-# After a connection was lost: how long until the next try, and how long each may take. They are
-# short: what waits for a network asks it ever less often, and what begins anew asks at once.
+# After a connection was lost: how long until the next try, and how long each may take. Where there
+# is one way only they are short: what waits for a network asks it ever less often, and what begins
+# anew asks at once.
 _DELAYS_S = (0.2, 0.5, 0.5, 0.5, 0.5, 0.5, 1.0, 2.0)
 _SHORT_S, _FEW = 3.0, 6
 # Where that does not do; and a host that took long to answer may do so again.
@@ -108,6 +109,7 @@ class Live:
         for waiting in self._waiting:
             waiting.answer(False)
         self._drop()
+        self._spare.drop()
         self._hints.close()
         self._trees.close()
 
@@ -125,24 +127,18 @@ class Live:
         if self.exchange.is_ready and any(each.number is None for each in self._waiting):
             return 0.0
         times = [self._new_at, self._look_at, *(each.until for each in self._waiting)]
-        if self._channel is None:
-            return min(*times, self._connect_at)
-        if self._may_be_replaced(self._channel):
-            times.append(self._spare.due_at(self._channel))
-        return min(*times, self._ping_at)
-
-    def _may_be_replaced(self, channel: Channel) -> bool:
-        """Return whether silence is a sign: to compare for the first time may take its time."""
-        return self.exchange.is_ready or not channel.is_reached
+        times.append(self._spare.due_at(self._channel))
+        return min(*times, self._connect_at if self._channel is None else self._ping_at)
 
     def _serve(self) -> None:
+        if self._channel is not None:
+            self._receive(self._channel)
+        if self._is_replaced():
+            return
         now = time.monotonic()
         if self._channel is None:
             if now >= self._connect_at:
                 self._connect()
-            return
-        self._receive(self._channel)
-        if self._is_replaced(self._channel):
             return
         if now >= self._new_at:
             self._take_new()
@@ -164,12 +160,14 @@ class Live:
             self._trees.state.flush()
             self._flush_at = now + _FLUSH_S
 
-    def _is_replaced(self, channel: Channel) -> bool:
+    def _is_replaced(self) -> bool:
         """Return whether another way was found there, and is used from now on."""
-        if not self._may_be_replaced(channel) or (other := self._spare.look(channel)) is None:
+        if (other := self._spare.look(self._channel)) is None:
             return False
-        self._trees.tell("the connection stands still: another one is used")
+        if self.exchange.is_ready:
+            self._trees.tell("the connection stands still: another one is used")
         self._drop()
+        self._begun_at = None
         self._begin(other)
         return True
 
@@ -178,9 +176,12 @@ class Live:
         frame = channel.receive(0)
         if frame is not None and self._begun_at is not None:
             self._took_s, self._begun_at = time.monotonic() - self._begun_at, None
+            self._spare.note(self._took_s)
         while frame is not None:
             self.exchange.handle(*frame)
             frame = channel.receive(0)
+        if self.exchange.is_answer_due:
+            channel.expect()
         if self.exchange.is_ready and not was_ready:
             self._tries = 0
             self.connected_at, self.lost_at, self.problem = time.time(), None, None
@@ -207,7 +208,7 @@ class Live:
         limit_s = _LIMITS_S[self._tries % len(_LIMITS_S)]
         if self._took_s is None:
             return limit_s
-        if self._tries < _FEW:
+        if self._tries < _FEW and not self._spare.exists:
             limit_s = _SHORT_S
         return max(limit_s, _SLOWER * self._took_s)
 
@@ -226,7 +227,6 @@ class Live:
             waiting.number = None
         self.connected_at = None
         self.exchange.end()
-        self._spare.drop()
         if self._channel is not None:
             self._channel.kill()
             self._channel.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -50,18 +51,28 @@ class Reader:
         """
         full = self._full(path)
         try:
-            found = os.lstat(full)
-            if stat.S_ISLNK(found.st_mode):
-                target = os.fsencode(os.readlink(full))
-                saw = seen(found, Entry(LINK, digest_of(target), 0))
-                return Content(self._remember(path, saw).entry, target, found)
             fd = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return self._link(path, full)
         try:
             return self._read_whole(path, fd, most)
         finally:
             os.close(fd)
+
+    def _link(self, path: str, full: str) -> Content | None:
+        try:
+            found = os.lstat(full)
+            if not stat.S_ISLNK(found.st_mode):
+                return None
+            target = os.fsencode(os.readlink(full))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        saw = seen(found, Entry(LINK, digest_of(target), 0))
+        return Content(self._remember(path, saw).entry, target, found)
 
     def read(self, path: str) -> Entry | None:
         """Return an entry with its digest, None if it is gone.

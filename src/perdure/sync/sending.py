@@ -100,7 +100,7 @@ class Sender:
             if not each.only_mode
         )
         self._flights.add(number, message.sent, message.size)
-        channel.send({"op": "apply", "n": number, "do": message.do}, b"".join(message.contents))
+        channel.send({"op": "apply", "n": number, "do": message.do}, *message.contents)
         return True
 
     def _take_deletions(self, queue: dict[str, Action], message: _Message) -> None:
@@ -113,7 +113,7 @@ class Sender:
     def _take_small(self, message: _Message) -> None:
         queue = self._work.small
         while queue and not message.is_full():
-            action = queue.pop(next(iter(queue)))
+            _, action = queue.popitem(last=False)
             content = self._read(action.path)
             if content is None:
                 continue

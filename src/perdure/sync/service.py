@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -114,6 +115,8 @@ def main() -> None:
     described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     session = Session(Path(described["project"]), str(described["target"]))
     told = Told(session.log)
+    # What is kept here is no garbage, and there is much of it.
+    gc.set_threshold(50_000)
     # As Ctrl-C: what was agreed on is written down, the other end is let go.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     destination = Destination(tuple(described["argv"]), str(described["root"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ class Work:
 
     def __init__(self) -> None:
         self.first: dict[str, Action] = {}
-        self.small: dict[str, Action] = {}
+        # Taken from its beginning: an ordinary dict passes over all that were taken before.
+        self.small: OrderedDict[str, Action] = OrderedDict()
         self.fetch: dict[str, Action] = {}
         self.large: dict[str, Action] = {}
         self.last: dict[str, Action] = {}
@@ -37,9 +39,10 @@ class Work:
 
     def add(self, actions: Iterable[Action], *, folding: bool) -> None:
         """Take actions in; each replaces what was to be done to its path."""
-        deletions = []
+        deletions, known = [], bool(self)
         for action in actions:
-            self.drop(action.path)
+            if known:
+                self.drop(action.path)
             if action.do is Do.DELETE:
                 deletions.append(action)
             elif action.do in (Do.FETCH, Do.REMOVE):

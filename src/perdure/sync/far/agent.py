@@ -7,6 +7,7 @@ ones before: what of theirs is still on its way, after a network came back, is n
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 import stat
@@ -52,7 +53,7 @@ class Agent:
         memory = self._ground.memory
         memory.update(load(_FOLDER + "/" + _SEEN, self._ground.fd))
         search = Search(Patterns(hello["pull"]), frozenset(hello["hidden"]), self._never)
-        self._watch = Watch(self._ground.fd, memory, search)
+        self._watch = Watch(self._ground.fd, memory, search, pipe.tick)
         self._drafts: Dict[int, Draft] = {}
         self._refused: Dict[int, Exception] = {}
         self._look_at = float("inf")
@@ -66,6 +67,7 @@ class Agent:
                 "root": os.path.realpath(root),
                 "python": sys.version.split()[0],
                 "folding": _folds(self._ground.fd),
+                "empty": set(os.listdir(self._ground.fd)) <= {STATE},
             }
         )
 
@@ -135,12 +137,13 @@ class Agent:
     def _apply(self, header: Header, blob: bytes) -> None:
         """Carry out a list of actions, their contents one after the other in the blob."""
         failed: List[Tuple[str, str, int]] = []
-        at = 0
+        at, contents = 0, memoryview(blob)
         with self._session:
             for action in header["do"]:
                 size = action[-1] if action[0] == "put" else 0
-                problem = self._attempt(action, blob[at : at + size])
+                problem = self._attempt(action, contents[at : at + size])
                 at += size
+                self._pipe.tick()
                 if problem is not None:
                     failed.append((action[1], *problem))
         kept = self._take_kept()
@@ -162,7 +165,7 @@ class Agent:
                 except (OSError, Refused):
                     continue
 
-    def _attempt(self, action: List[Any], content: bytes) -> Optional[Tuple[str, int]]:
+    def _attempt(self, action: List[Any], content: memoryview) -> Optional[Tuple[str, int]]:
         """Return why an action could not be carried out, None if it was."""
         path = str(action[1])
         try:
@@ -180,11 +183,11 @@ class Agent:
             return _told(error)
         return None
 
-    def _put(self, path: str, action: List[Any], content: bytes) -> None:
+    def _put(self, path: str, action: List[Any], content: memoryview) -> None:
         _, _, kind, mode, mtime_ns, digest, expected, _size = action
         new = Entry(str(kind), str(digest), int(mode) & MODE)
         if kind == LINK:
-            self._ground.link(path, os.fsdecode(content), new, expected)
+            self._ground.link(path, os.fsdecode(bytes(content)), new, expected)
             self._watch.note(path, new.digest)
             return
         draft = self._ground.begin(path)
@@ -222,7 +225,7 @@ class Agent:
             with self._session:
                 if number not in self._drafts:
                     self._drafts[number] = self._ground.begin(path)
-                _write(self._drafts[number].fd, blob)
+                _write(self._drafts[number].fd, memoryview(blob))
         except (Refused, Changed, OSError) as error:
             self._drop({"id": number}, b"")
             self._refused[number] = error
@@ -248,7 +251,7 @@ class Agent:
             self._pipe.write({"op": "file", "path": path, "why": _told(error)[0]})
 
     def _send(self, path: str, name: str, folder: int, most: int) -> None:
-        found = look(name, folder, self._watch.memory.get(path))
+        found = look(name, folder, self._watch.memory.get(path), self._pipe.tick)
         if found is None or found.entry.kind not in (FILE, LINK):
             raise FileNotFoundError(path)
         if found.stamp[2] > most:
@@ -355,10 +358,9 @@ def _told(error: Exception) -> Tuple[str, int]:
     return str(error), 0
 
 
-def _write(fd: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(fd, left) :]
+def _write(fd: int, content: memoryview) -> None:
+    while content:
+        content = content[os.write(fd, content) :]
 
 
 def main() -> None:
@@ -367,6 +369,8 @@ def main() -> None:
     # What some library prints must not come between frames.
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is kept here is no garbage, and there is much of it.
+    gc.set_threshold(50_000)
     pipe = Pipe(0, sink)
     try:
         pipe.greet()

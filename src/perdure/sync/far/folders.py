@@ -6,6 +6,7 @@ import errno
 import os
 from typing import Callable, Dict, Tuple
 
+_NO_NAMES = frozenset({"", ".", ".."})
 _TRIES = 100
 _MOST_OPEN = 128
 
@@ -24,7 +25,7 @@ def split(path: str) -> Tuple[str, str]:
         Refused: it would not.
     """
     parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+    if "\0" in path or not _NO_NAMES.isdisjoint(parts):
         raise Refused("is no path below the project")
     return "/".join(parts[:-1]), parts[-1]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 MAGIC = b"\0perdure-sync 1\n"
 LENGTHS = struct.Struct(">II")
@@ -27,8 +27,13 @@ class Garbled(ValueError):
 
 def pack(header: Header, blob: bytes = b"") -> bytes:
     """Return one frame. A name that is no UTF-8 travels as escaped lone surrogates."""
+    return head(header, len(blob)) + blob
+
+
+def head(header: Header, size: int) -> bytes:
+    """Return what comes before a blob of that size."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    return b"".join((LENGTHS.pack(len(text), len(blob)), text, blob))
+    return LENGTHS.pack(len(text), size) + text
 
 
 class Assembler:
@@ -37,22 +42,28 @@ class Assembler:
     def __init__(self, *, awaits_magic: bool) -> None:
         self._bytes = bytearray()
         self._awaits_magic = awaits_magic
+        # The frame whose blob has begun to come: its header, its pieces, and how much is to come.
+        self._header: Optional[Header] = None
+        self._pieces: List[bytes] = []
+        self._missing = 0
 
-    def feed(self, data: bytes) -> List[Frame]:
+    def feed(self, data: Union[bytes, memoryview]) -> List[Frame]:
         """Return the frames that are complete with these bytes.
 
         Raises:
             Garbled: there cannot be any: the other end says something else.
         """
+        frames: List[Frame] = []
+        if self._header is not None:
+            piece = bytes(data[: self._missing])
+            data = data[len(piece) :]
+            frames += self._take(piece)
         self._bytes += data
         if self._awaits_magic and not self._pass_noise():
             return []
-        frames: List[Frame] = []
-        while True:
-            frame = self._next()
-            if frame is None:
-                return frames
-            frames.append(frame)
+        while len(self._bytes) >= LENGTHS.size and self._begin():
+            frames += self._take(b"")
+        return frames
 
     @property
     def is_greeted(self) -> bool:
@@ -74,21 +85,33 @@ class Assembler:
         self._awaits_magic = False
         return True
 
-    def _next(self) -> Frame | None:
-        if len(self._bytes) < LENGTHS.size:
-            return None
+    def _take(self, piece: bytes) -> List[Frame]:
+        """Return the frame that has begun to come if this is its end."""
+        self._pieces.append(piece)
+        self._missing -= len(piece)
+        if self._header is None or self._missing:
+            return []
+        frame = (self._header, b"".join(self._pieces))
+        self._header = None
+        self._pieces.clear()
+        return [frame]
+
+    def _begin(self) -> bool:
+        """Return whether another frame has begun, its header complete."""
         header, blob = LENGTHS.unpack_from(self._bytes)
         if header > LARGEST_BYTES or blob > LARGEST_BYTES:
             raise Garbled("a frame is longer than any can be")
         start = LENGTHS.size + header
-        if len(self._bytes) < start + blob:
-            return None
+        if len(self._bytes) < start:
+            return False
         try:
             value = json.loads(self._bytes[LENGTHS.size : start])
         except ValueError as error:
             raise Garbled(str(error)) from error
         if not isinstance(value, dict):
             raise Garbled("a header is no object")
-        content = bytes(self._bytes[start : start + blob])
+        self._header = value
+        self._pieces = [bytes(self._bytes[start : start + blob])]
+        self._missing = blob - len(self._pieces[0])
         del self._bytes[: start + blob]
-        return value, content
+        return True

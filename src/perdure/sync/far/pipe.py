@@ -12,7 +12,9 @@ from perdure.sync.far.frames import MAGIC, Assembler, Frame, Header, pack
 
 # The near side says something every few seconds: a connection this silent is a dead one.
 SILENCE_S = 120.0
-_READ_BYTES = 1 << 20
+# And so does this one while it is at work: whoever waits for it can tell work from a dead network.
+BUSY_S = 0.5
+_READ_BYTES = 1 << 18
 
 
 class Pipe:
@@ -22,8 +24,10 @@ class Pipe:
         self._source = source
         self._sink = sink
         self._assembler = Assembler(awaits_magic=False)
+        # One place for all that comes: fresh memory for each piece would take longer than the rest.
+        self._taken_in = memoryview(bytearray(_READ_BYTES))
         self._frames: Deque[Frame] = deque()
-        self._heard = time.monotonic()
+        self._heard = self._said = self._taken = time.monotonic()
         # A descriptor that something else is told by, if there is one.
         self.beside: Optional[int] = None
 
@@ -50,12 +54,20 @@ class Pipe:
                 if ready or time.monotonic() >= until:
                     return None
                 continue
-            data = os.read(self._source, _READ_BYTES)
-            if not data:
+            count = os.readv(self._source, [self._taken_in])
+            if not count:
                 raise EOFError("the near side is gone")
             self._heard = time.monotonic()
-            self._frames.extend(self._assembler.feed(data))
+            self._frames.extend(self._assembler.feed(self._taken_in[:count]))
+            if not self._frames:
+                self.tick()
+        self._taken = time.monotonic()
         return self._frames.popleft()
+
+    def tick(self) -> None:
+        """Say that something is being done, if nothing was said for a while."""
+        if time.monotonic() - max(self._said, self._taken) > BUSY_S:
+            self.write({"op": "busy"})
 
     def write(self, header: Header, blob: bytes = b"") -> None:
         """Write a frame, all of it."""
@@ -65,3 +77,4 @@ class Pipe:
         left = memoryview(data)
         while left:
             left = left[os.write(self._sink, left) :]
+        self._said = time.monotonic()

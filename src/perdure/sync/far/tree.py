@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import time
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 FILE, LINK, FOLDER, OTHER = "f", "l", "d", "o"
 MODE = 0o777
@@ -21,6 +21,8 @@ DIGEST_LENGTH = 32
 BLOCK_BYTES = 1 << 20
 
 Stamp = Tuple[int, int, int, int]
+# What is called again and again while something takes its time.
+Tick = Callable[[], None]
 
 
 class Entry(NamedTuple):
@@ -70,7 +72,16 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
 
 
-def look(name: str, folder: Optional[int] = None, before: Optional[Seen] = None) -> Optional[Seen]:
+def _nothing() -> None:
+    pass
+
+
+def look(
+    name: str,
+    folder: Optional[int] = None,
+    before: Optional[Seen] = None,
+    tick: Tick = _nothing,
+) -> Optional[Seen]:
     """Return what lies there, None if nothing does. Reads a file that is not as seen before.
 
     Raises:
@@ -83,15 +94,17 @@ def look(name: str, folder: Optional[int] = None, before: Optional[Seen] = None)
         return None
     if before is not None and before.settled and before.stamp == stamp_of(found):
         return before
-    return read(name, folder, found)
+    return read(name, folder, found, tick)
 
 
-def read(name: str, folder: Optional[int], found: os.stat_result) -> Optional[Seen]:
+def read(
+    name: str, folder: Optional[int], found: os.stat_result, tick: Tick = _nothing
+) -> Optional[Seen]:
     """Return what lies there by its contents, None if nothing does any more."""
     kind = kind_of(found.st_mode)
     try:
         if kind == FILE:
-            return _read_file(name, folder)
+            return _read_file(name, folder, tick)
         if kind == LINK:
             digest = digest_of(os.fsencode(os.readlink(name, dir_fd=folder)))
             return seen(found, Entry(LINK, digest, 0))
@@ -106,7 +119,7 @@ def seen(found: os.stat_result, entry: Entry) -> Seen:
     return Seen(stamp, entry, is_settled(stamp, time.time_ns()))
 
 
-def _read_file(name: str, folder: Optional[int]) -> Optional[Seen]:
+def _read_file(name: str, folder: Optional[int], tick: Tick) -> Optional[Seen]:
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         fd = os.open(name, flags, dir_fd=folder)
@@ -126,6 +139,7 @@ def _read_file(name: str, folder: Optional[int]) -> Optional[Seen]:
                 if not block:
                     break
                 digest.update(block)
+                tick()
             after = os.fstat(fd)
             if stamp_of(before) == stamp_of(after):
                 entry = Entry(FILE, digest.hexdigest()[:DIGEST_LENGTH], after.st_mode & MODE)
