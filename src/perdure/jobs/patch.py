@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +91,8 @@ class _Scratch:
     @contextlib.contextmanager
     def open(folder: str, lent: str, code: Path, scratch: Path) -> Iterator[_Scratch]:
         """Yield one; `folder` and `lent` are where the user's repository and its objects are."""
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix=".patch-", dir=scratch) as aside:
             Path(aside, "objects").mkdir()
             own = {
