@@ -11,6 +11,7 @@ from _pytest.nodeid import coerce_node_id
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their names
     _modern_running,
@@ -33,6 +34,7 @@ from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by the
 from tests.engines.kubernetes import is_built
 from tests.engines.kubernetes_fixtures import (  # noqa: F401 - fixtures, found by their names
     _kubernetes_running,
+    end_kubernetes,
     kubernetes,
     kubernetes_image,
 )
@@ -54,6 +56,9 @@ ENGINES = frozenset(
     }
 )
 
+#: The groups that `group_of` knows, the longest first.
+GROUPS = ("hosts", "engines", "demonstrated", "kubernetes", "slurm")
+
 #: Folders of a user's settings that a test's package installs still need: this machine's indexes.
 PACKAGE_SETTINGS = ("pip", "uv")
 
@@ -72,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give all that need container engines to one process, and so hosts, and a scheduler."""
     for item in items:
         fixtures = ENGINES.intersection(getattr(item, "fixturenames", ()))
-        name = group_of(fixtures)
+        name = group_of(fixtures) if fixtures else ""
         if fixtures and item.get_closest_marker("timeout") is None:
             # The first one waits until the engine is installed.
             item.add_marker(pytest.mark.timeout(600))
@@ -96,8 +101,30 @@ def group_of(fixtures: Set[str]) -> str:
     return "hosts" if "_hosts_running" in fixtures else "engines"
 
 
+@pytest.hookimpl(trylast=True)  # what a test leaves is taken away first
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the cluster after the last of the tests with it, which one process has in a row."""
+    in_a_row = hasattr(item.config, "workerinput")
+    if in_a_row and uses_kubernetes(item) and not uses_kubernetes(nextitem):
+        end_kubernetes()
+
+
+def uses_kubernetes(item: pytest.Item | None) -> bool:
+    return "_kubernetes_running" in getattr(item, "fixturenames", ())
+
+
 class ByFile(LoadScopeScheduling):
-    """Gives the tests of a file to one process, and those of a named group to one as well."""
+    """Gives the tests of a file to one process, and those of a named group to one as well.
+
+    The groups take longest: they come first, so that none is left for one process at the end.
+    """
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        waiting = [name for name in GROUPS if name in self.workqueue]
+        # Of the files, those with few tests have the long ones, and many have been sorted first.
+        chosen = waiting[0] if waiting else next(reversed(self.workqueue))
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         _, at, group = nodeid.rpartition("@")

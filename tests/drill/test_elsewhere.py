@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from tests.jobs.contained import runtime_files
 from tests.waiting import until
 
 LONG_S = 400.0
+# The same again at another moment: for `--long`.
+often = partial(pytest.param, marks=pytest.mark.long)
 # Thirty steps in a second and a half: what is cut is in the middle of something.
 SLOWLY = "import time; time.sleep(0.05)"
 
@@ -54,7 +57,7 @@ def workspace(there: Path, tmp_path: Path) -> Workspace:
 
 
 @pytest.mark.timeout(LONG_S)
-@pytest.mark.parametrize("moment", ["before", "during", "under its supervisor"])
+@pytest.mark.parametrize("moment", [often("before"), "during", often("under its supervisor")])
 def test_a_drill_goes_on_when_its_host_answers_again(
     workspace: Workspace, there: Path, hosts_here: Hosts, moment: str
 ) -> None:
@@ -85,7 +88,9 @@ def test_a_drill_goes_on_when_its_host_answers_again(
 
 
 @pytest.mark.timeout(LONG_S)
-@pytest.mark.parametrize("moment", ["touched PREEMPT", "resumed", "killed the training"])
+@pytest.mark.parametrize(
+    "moment", [often("touched PREEMPT"), often("resumed"), "killed the training"]
+)
 def test_the_demonstration_goes_on_as_well(
     workspace: Workspace, hosts_here: Hosts, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -30,6 +30,10 @@ def _alone() -> Iterator[None]:
         yield
 
 
+#: What ends the cluster that a process of the tests has started.
+_ENDING: list[Callable[[], None]] = []
+
+
 @pytest.fixture(scope="session")
 def _kubernetes_running() -> Iterator[Cluster]:
     try:
@@ -40,10 +44,21 @@ def _kubernetes_running() -> Iterator[Cluster]:
             clear_volume(cluster)
     except RuntimeError as error:
         pytest.fail(str(error), pytrace=False)
-    yield cluster
     if started:
-        with _alone():
-            stop()
+        _ENDING.append(_end)
+    yield cluster
+    end_kubernetes()
+
+
+def end_kubernetes() -> None:
+    """Stop the cluster if this process has started it: at rest it takes a quarter of a core."""
+    while _ENDING:
+        _ENDING.pop()()
+
+
+def _end() -> None:
+    with _alone():
+        stop()
 
 
 @pytest.fixture(scope="session")

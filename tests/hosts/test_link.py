@@ -165,7 +165,7 @@ def test_whatever_is_killed_in_mid_call_is_told_and_the_next_call_works(
     assert "gpu1" in error.message
     assert gpu1.call(question.answer) == question.answer()
     if victim != "side":
-        assert gone(there)
+        until(lambda: gone(there))
 
 
 def test_a_side_that_is_asked_to_end_takes_what_it_runs_along(gpu1: Ssh, hosts: Hosts) -> None:
@@ -174,7 +174,7 @@ def test_a_side_that_is_asked_to_end_takes_what_it_runs_along(gpu1: Ssh, hosts: 
     for pid in side(hosts):
         os.kill(pid, signal.SIGTERM)
     assert isinstance(asking.ended(), HostUnreachable)
-    assert gone(there)
+    until(lambda: gone(there))
 
 
 def test_what_one_who_leaves_waited_for_is_stopped(gpu1: Ssh, hosts: Hosts) -> None:
@@ -184,7 +184,7 @@ def test_what_one_who_leaves_waited_for_is_stopped(gpu1: Ssh, hosts: Hosts) -> N
         assert client.stdout is not None
         there = seen_from_here(hosts, int(client.stdout.readline()))
         client.kill()
-        assert gone(there)
+        until(lambda: gone(there))
     assert gpu1.call(question.answer) == question.answer()
 
 
@@ -270,7 +270,7 @@ def test_a_call_waits_out_a_short_cut(gpu1: Ssh, hosts: Hosts) -> None:
 def test_a_keeper_whose_socket_is_gone_serves_nobody_and_ends(gpu1: Ssh) -> None:
     [keeper] = keepers()
     link.socket_path(gpu1).unlink()
-    assert gone(keeper)
+    until(lambda: gone(keeper))
     assert gpu1.call(question.answer) == question.answer()
     assert keeper not in keepers()
 

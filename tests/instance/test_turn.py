@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,75 @@ def test_rows_of_a_checkpoint_are_in_the_bucket_before_it_counts(
     monkeypatch.setattr(Bucket, "create", look)
     turn._upload_newest()
     assert had == ["a row\n"]
+
+
+class PowerCut(BaseException):
+    """A machine goes between two requests: nothing on it does anything any more."""
+
+
+class Power:
+    """So many requests that a bucket's machine still makes; None: as many as it likes."""
+
+    left: int | None = None
+    bucket: Bucket | None = None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("put", "create", "swap", "delete"):
+            monkeypatch.setattr(Bucket, name, self._counted(getattr(Bucket, name)))
+
+    def _counted(self, known: Callable[..., object]) -> Callable[..., object]:
+        def called(*given: object) -> object:
+            if self.left is not None and given[0] is self.bucket:
+                if self.left == 0:
+                    raise PowerCut
+                self.left -= 1
+            return known(*given)
+
+        return called
+
+
+def trained(run_dir: Path, step: int) -> None:
+    """Do a step of a training that writes files, takes one of the last step away, and saves."""
+    outputs = run_dir / "outputs"
+    outputs.mkdir(parents=True, exist_ok=True)
+    (outputs / f"step {step}").write_text(f"what came of step {step}")
+    (outputs / f"newest {step}").write_text("only one of these stays")
+    (outputs / f"newest {step - 1}").unlink(missing_ok=True)
+    folder = run_dir / f"checkpoints/g000001-s{step:010d}"
+    folder.mkdir(parents=True)
+    (folder / "state.safetensors").write_text(str(step))
+
+
+def went_on(bucket: Bucket, run_dir: Path) -> dict[str, str]:
+    """Return the outputs of a training that goes on from what a bucket has."""
+    found = checkpoints.restore(checkpoints.Shelf(bucket, "otter"), run_dir, print)
+    Outputs(bucket, "otter", run_dir).bring()
+    for step in range(checkpoints.order(found or "g000001-s0")[1] + 1, 4):
+        trained(run_dir, step)
+    return {each.name: each.read_text() for each in (run_dir / "outputs").iterdir()}
+
+
+def test_whenever_a_machine_goes_the_next_one_ends_with_the_same_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training does not write again what it wrote before the checkpoint that it goes on from."""
+    expected = {f"step {step}": f"what came of step {step}" for step in (1, 2, 3)}
+    expected["newest 3"] = "only one of these stays"
+    power, survived, cuts = Power(monkeypatch), False, 0
+    while not survived:
+        bucket = open_folder(Address("file", "", str(tmp_path / f"bucket-{cuts}")))
+        turn = prepared(bucket, tmp_path / f"machine-{cuts}", ttl_s=4000.0)
+        power.bucket, power.left = bucket, cuts
+        with contextlib.suppress(PowerCut):
+            for step in (1, 2, 3):
+                trained(turn.run_dir, step)
+                turn._upload_newest()
+            turn._finish()
+            survived = True
+        power.left = None
+        assert went_on(bucket, tmp_path / f"machine-{cuts}/second") == expected, cuts
+        cuts += 1
+    assert cuts > 12
 
 
 def test_a_machine_that_cannot_be_prepared_says_why_and_makes_room(tmp_path: Path) -> None:

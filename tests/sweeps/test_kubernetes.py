@@ -152,6 +152,7 @@ def test_interrupted_trials_and_drivers_change_no_result(
     assert kubernetes.pods() == []
 
 
+@pytest.mark.long
 def test_the_machine_that_drives_it_may_be_away_until_all_have_ended(
     workspace: Workspace, kubernetes: Cluster
 ) -> None:

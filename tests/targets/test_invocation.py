@@ -69,6 +69,15 @@ def test_the_supervisor_is_pid_1_and_the_training_comes_last() -> None:
     assert found == words()
 
 
+def test_on_a_machine_that_is_lent_notices_and_signals_reach_the_job() -> None:
+    found = words(setting=replace(SETTING, lent=True))
+    assert "--network=host" in found
+    # Docker's client passes on what it is sent, unless it is told not to.
+    assert "--sig-proxy=false" not in found
+    assert "--sig-proxy=false" in words()
+    assert not [word for word in words() if word.startswith("--network")]
+
+
 def test_who_it_is_and_what_it_sees() -> None:
     found = words()
     assert "--user=1000:1001" in found

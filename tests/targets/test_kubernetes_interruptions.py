@@ -65,6 +65,7 @@ def test_a_node_that_is_drained(workspace: Workspace, kubernetes: Cluster) -> No
     assert status.attempt == 2
 
 
+@pytest.mark.long
 def test_a_node_that_is_killed(workspace: Workspace, kubernetes: Cluster) -> None:
     record = running(workspace)
     kubernetes.kill(pod_of(kubernetes)[1])

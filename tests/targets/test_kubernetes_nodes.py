@@ -98,6 +98,7 @@ def test_a_node_that_dies_is_no_crash(torch: Workspace, kubernetes: Cluster) -> 
     assert len(set(came_to(torch, record))) == 1
 
 
+@pytest.mark.long
 def test_killed_nothing_of_it_is_left(torch: Workspace, kubernetes: Cluster) -> None:
     record = started(torch, "1000", "0.1", resources=TWO)
     until_step(record)

@@ -28,7 +28,9 @@ def bring(bucket: Bucket, job: str, run_dir: Path, holder: str) -> None:
         shelf = checkpoints.Shelf(bucket, job)
         if newest not in shelf.committed():
             shelf.upload(run_dir / names.CHECKPOINTS / newest, confirm=lease.beat)
-    Outputs(bucket, job, run_dir).send()
+    outputs = Outputs(bucket, job, run_dir)
+    outputs.recall()
+    outputs.send()
     # Last: whoever reads of a step finds what was saved at it.
     writer.flush()
     lease.release()

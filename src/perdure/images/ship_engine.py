@@ -97,20 +97,32 @@ def _has(target: Side, tag: str, image: ImageRecord, there: Sequence[ImageRecord
 
 def _prepare(source: Side, target: Side, tag: str, image: ImageRecord) -> Sending:
     """Return how the image will be sent; with the containerd store, its manifest is read first."""
-    if source.storage == CONTAINERD:
-        with saved(source.engine, tag) as stream:
-            try:
-                found = read_descriptors(stream, image.id, len(image.layers))
-            except UnexpectedArchive as error:
-                raise EnvironmentFailed(
-                    f"the engine does not give `{tag}` whole: parts of it are missing",
-                    hint="build it again, or pull it again",
-                ) from error
-        names = LayerNames.explicit(image.layers, [blob_path(each.digest) for each in found])
-        return Sending(tag, image, names, found, converted=False)
-    names = LayerNames.predicted(image.layers)
-    descriptors = uncompressed(image.layers)
-    return Sending(tag, image, names, descriptors, converted=target.storage == CONTAINERD)
+    names, descriptors = named_layers(source, tag, image)
+    converted = source.storage != CONTAINERD and target.storage == CONTAINERD
+    return Sending(tag, image, names, descriptors, converted)
+
+
+def named_layers(
+    source: Side, tag: str, image: ImageRecord
+) -> tuple[LayerNames, tuple[Descriptor, ...]]:
+    """Return where an image's archive will have its layers, and how a manifest names them.
+
+    With the containerd store that is read from the archive's beginning.
+
+    Raises:
+        EnvironmentFailed: the engine does not give it whole.
+    """
+    if source.storage != CONTAINERD:
+        return LayerNames.predicted(image.layers), uncompressed(image.layers)
+    with saved(source.engine, tag) as stream:
+        try:
+            found = read_descriptors(stream, image.id, len(image.layers))
+        except UnexpectedArchive as error:
+            raise EnvironmentFailed(
+                f"the engine does not give `{tag}` whole: parts of it are missing",
+                hint="build it again, or pull it again",
+            ) from error
+    return LayerNames.explicit(image.layers, [blob_path(each.digest) for each in found]), found
 
 
 def _usable(target: Side, sending: Sending, held: int) -> int:

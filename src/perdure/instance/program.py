@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from perdure.clouds.opening import open_folder, open_for_lease
 from perdure.clouds.side import checkpoints, standing
@@ -17,14 +19,17 @@ from perdure.clouds.side.lease import Fenced, Lease
 from perdure.clouds.side.machine import METADATA, Machine, machine_of, metadata_base
 from perdure.clouds.side.order import Config, Order, read_order
 from perdure.errors import PerdureError
-from perdure.instance import preparing
+from perdure.instance import contained, preparing
+from perdure.instance.beating import kept
 from perdure.instance.data import bring_data
+from perdure.instance.engine import ensure_engine
 from perdure.instance.meter import Meter, meter_of
 from perdure.instance.turn import Turn
 from perdure.moving.address import parse_address
 from perdure.runtime import generation, names, settled
-from perdure.targets import far, supervisor
+from perdure.targets import far, supervision, supervisor
 from perdure.targets.protocol import Plan
+from perdure.targets.refusal import refusal
 
 # The machine goes, and another one is to come.
 AGAIN = 75
@@ -103,22 +108,24 @@ class _Turning:
             writer.flush()
             return why
         try:
-            prefix = self._prepared(run_dir)
+            with kept(self.lease, meter.tick):
+                plan, end = self._prepared(run_dir)
         except PerdureError as error:
             self._tell(run_dir, error)
             writer.flush()
             return None
         before = generation.newest(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
-        turn.tick = meter.tick
-        code = turn.run(self.plan(prefix))
+        turn.tick, turn.end = meter.tick, end
+        code = turn.run(plan)
         meter.end()
-        turn.trying(writer.flush)
         self.say(f"the supervisor ended with {code}")
-        if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
-            return None
-        events = settled.ended(run_dir, before)
-        return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+        if end is not None and generation.newest(run_dir) == before:
+            # No supervisor: the engine has said why, that it has no GPUs, say.
+            said = supervision.last_words(run_dir / names.SUPERVISOR_LOG) or ""
+            _write_failed(run_dir, refusal(job, code, said).message)
+        turn.trying(writer.flush)
+        return _settled(run_dir, before, code)
 
     def _tell(self, run_dir: Path, error: PerdureError) -> None:
         """Say where a person looks what failed; the next machine tries again, to a limit."""
@@ -134,26 +141,56 @@ class _Turning:
         meter.begin({"machine": self.lease.holder, "kind": kind, **known})
         return meter
 
-    def _prepared(self, run_dir: Path) -> str | None:
-        """Return where the job's environment is, None for none; code and data are there, too."""
+    def _prepared(self, run_dir: Path) -> tuple[Plan, Callable[[], None] | None]:
+        """Return the supervisor's command as it is on this machine, and what ends its container.
+
+        Code, data and environment are there then. None: there is no container.
+        """
         preparing.bring_code(self.bucket, self.root, run_dir)
         bring_data(self.bucket, parse_address(self.config.address), self.root, self.say)
         used = self.order.job["environment"]
-        return preparing.bring_environment(self.bucket, self.root, used["prefix"], self.say)
+        if used.get("image") is not None:
+            return self._contained(used["image"]["id"])
+        prefix = used["prefix"]
+        prefix = preparing.bring_environment(self.bucket, self.root, prefix, self.say)
+        return self.plan(prefix), None
+
+    def _contained(self, known: str) -> tuple[Plan, Callable[[], None]]:
+        """Return the command of the job's container, and what ends that, once the image is here."""
+        find = functools.partial(ensure_engine, self.say)
+        engine, called = contained.bring_image(self.bucket, self.root, known, find, self.say)
+        job = contained.with_image(self._job(), called)
+        end = functools.partial(contained.end, engine, self.root, job["job"])
+        return self._watching(contained.planned(self.root, engine, job)), end
 
     def plan(self, prefix: str | None) -> Plan:
-        """Return the supervisor's command, as it is on this machine."""
+        """Return the supervisor's command in the environment in `prefix`, None: with none."""
         root, order = str(self.root), self.order
         digest = supervisor.digest()
         supervisor.unpack(root, digest, supervisor.sources())
         opened = {"root": root, "engine": order.engine, "name": "", "settings": {}}
-        job = {**order.job, "results": f"{root}/results"}
+        job = self._job()
         job["environment"] = {**job["environment"], "prefix": prefix}
-        job["limits"] = {**job["limits"], "watch": [self.config.cloud]}
         values = far.plan({**opened, "supervisor": digest}, job, order.commands)
-        plan = far.plan_of(values)
+        return self._watching(far.plan_of(values))
+
+    def _job(self) -> dict[str, Any]:
+        """Return the job's values, as they are on this machine."""
+        job = {**self.order.job, "results": f"{self.root}/results"}
+        return {**job, "limits": {**job["limits"], "watch": [self.config.cloud]}}
+
+    def _watching(self, plan: Plan) -> Plan:
+        """Return a plan whose supervisor asks the metadata service that there is."""
         at = plan.argv.index("--")
         return replace(plan, argv=(*plan.argv[:at], *_watch(self.config), *plan.argv[at:]))
+
+
+def _settled(run_dir: Path, before: int, code: int) -> str | None:
+    """Return how attempts after the generation `before` settled a job, None where they did not."""
+    if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
+        return None
+    events = settled.ended(run_dir, before)
+    return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
 
 
 def _watch(config: Config) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ class Turn:
     flush_s: float = FLUSH_S
     ask_s: float = ASK_S
     tick: Callable[[], None] = lambda: None
+    #: Ends what is not below the supervisor's command: its container. None: there is none.
+    end: Callable[[], None] | None = None
     say: Callable[[str], None] = print
     _over: threading.Event = field(default_factory=threading.Event)
     _fenced: threading.Event = field(default_factory=threading.Event)
@@ -106,7 +108,10 @@ class Turn:
                     break
 
     def _finish(self) -> None:
-        """Return once the bucket has all: the newest checkpoint, the outputs, the last words."""
+        """Return once the bucket has all: the newest checkpoint, the outputs, the last words.
+
+        The word that the job has ended comes last: nobody looks for more after it.
+        """
         for act in (self._upload_newest, self.outputs.send, self.writer.flush):
             while not self.trying(act):
                 if self._fenced.wait(_TRY_AGAIN_S):
@@ -148,11 +153,15 @@ class Turn:
             return  # a newer one is there
         self.uploaded = newest
         shelf.keep_newest(_KEPT)
-        self.outputs.send()
 
     def _confirm(self) -> None:
-        """Return once a checkpoint may count: rows of its steps are in the bucket before it is."""
+        """Return once a checkpoint may count: what was written before it is in the bucket.
+
+        Rows of its steps and the user's files alike: whoever goes on from it writes neither again.
+        Files that are newer than the checkpoint are what a machine that dies has on its disk, too.
+        """
         self.writer.flush()
+        self.outputs.send()
         self.lease.beat()
 
     def _is_superseded(self, name: str) -> bool:
@@ -196,6 +205,8 @@ class Turn:
 
     def _kill(self, pid: int) -> None:
         local.kill_group(pid)
+        if self.end is not None:
+            self.end()
         run_dir = os.fspath(self.run_dir)
         processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +38,11 @@ def image_for(
         return own
     from perdure.environments.lock import lock_digest
 
-    project = workspace.project
-    image = ensure_image_on(
-        target.place.host, workspace, Stage.RUNTIME, variant=variant, code=code, report=report
-    )
+    project, host = workspace.project, target.place.host
+    with _advised(host):
+        image = ensure_image_on(
+            host, workspace, Stage.RUNTIME, variant=variant, code=code, report=report
+        )
     return EnvironmentUsed(lock_digest(project), image.variant, "", None, _used(image))
 
 
@@ -85,11 +88,13 @@ def ensure_image_on(
 ) -> Image:
     """Return an image of the project on the engine of a host, built or shipped if need be.
 
+    For machines that are lent it is built here.
+
     Raises:
         EnvironmentFailed: it cannot be had.
     """
     project, settings = workspace.project, workspace.settings
-    if host.is_here:
+    if _is_built_here(host):
         from perdure.images.build import ensure_image
 
         return ensure_image(project, settings, stage, variant=variant, code=code, report=report)
@@ -108,7 +113,7 @@ def settings_on(host: Host, settings: Settings) -> Settings:
         EngineUnreachable: it has none for this user.
         HostUnreachable: it does not answer.
     """
-    if host.is_here:
+    if _is_built_here(host):
         return settings
     from perdure.hosts.engine_there import engine_there, settings_there
 
@@ -151,11 +156,33 @@ def restore_image(
 ) -> EnvironmentUsed:
     """Return the image of a recorded job, built again from the same lock if its engine has lost it.
 
+    One for machines that are lent is in their bucket then.
+
     Raises:
         EnvironmentFailed: it is gone, and the lock is another one now.
     """
     if _own_image(target, None, pegged=False) is not None:
         return record.environment
+    if not _is_lent(target.place.host):
+        return _found_or_built(workspace, target, record, report)
+    from perdure.targets import cloud_image
+    from perdure.targets.cloud import Cloud
+
+    assert isinstance(target, Cloud)  # nobody else has such a host
+    used, bucket = record.environment, target.bucket()
+    if used.image is not None and cloud_image.is_there(bucket, target.address, used.image):
+        return used
+    with _advised(target.place.host):
+        used = _found_or_built(workspace, target, record, report)
+        assert used.image is not None  # as it was recorded
+        moved = cloud_image.bring(bucket, target.address, used.image, workspace.settings, report)
+    report(f"the image is in the bucket: {moved.sent_layers} layers sent")
+    return used
+
+
+def _found_or_built(
+    workspace: Workspace, target: Target, record: JobRecord, report: Report
+) -> EnvironmentUsed:
     from perdure.environments.lock import lock_digest
     from perdure.hosts.engine import find_engine
     from perdure.jobs.snapshot import snapshot_folder
@@ -180,6 +207,31 @@ def restore_image(
     if again.image is not None and again.image.tag != used.image.tag:
         report(f"warning: it is built otherwise now: `{again.image.tag}`")
     return replace(again, python=used.python)
+
+
+@contextlib.contextmanager
+def _advised(host: Host) -> Iterator[None]:
+    """Have the error that there is no engine here say what a cloud's jobs do without one."""
+    if not _is_lent(host):
+        yield
+        return
+    from perdure.targets.cloud_image import made_here
+
+    with made_here(host.name):
+        yield
+
+
+def _is_built_here(host: Host) -> bool:
+    """Return whether images for a host are built by this machine's engine."""
+    return host.is_here or _is_lent(host)
+
+
+def _is_lent(host: Host) -> bool:
+    if host.is_here:
+        return False
+    from perdure.targets.bucket_host import BucketHost
+
+    return isinstance(host, BucketHost)
 
 
 def _own_image(target: Target, variant: str | None, *, pegged: bool) -> EnvironmentUsed | None:

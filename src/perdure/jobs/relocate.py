@@ -1,4 +1,4 @@
-"""A job that goes on somewhere else: between this machine and a bucket, with all that it has.
+"""A job that goes on somewhere else, with all that it has: here, on a host, in a bucket.
 
 What it wrote, its newest checkpoint and its outputs go there first; only then is it said that it is
 there. Whatever breaks off before leaves it where it was.
@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import ConflictError, UsageError
+from perdure.jobs import carrying, ledger, mirror
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
-from perdure.jobs import ledger, mirror
 from perdure.jobs.elsewhere import target_in
 from perdure.jobs.launch import clear_strays
 from perdure.jobs.lifecycle import can_become, read_status
@@ -21,9 +21,11 @@ from perdure.jobs.witness import Witness, write_witness
 from perdure.jobs.workspace import Workspace, storing
 from perdure.model.job import EnvironmentUsed, JobRecord, State
 from perdure.model.report import Report
+from perdure.targets import far
 from perdure.targets.cloud import Cloud
 from perdure.targets.protocol import Handle, Target
-from perdure.targets.registry import LOCAL, open_target
+from perdure.targets.registry import DOCKER, LOCAL, open_target
+from perdure.targets.remote import Remote
 
 
 def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report) -> JobRecord:
@@ -41,10 +43,12 @@ def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report)
     if name == now.name:
         return record
     where = open_target(name, workspace.project, workspace.settings)
-    if not _is_between(now, where):
+    if not (_goes(now, record) and _goes(where, record)):
+        own = LOCAL if record.environment.image is None else DOCKER
         raise UsageError(
             f"job `{record.job}` is on `{now.name}` and cannot go on on `{name}`",
-            hint="jobs go between `local` and clouds; perdure rerun begins anew elsewhere",
+            hint=f"it goes between `{own}`, hosts that ssh reaches and clouds; elsewhere "
+            "perdure rerun begins anew",
         )
     where.require(record.resources)
     mirror.bring(record.folder)
@@ -52,12 +56,10 @@ def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report)
     used = _environment_there(workspace, record, where, report)
     moved = replace(record, target=name, environment=used)
     report(f"bringing `{record.job}` from `{now.name}` to `{name}`")
-    if isinstance(now, Cloud):
-        _fetch(now, record.folder, report)
-    if isinstance(where, Cloud):
-        where.adopt(Handle(name, record.job, record.folder))
+    _fetch(now, record.folder, report)
+    _send(where, record, report)
     with storing("the run folder"):
-        if isinstance(where, Cloud):
+        if isinstance(where, Cloud | Remote):
             write_witness(record.folder, Witness(name, where.station))
         else:
             (record.folder / folders.WITNESS_FILE).unlink(missing_ok=True)
@@ -66,9 +68,13 @@ def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report)
     return moved
 
 
-def _is_between(now: Target, where: Target) -> bool:
-    kinds = [isinstance(each, Cloud) or each.name == LOCAL for each in (now, where)]
-    return all(kinds)
+def _goes(target: Target, record: JobRecord) -> bool:
+    """Return whether a job can leave a target, and get there: in an image it stays in one."""
+    image = record.environment.image
+    if isinstance(target, Remote):
+        # The other engines are schedulers: what they know of a job cannot be carried along.
+        return target.station.engine == (far.PROCESS if image is None else far.DOCKER)
+    return isinstance(target, Cloud) or target.name == (LOCAL if image is None else DOCKER)
 
 
 def _require_rest(workspace: Workspace, record: JobRecord) -> None:
@@ -102,9 +108,20 @@ def _environment_there(
     return environments.environment_for(workspace, used.variant, where.place, report)
 
 
-def _fetch(now: Cloud, folder: Path, report: Report) -> None:
-    """Bring what a bucket has of a job here, and have its group be no more."""
-    handle = Handle(now.name, folder.name, folder)
-    now.collect(handle)
-    now.collect_checkpoint(handle, report)
-    now.sweep(handle, ())
+def _fetch(now: Target, folder: Path, report: Report) -> None:
+    """Bring what is elsewhere of a job here; a group of a cloud's is no more then."""
+    if isinstance(now, Remote):
+        carrying.fetch(now.place, folder)
+    if isinstance(now, Cloud):
+        handle = Handle(now.name, folder.name, folder)
+        now.collect(handle)
+        now.collect_checkpoint(handle, report)
+        now.sweep(handle, ())
+
+
+def _send(where: Target, record: JobRecord, report: Report) -> None:
+    """Bring what is here of a job to where it is to go on."""
+    if isinstance(where, Remote):
+        carrying.send(where.place, record, report)
+    if isinstance(where, Cloud):
+        where.adopt(Handle(where.name, record.job, record.folder))

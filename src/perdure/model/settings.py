@@ -67,6 +67,7 @@ class CloudSettings:
     (an AMI's id, or the name of the parameter that has it); `profile` is who they are: an instance
     profile, a service account, a managed identity. After `lease_s` of silence a machine has lost
     its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
+    `engine` is "docker" or "process"; None: docker if the environment needs an image.
     """
 
     region: str = ""
@@ -84,6 +85,7 @@ class CloudSettings:
     subscription: str = ""
     group: str = ""
     account: str = ""
+    engine: str | None = None
 
     @property
     def where(self) -> str:

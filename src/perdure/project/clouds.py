@@ -23,6 +23,7 @@ _COMMON = (
     "image",
     "profile",
     "subnets",
+    "engine",
 )
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -92,7 +92,11 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     ) = UNSET
     engine: (
         Annotated[
-            Literal["docker", "process"], Meta(description="default: docker if it answers there")
+            Literal["docker", "process"],
+            Meta(
+                description="default: docker if it answers there; clouds: docker if the "
+                "environment has packages of Debian or conda"
+            ),
         ]
         | UnsetType
     ) = UNSET

@@ -116,7 +116,7 @@ def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[t
         if key == "kind" or key in KINDS[kind]:
             continue
         owners = [each for each, keys in KINDS.items() if key in keys]
-        if owners == [SSH]:
+        if SSH in owners and SLURM not in owners:
             yield key, f'is a key not of `kind = "{kind}"`'
         else:
             names = " and ".join(f'`kind = "{each}"`' for each in owners)

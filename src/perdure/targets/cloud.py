@@ -23,6 +23,7 @@ from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.user_data import FOLDER, user_data
 from perdure.errors import PerdureError, UsageError
+from perdure.hosts.engine_client import DOCKER
 from perdure.hosts.local import Completed
 from perdure.model.job import Event, JobRecord, Resources
 from perdure.model.job_values import job_values
@@ -33,7 +34,7 @@ from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
 from perdure.runtime import names
-from perdure.targets import cloud_order, supervision
+from perdure.targets import cloud_image, cloud_order, supervision
 from perdure.targets.bucket_host import BucketHost
 from perdure.targets.place import Place, folder_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
@@ -92,8 +93,8 @@ class Cloud:
 
     @property
     def in_image(self) -> bool:
-        """Return that its jobs run on the machine itself."""
-        return False
+        """Return whether its jobs run in an image, and not on the machine itself."""
+        return cloud_image.engine_of(self.project, self.wanted) == DOCKER
 
     @property
     def place(self) -> Place:
@@ -123,7 +124,8 @@ class Cloud:
         limited = {
             "--memory": resources.memory_bytes,
             "--cpus": resources.cpus,
-            "--shm-size": resources.shm_bytes,
+            # Of a container only.
+            "--shm-size": None if self.in_image else resources.shm_bytes,
             "--time": resources.time_s,
         }
         for option, value in limited.items():
@@ -146,6 +148,7 @@ class Cloud:
         """Return what the provider would be asked, as its own tool takes it. Asks nobody."""
         gpus = _least(job.resources.gpus)
         script = self.provider.explained(self._group_of(job.job, 1, gpus, "KIT"))
+        script += cloud_image.explained(job)
         order = orders.Order(
             turn=cloud_order.NO_TURN,
             job=job_values(job),
@@ -154,6 +157,7 @@ class Cloud:
             deadline=None,
             restarts=self.wanted.max_restarts,
             files=(),
+            engine=cloud_image.PROCESS if job.environment.image is None else DOCKER,
             lease_s=self.wanted.lease_s,
             market=self.wanted.market,
         )

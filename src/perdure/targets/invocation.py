@@ -31,7 +31,8 @@ class Setting:
 
     `shm_bytes` is the size of /dev/shm where the job names none, `groups` are those of the person
     who asks, so that data that a group may read can be read. `returns`: the engine starts the job
-    again after it was down itself.
+    again after it was down itself. `lent`: the machine is there for this job alone. Its network is
+    the job's, so that the provider's notices are heard, and a signal to the client is the job's.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class Setting:
     groups: tuple[int, ...] = ()
     rootless: bool = False
     returns: bool = False
+    lent: bool = False
 
 
 def container_name(root: Path, role: str) -> str:
@@ -55,7 +57,7 @@ def supervised(
     image = image_of(job)
     stop_s = round(job.limits.grace_s) + _STOP_MARGIN_S
     return (
-        *(setting.program, "run", *_life(setting), "--init=false", "--sig-proxy=false"),
+        *(setting.program, "run", *_life(setting), "--init=false", *_reach(setting)),
         f"--name={container_name(setting.root, job.job)}",
         *(f"--label=perdure.project={setting.root}", f"--label=perdure.job={job.job}"),
         f"--stop-timeout={stop_s}",
@@ -104,6 +106,11 @@ def _life(setting: Setting) -> tuple[str, ...]:
         return ("--rm",)
     # A supervisor that returns ends with 0 once its job is settled, whatever came of that.
     return ("--restart=on-failure", f"--env={names.RETURNS_AFTER}")
+
+
+def _reach(setting: Setting) -> tuple[str, ...]:
+    """Return whether signals to the client reach the job, and what network it has."""
+    return ("--network=host",) if setting.lent else ("--sig-proxy=false",)
 
 
 def passed_by_name(variables: Mapping[str, str]) -> Mapping[str, str]:

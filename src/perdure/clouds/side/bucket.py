@@ -136,6 +136,13 @@ class Bucket:
         }
         return {name: found[name] for name in sorted(found) if not after or name > after}
 
+    def flat(self, folder: str) -> list[str]:
+        """Return the names of the objects in a folder, without it, and of none further below."""
+        import obstore
+
+        found = obstore.list_with_delimiter(self.store, f"{folder}/")["objects"]
+        return [str(each["path"]).rpartition("/")[2] for each in found]
+
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; none there is right too."""
         waiting = list(keys)

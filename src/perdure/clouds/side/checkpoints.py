@@ -57,7 +57,8 @@ class Shelf:
         """Return the names of the checkpoints that count, the newest first."""
         prefix = keys.job(self.job, keys.CHECKPOINTS)
         # Not below it: those are parts, and may be thousands.
-        found = self._list_flat(prefix)
+        manifests = (each for each in self.bucket.flat(prefix) if each.endswith(".json"))
+        found = (each.removesuffix(".json") for each in manifests)
         return sorted((name for name in found if order(name)), key=order, reverse=True)
 
     def upload(
@@ -165,13 +166,6 @@ class Shelf:
                 left, at = left[written:], at + written
         finally:
             os.close(fd)
-
-    def _list_flat(self, prefix: str) -> list[str]:
-        import obstore
-
-        found = obstore.list_with_delimiter(self.bucket.store, f"{prefix}/")["objects"]
-        manifests = (str(each["path"]).rpartition("/")[2] for each in found)
-        return [name.removesuffix(".json") for name in manifests if name.endswith(".json")]
 
 
 @dataclass(slots=True)

@@ -16,6 +16,8 @@ KITS = "kit"
 OBJECTS = "objects"
 FILES = "files"
 ENVIRONMENTS = "environments"
+LAYERS = "layers"
+IMAGES = "images"
 JOBS = "jobs"
 
 _DIGITS = 10
@@ -45,6 +47,21 @@ def file(name: str) -> str:
 def environment(name: str) -> str:
     """Return the name of what is to be installed for an environment."""
     return f"{ENVIRONMENTS}/{name}.json"
+
+
+def image(known: str) -> str:
+    """Return the name of what says of an image which layers it has; `known` is its id."""
+    return f"{IMAGES}/{known.rpartition(':')[2]}.json"
+
+
+def layer(digest: str) -> str:
+    """Return the name of what says of a layer that all of it is there, by its SHA-256 in hex."""
+    return f"{LAYERS}/{digest}.json"
+
+
+def layer_part(digest: str, number: int) -> str:
+    """Return the name of a part of a layer."""
+    return f"{LAYERS}/{digest}/{number:0{_PART_DIGITS}d}"
 
 
 def piece(number: int) -> str:

@@ -25,13 +25,20 @@ class Outputs:
     known: dict[str, _Stamp] = field(default_factory=dict)
 
     def send(self) -> int:
-        """Return how many files were sent: those that changed. Touches the network."""
+        """Return how many files were sent: those that changed. Touches the network.
+
+        Those that are gone here are deleted, last: one that got another name is there by that.
+        """
         found = self._found()
         changed = [name for name, stamp in found.items() if self.known.get(name) != stamp]
         with ThreadPoolExecutor(_WORKERS) as pool:
             for name, is_sent in zip(changed, pool.map(self._send, changed), strict=True):
                 if is_sent:
                     self.known[name] = found[name]
+        gone = [name for name in self.known if name not in found]
+        self.bucket.delete(map(self._key, gone))
+        for name in gone:
+            del self.known[name]
         return len(changed)
 
     def bring(self) -> None:
@@ -41,6 +48,12 @@ class Outputs:
         with ThreadPoolExecutor(_WORKERS) as pool:
             list(pool.map(self._bring, wanted))
         self.known = self._found()
+
+    def recall(self) -> None:
+        """Know by name what the bucket has: then all is sent that is here, and the rest deleted."""
+        prefix = keys.job(self.job, f"{keys.OUTPUTS}/")
+        there = self.bucket.names(prefix.rstrip("/"))
+        self.known = {_decoded(each.removeprefix(prefix)): (-1, -1) for each in there}
 
     def _found(self) -> dict[str, _Stamp]:
         base = self.run_dir / names.OUTPUTS
@@ -62,8 +75,11 @@ class Outputs:
             data = (self.run_dir / names.OUTPUTS / name).read_bytes()
         except OSError:
             return False
-        self.bucket.put(keys.job(self.job, f"{keys.OUTPUTS}/{_encoded(name)}"), data)
+        self.bucket.put(self._key(name), data)
         return True
+
+    def _key(self, name: str) -> str:
+        return keys.job(self.job, f"{keys.OUTPUTS}/{_encoded(name)}")
 
     def _bring(self, key: str) -> None:
         found = self.bucket.get(key)
