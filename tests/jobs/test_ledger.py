@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perdure.jobs import folder as folders
-from perdure.jobs import ledger, lifecycle
+from perdure.jobs import ledger, ledger_table, lifecycle
 from perdure.jobs.control import kill
 from perdure.jobs.launch import start
 from perdure.jobs.ledger import statuses
@@ -220,7 +220,7 @@ def test_a_ledger_that_is_lost_or_broken_is_made_again(workspace: Workspace, dam
 def test_a_ledger_that_is_locked_costs_time_only(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "_BUSY_S", 0.01)
+    monkeypatch.setattr(ledger_table, "_BUSY_S", 0.01)
     ended_job(workspace, "a")
     listed(workspace)
     ended_job(workspace, "b")

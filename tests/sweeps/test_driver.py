@@ -11,8 +11,9 @@ from perdure.jobs.control import interrupt, kill
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
-from perdure.sweeps.control import drive, extend, go_on, is_orphaned, retry, stop
+from perdure.sweeps.control import drive, extend, go_on, retry, stop
 from perdure.sweeps.holding import is_driven, last_word
+from perdure.sweeps.orphans import is_orphaned
 from perdure.sweeps.standing import failed_attempts, standing
 from tests.jobs.projects import FOREVER, alive, until_state
 from tests.sweeps.conftest import kill_driver

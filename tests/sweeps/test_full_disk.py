@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -41,11 +42,20 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """Return a folder on a file system of 4 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
+    with mounted(folder):
+        yield folder
+
+
+@contextlib.contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """Have a folder be a file system of 4 MiB."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("needs to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -168,3 +178,36 @@ def test_what_a_person_may_not_write_is_one_error_and_waited_for(as_user: Ordina
         path.chmod(0o755)
     until(lambda: status(as_user, root)["states"] == {"SUCCEEDED": 12})
     assert as_user.of_others(root) == [root / "go"]
+
+
+#: Waits for a file `go`, and then writes what it has, which takes more than the disk may have.
+KEEPING = """\
+while [ ! -e "$1/go" ]; do sleep 0.05; done
+head -c 100000 /dev/zero >"$PERDURE_RUN_DIR/outputs/x"
+"""
+
+
+def test_a_persons_full_disk_costs_them_no_trial(as_user: OrdinaryUser) -> None:
+    """The project with all that perdure keeps of it is on the disk that is full, and is theirs."""
+    root = as_user.home / "small"
+    root.mkdir()
+    with mounted(root):
+        (root / "pyproject.toml").write_text(TASKS)
+        (root / "train.sh").write_text(KEEPING)
+        as_user.give(root)
+        words = ("--name", "one", "--max-running", "1", "train", "x=1..6")
+        begun = as_user.perdure("sweep", *words, "--", str(as_user.home), cwd=root)
+        assert begun.code == 0, begun
+        until((root / "results" / "one-0001" / "attempts" / "000001.jsonl").exists)
+        stuffing = stuff(root)
+        (as_user.home / "go").touch()
+        until(lambda: "no space left" in str(status(as_user, root)["waits"]))
+        told = as_user.perdure("sweep", "status", "one", cwd=root)
+        assert (told.code, "perdure clean" in told.err) == (0, True), told
+        refused = as_user.perdure("sweep", "extend", "one", "x=7", cwd=root)
+        assert is_one_error(refused, 5, "no space left")
+        stuffing.unlink()
+        until(lambda: status(as_user, root)["states"] == {"SUCCEEDED": 6})
+        sizes = {each.stat().st_size for each in root.glob("results/one-*/outputs/x")}
+        assert sizes == {100_000}
+        assert as_user.of_others(root) == []

@@ -18,7 +18,7 @@ from perdure.jobs.control import interrupt, kill
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import State
+from perdure.model.job import ALIVE, State
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.runtime import names
 from perdure.sweeps import control, holding
@@ -50,6 +50,11 @@ package = "cats"
 [tool.perdure.targets.lab]
 kind = "slurm"
 """
+#: Trains until there is a file of that name; asked to stop, it has saved.
+WAIT = """\
+trap 'exit 75' TERM
+while [ ! -e "$1" ]; do sleep 0.05; done
+"""
 
 
 @pytest.fixture
@@ -57,8 +62,9 @@ def workspace(tmp_path: Path, slurm: Cluster) -> Iterator[Workspace]:
     """Return a project whose target `lab` is the Slurm of the tests, in a hostile folder."""
     train = TRAIN.replace("0.004", "float(sys.argv[1])")
     # The driver is a process of its own, and reads what the project says.
-    files = {"train.py": train, "pyproject.toml": PYPROJECT}
+    files = {"train.py": train, "wait.sh": WAIT, "pyproject.toml": PYPROJECT}
     tasks = {"train": f"{sys.executable} train.py", "noop": "true", "wrong": "false"}
+    tasks["wait"] = "sh wait.sh"
     project = make_project(tmp_path / "my 'pro$(ject) 100%", files, **tasks)
     lab = TargetSettings("", "slurm", "slurm", slurm=SlurmSettings())
     made = Workspace(project, Settings(targets=MappingProxyType({"lab": lab})))
@@ -181,12 +187,15 @@ def test_stopped_it_leaves_the_queue_and_resumed_it_goes_on(
 
 
 def test_a_trial_is_interrupted_killed_and_retried_like_any_job(
-    workspace: Workspace, slurm: Cluster
+    workspace: Workspace, slurm: Cluster, tmp_path: Path
 ) -> None:
-    folder = swept(workspace, "seed=1..3", arguments=("0.06",), max_running=1)
+    go = tmp_path / "go"
+    folder = swept(workspace, "seed=1..3", task="wait", arguments=(str(go),), max_running=1)
     until(lambda: state(workspace, 1) is State.RUNNING)
     assert kill(run_dir(workspace, 3), timeout_s=120) == "confirmed"
     interrupt(run_dir(workspace, 1), reason="asked")
+    until(lambda: state(workspace, 1) not in ALIVE)
+    go.touch()
     found = over(workspace, folder)
     assert found.states == {State.SUCCEEDED: 2, State.CANCELLED: 1}
     assert len(folders.attempts(run_dir(workspace, 1))) == 2

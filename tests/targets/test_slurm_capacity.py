@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from perdure.errors import UsageError
+from perdure.errors import PerdureError, SchedulerUnreachable, UsageError
 from perdure.model.job import UNLIMITED, Resources
 from perdure.model.settings import SlurmSettings
-from perdure.targets.slurm_capacity import Node, of_partition, parse, require
+from perdure.targets.slurm_capacity import Node, Nodes, of_partition, parse, require
+from tests.waiting import until
 
 WIDTHS = (64, 64, 32, 32, 20, 20, 20, 200, 200)
 
@@ -70,3 +73,35 @@ def test_what_a_busy_node_has_is_waited_for() -> None:
     require(SlurmSettings(), Resources(gpus=2, cpus=4, memory_bytes=2000 * 2**20), NODES)
     require(SlurmSettings("gpu", time_s=172800.0), Resources(gpus=6), NODES)
     require(SlurmSettings(), Resources(time_s=1e9), NODES)
+
+
+def test_nodes_that_were_asked_for_ahead_are_not_asked_for_again() -> None:
+    asked: list[str] = []
+    release = threading.Event()
+
+    def read() -> list[Node]:
+        asked.append("once")
+        release.wait(60)
+        return []
+
+    nodes = Nodes(read)
+    nodes.ask_ahead()
+    until(lambda: asked != [])
+    release.set()
+    assert nodes.lately() == nodes.lately() == []
+    assert asked == ["once"]
+
+
+def test_a_scheduler_that_was_away_is_asked_again_by_who_tries_again() -> None:
+    answers: list[PerdureError | None] = [SchedulerUnreachable("away"), None]
+
+    def read() -> list[Node]:
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        return []
+
+    nodes = Nodes(read)
+    with pytest.raises(SchedulerUnreachable, match="away"):
+        nodes.lately()
+    assert nodes.lately() == []

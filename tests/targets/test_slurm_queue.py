@@ -33,7 +33,7 @@ TEXT = """\
 13|PENDING|(Priority)|n/a|perdure:ab:two
 9|COMPLETED|None|node1|perdure:ab:two
 14|PENDING|(ReqNodeNotAvail, UnavailableNodes:node1)|n/a|perdure:ab:three
-15_[1-9]|PENDING|(Resources)|n/a|perdure:ab:array
+15_[x]|PENDING|(Resources)|n/a|perdure:ab:array
 16|RUNNING|None|node1|somebody's | own
 17|RUNNING|None|node1|(null)
 torn|
@@ -61,10 +61,33 @@ def test_elements_of_an_array_are_found_by_their_indices() -> None:
     text = (
         "15_3|RUNNING|None|node1|perdure:ab:s:cd\n15_12|PENDING|(Resources)|n/a|perdure:ab:s:cd\n"
     )
-    known = Known(parse(text + "15_[13-20]|PENDING|None|n/a|perdure:ab:s:cd\n"), 1.0, "")
+    rest = "15_[13-15,18,21-25:2%4]|PENDING|(Priority)|n/a|perdure:ab:s:cd\n"
+    known = Known(parse(text + rest), 1.0, "")
     assert known.of("perdure:ab:s:cd#12", None) == Word("15_12", "PENDING", "Resources", "")
     assert known.of("lost", "15_3") == Word("15_3", "RUNNING", "", "node1")
-    assert known.of("perdure:ab:s:cd#13", None) is None
+    waits = [n for n in range(30) if known.of(f"perdure:ab:s:cd#{n}", f"15_{n}")]
+    assert waits == [3, 12, 13, 14, 15, 18, 21, 23, 25]
+    assert known.of("perdure:ab:s:cd#23", None) == Word("15_23", "PENDING", "Priority", "")
+
+
+def test_of_two_arrays_with_an_element_the_later_one_counts() -> None:
+    lines = ("16_[1-3]|PENDING|None|n/a|perdure:ab:s", "9_2|COMPLETED|None|node1|perdure:ab:s")
+    for text in ("\n".join(lines), "\n".join(reversed(lines))):
+        assert parse(text)["perdure:ab:s#2"] == Word("16_2", "PENDING", "", "")
+
+
+def test_a_list_of_indices_that_is_cut_off_is_asked_for_one_by_one() -> None:
+    asked: list[Sequence[str]] = []
+
+    def squeue(argv: Sequence[str]) -> str:
+        asked.append(argv)
+        cut = "15_[1,3,5,...]|PENDING|None|n/a|perdure:ab:s\n"
+        return "15_7|PENDING|None|n/a|perdure:ab:s\n" if "--array" in argv else cut
+
+    clock = Clock()
+    found = Queue(squeue, clock.ping, clock).known()
+    assert found.words.keys() == {"15_7", "perdure:ab:s#7"}
+    assert ["--array" in argv for argv in asked] == [False, True]
 
 
 def test_an_array_that_is_being_submitted_is_not_lost(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from perdure.cli.following import Follower, after_words
 from perdure.cli.render import Console
 from perdure.model.job import JobRecord
 
@@ -15,6 +14,8 @@ def follow_started(record: JobRecord, console: Console, *, detach: bool, after: 
     if detach:
         console.write(f"{record.job}\n")
         return 0
+    from perdure.cli.following import Follower, after_words
+
     console.say(f"job `{record.job}`: {record.task}; Ctrl-C saves and stops it")
     code = Follower(record.folder, console, after=after).run()
     words = after_words(record.job, code)

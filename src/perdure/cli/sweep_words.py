@@ -62,6 +62,7 @@ def tell_status(
     console.lines(sweep_tables.summary_lines(each, time.time()))
     console.table(_best_table(each, arguments.metric))
     _tell_failures(each, console)
+    _tell_full(each, console)
     return 0
 
 
@@ -204,10 +205,12 @@ def one_sweep(workspace: Workspace, names: Sequence[str]) -> Path:
 
 
 def _drive_again(workspace: Workspace, folder: Path, console: Console) -> None:
+    from perdure.sweeps.orphans import is_orphaned
+
+    if not is_orphaned(folder):
+        return
     from perdure.sweeps import control
 
-    if not control.is_orphaned(folder):
-        return
     try:
         begun = control.drive(workspace.project, folder)
     except PerdureError as error:
@@ -245,6 +248,13 @@ def _tell_failures(found: Standing, console: Console) -> None:
             f"{counted(len(bad), 'job')} failed, the first of them {first.job} ({reason}): "
             f"perdure logs {first.job}; perdure sweep retry --failed {found.sweep.name}"
         )
+
+
+def _tell_full(found: Standing, console: Console) -> None:
+    from perdure.sweeps.room import FULL
+
+    if found.driven and found.driver is not None and FULL in found.driver.waits:
+        console.say("it goes on by itself once there is space: perdure clean results")
 
 
 def _require_metric(found: Standing, wanted: str | None) -> None:

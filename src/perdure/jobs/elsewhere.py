@@ -28,7 +28,8 @@ R = TypeVar("R")
 KUBERNETES = "kubernetes"
 _BATCH_BYTES = 4 << 20
 # So many run folders are brought at a time.
-_TOGETHER = 50
+_TOGETHER = 200
+_TRIALS_S = 300.0
 # A data folder of many files takes its time to be looked through.
 _DATA_S = 600.0
 _KEPT = (
@@ -140,26 +141,33 @@ def send_folder(place: Place, record: JobRecord) -> None:
     """
     from perdure.jobs import there
 
-    _asked(place, there.begin, place.root, place.name(record.folder), _kept(record))
-
-
-def send_folders(place: Place, records: Sequence[JobRecord]) -> None:
-    """Bring many run folders there, as `send_folder` does one."""
-    from perdure.jobs import there
-
-    for first in range(0, len(records), _TOGETHER):
-        some = records[first : first + _TOGETHER]
-        files = {place.name(each.folder): _kept(each) for each in some}
-        _asked(place, there.begin_all, place.root, files)
-
-
-def _kept(record: JobRecord) -> dict[str, bytes]:
-    """Return what a run folder holds as it was submitted."""
-    return {
+    files = {
         name: (record.folder / name).read_bytes()
         for name in _KEPT
         if (record.folder / name).is_file()
     }
+    _asked(place, there.begin, place.root, place.name(record.folder), files)
+
+
+def send_trials(place: Place, base: JobRecord, records: Sequence[JobRecord]) -> None:
+    """Bring the run folders of a sweep's trials there that are not there yet, many with one call.
+
+    What they have in common is there, in the folder of `base`. Nothing is durable yet: what is lost
+    is made again.
+
+    Raises:
+        ConflictError: there is another job of such a name there.
+        StorageError: no space there, or a folder that cannot be written.
+    """
+    from perdure.jobs import there
+
+    common = place.name(base.folder)
+    for first in range(0, len(records), _TOGETHER):
+        some = records[first : first + _TOGETHER]
+        files = {each.job: (each.folder / names.JOB_FILE).read_bytes() for each in some}
+        with place.writing():
+            given = (place.root, common, files)
+            place.host.call_long(there.begin_trials, *given, timeout_s=_TRIALS_S)
 
 
 def adopt(target: Target, candidates: Iterable[Path]) -> list[str]:

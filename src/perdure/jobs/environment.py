@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +167,8 @@ def _source_of(workspace: Workspace, record: JobRecord) -> Iterator[Path]:
         )
     state, snapshot = workspace.project.state, record.code.snapshot
     code = state / "snapshots" / snapshot if snapshot else workspace.project.root
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state) as folder:
         shutil.copyfile(code / _PROJECT, Path(folder, _PROJECT))
         # The conda packages that uv.lock was made beside.

@@ -12,66 +12,28 @@ import contextlib
 import gc
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
-from perdure.jobs.lifecycle import status_in, unreadable
+from perdure.jobs import ledger_table as table
+from perdure.jobs.ledger_table import RECENT, Row
+from perdure.jobs.lifecycle import status_in, status_unbegun, unreadable
 from perdure.jobs.workspace import Workspace, make_state_folder
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 
-LEDGER = "ledger.db"
-RECENT = 10
+if TYPE_CHECKING:
+    from perdure.targets.standing import Standing
 
-_VERSION = 3
+LEDGER = "ledger.db"
+#: So many that wait in a scheduler's queue are in a short list.
+WAITING = 20
+
 # For so long hosts are waited for that jobs run on; what they said last has to do then.
 HOSTS_S = 3.0
-_BUSY_S = 1.0
 _STATES = {state.value: state for state in State}
-_COLUMNS = (
-    "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
-    "durable_step, started, ended, began_again, last_event_at, target, saved_at, ticket"
-)
-# In the order in which they are wanted, so that reading them sorts nothing.
-_TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT ROWID"
-_BY_NAME = "CREATE UNIQUE INDEX jobs_by_name ON jobs (job, inode)"
-_PUT = f"INSERT OR REPLACE INTO jobs VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"  # noqa: S608
-_SELECT = f"SELECT {_COLUMNS} FROM jobs ORDER BY submitted, job"  # noqa: S608
-_SELECT_OPEN = f"SELECT {_COLUMNS} FROM jobs WHERE settled IN (0, 3)"  # noqa: S608
-_ENDED = ", ".join(repr(state.value) for state in sorted(ENDED, key=str))
-_SELECT_FEW = (
-    f"SELECT {_COLUMNS} FROM jobs WHERE state NOT IN ({_ENDED}) OR job IN "  # noqa: S608
-    f"(SELECT job FROM jobs WHERE state IN ({_ENDED}) ORDER BY submitted DESC LIMIT {RECENT}) "
-    "ORDER BY submitted, job"
-)
-
-# A row of the table: its columns in their order.
-Row = tuple[
-    str,
-    int,
-    int,
-    int,
-    str,
-    str | None,
-    str,
-    str,
-    str,
-    int,
-    int | None,
-    int | None,
-    float | None,
-    float | None,
-    int,
-    float | None,
-    str,
-    float | None,
-    str | None,
-]
-
-# How far a row may be believed: not at all, while its folder's time stands still, for good; and
-# while that stands still, but for what a scheduler says of it.
-_LIVE, _RESTING, _FINAL, _QUEUED = range(4)
 _FINAL_STATES = frozenset({State.SUCCEEDED})
 _SETTLED = ENDED | {State.INTERRUPTED}
 
@@ -84,18 +46,18 @@ def statuses(
 ) -> list[JobStatus]:
     """Return where the project's jobs stand, in the order of their submission.
 
-    Not `all`: those that have not ended, and the ten that were submitted last of those that have.
-    Touches the disk, and asks the hosts of jobs that run elsewhere; `meanwhile` is called once, and
-    while they are on their way where there are any.
+    Not `all`: those that have not ended, and the ten that were submitted last of those that have;
+    of those that wait in a scheduler's queue the last `WAITING`. Touches the disk, and asks the
+    hosts of jobs that run elsewhere; `meanwhile` is called once, and while they are on their way
+    where there are any.
     """
     project = workspace.project
     if project.results.is_dir() and not project.state.is_dir():
         # Run folders that came from elsewhere: without a ledger each look would read them all.
         with contextlib.suppress(OSError):
             make_state_folder(project)
-    with uncollected(), _opened(project.state / LEDGER) as database:
-        query = _SELECT if all else _SELECT_FEW
-        found = _read(database, project.results, query, meanwhile)
+    with uncollected(), table.opened(project.state / LEDGER) as database:
+        found = _read(database, project.results, all, meanwhile)
     found.sort(key=lambda status: (status.record.submitted, status.record.job))
     if all:
         return found
@@ -106,7 +68,7 @@ def statuses(
 
 def count(workspace: Workspace) -> int:
     """Return how many jobs the ledger knew when they were last listed. Reads the disk."""
-    with _opened(workspace.project.state / LEDGER) as database:
+    with table.opened(workspace.project.state / LEDGER) as database:
         if database is None:
             return 0
         try:
@@ -118,24 +80,29 @@ def count(workspace: Workspace) -> int:
 
 def forget(workspace: Workspace, job: str) -> None:
     """Have the ledger read a job's record again: it has another target. Touches the disk."""
-    with _opened(workspace.project.state / LEDGER) as database:
-        _store(database, [], [job])
+    with table.opened(workspace.project.state / LEDGER) as database:
+        table.store(database, [], [job])
 
 
 def _read(
     database: sqlite3.Connection | None,
     results: Path,
-    query: str,
+    every: bool,
     meanwhile: Callable[[], object],
 ) -> list[JobStatus]:
     now = dict(_folders(results))
-    known = {job: inode for job, inode, _ in _known(database)}
-    looked, fresh = _look_again(database, results, now, known, meanwhile)
+    known = {job: inode for job, inode, _ in table.folders_known(database)}
+    rows = [row for row in table.select(database, table.SELECT_OPEN) if now.get(row[0]) == row[1]]
+    waits = _waiting(results, [row for row in rows if row[3] == table.QUEUED])
+    live = [row for row in rows if row[0] not in waits]
+    looked, fresh = _look_again(database, results, now, known, live, meanwhile)
     gone = [] if known == now else [job for job in known if now.get(job) != known[job]]
     if fresh or gone:
-        _store(database, fresh, gone)
-    rows = [row for row in _select(database, query) if row[0] in now and row[0] not in looked]
-    return [_status(results, row) for row in rows] + list(looked.values())
+        table.store(database, fresh, gone)
+    rest = table.select(database, table.SELECT if every else table.SELECT_FEW)
+    told = [_status(results, row) for row in rest if row[0] in now and row[0] not in looked]
+    queued = list(waits.values()) if every else list(waits.values())[-WAITING:]
+    return [*told, *looked.values(), *_queued(results, queued)]
 
 
 def _look_again(
@@ -143,25 +110,24 @@ def _look_again(
     results: Path,
     now: Mapping[str, int],
     known: Mapping[str, int],
+    rows: Sequence[Row],
     meanwhile: Callable[[], object],
 ) -> tuple[dict[str, JobStatus], list[Row]]:
-    """Return where those jobs stand that the ledger cannot tell of, and what it is to know."""
+    """Return where those jobs stand that the ledger cannot tell of, and what it is to know.
+
+    `rows` are what it knows of some of them.
+    """
     base = os.fspath(results)
     looked: dict[str, JobStatus] = {}
     fresh: list[Row] = []
-    live: list[tuple[str, int, tuple[JobHeading, str] | None]] = []
     new = [] if known == now else [job for job in now if now[job] != known.get(job)]
-    for row in _select(database, _SELECT_OPEN):
-        if now.get(row[0]) == row[1]:
-            waits = _waiting(results, row) if row[3] == _QUEUED else None
-            if waits is None:
-                live.append((row[0], row[1], (_heading(results, row), row[16])))
-            else:
-                looked[row[0]] = waits
-    for job, inode, changed in _known(database, _RESTING):
+    for job, inode, changed in table.folders_known(database, table.RESTING):
         if now.get(job) == inode and _changed(base, job) != changed:
             new.append(job)
-    live += [(job, now[job], None) for job in new if folders.is_job(results / job)]
+    live: list[tuple[str, int, tuple[JobHeading, str] | None]] = [
+        *((row[0], row[1], (_heading(results, row), row[16])) for row in rows),
+        *((job, now[job], None) for job in new if folders.is_job(results / job)),
+    ]
     with hosts_asked((results / job for job, _, _ in live), meanwhile):
         for job, inode, known_as in live:
             looked[job] = _look(results, job, inode, known_as, fresh)
@@ -221,26 +187,45 @@ def _look(
         status = status_in(folder, *known_as)
     except PerdureError as error:
         return unreadable(folder, error)
-    trust, ticket = _LIVE, None
+    trust, ticket = table.LIVE, None
     if status.state in _settled(status) and not folders.is_alive(folder):
-        trust = _FINAL if status.state in _FINAL_STATES else _RESTING
+        trust = table.FINAL if status.state in _FINAL_STATES else table.RESTING
     elif status.asked_at is not None and not status.attempt:
         from perdure.jobs.waiting import ticket_of
 
         ticket = ticket_of(folder, status, changed)
-        trust = _LIVE if ticket is None else _QUEUED
-    if trust != _LIVE or fresh_job:
+        trust = table.LIVE if ticket is None else table.QUEUED
+    if trust != table.LIVE or fresh_job:
         fresh.append(_row(status, inode, changed, trust, ticket))
     return status
 
 
-def _waiting(results: Path, row: Row) -> JobStatus | None:
-    """Return where a job in a scheduler's queue stands, None where its folder has to be read."""
-    if row[18] is None or _changed(os.fspath(results), row[0]) != row[2]:
-        return None
-    from perdure.jobs.waiting import status_waiting
+def _waiting(results: Path, rows: Sequence[Row]) -> dict[str, tuple[Row, Standing]]:
+    """Return which jobs wait in a scheduler's queue, and how, by their names.
 
-    return status_waiting(_heading(results, row), row[16], row[18])
+    Those that are not among them have folders to be read.
+    """
+    if not rows:
+        return {}
+    from perdure.jobs.waiting import standings
+
+    base = os.fspath(results)
+    changed: list[int] = []
+    # Thousands of folders are looked at while the scheduler is asked.
+    found = standings(
+        [row[18] or "" for row in rows],
+        lambda: changed.extend([_changed(base, row[0]) for row in rows]),
+    )
+    return {
+        row[0]: (row, stands)
+        for row, stands, time in zip(rows, found, changed, strict=True)
+        if stands is not None and time == row[2]
+    }
+
+
+def _queued(results: Path, waits: Sequence[tuple[Row, Standing]]) -> list[JobStatus]:
+    """Return where jobs stand that wait in a scheduler's queue."""
+    return [status_unbegun(_heading(results, row), row[16], stands) for row, stands in waits]
 
 
 def _settled(status: JobStatus) -> frozenset[State]:
@@ -309,88 +294,3 @@ def uncollected() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[sqlite3.Connection | None]:
-    """Yield the ledger, made anew where it is missing, broken or of another form; None without."""
-    database = _open(file) or _open(file)
-    try:
-        yield database
-    finally:
-        if database is not None:
-            database.close()
-
-
-def _open(file: Path) -> sqlite3.Connection | None:
-    try:
-        database = sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None)
-    except sqlite3.Error:
-        return None
-    try:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version != _VERSION:
-            _make(database)
-    except sqlite3.OperationalError:
-        # Locked, full or read-only: the folders say the same, only slower.
-        database.close()
-        return None
-    except sqlite3.DatabaseError:
-        database.close()
-        _discard(file)
-        return None
-    return database
-
-
-def _make(database: sqlite3.Connection) -> None:
-    with database:
-        database.execute("BEGIN IMMEDIATE")
-        # Asked again: another process may have made it while this one waited.
-        if database.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            database.execute("DROP TABLE IF EXISTS jobs")
-            database.execute(_TABLE)
-            database.execute(_BY_NAME)
-            database.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-def _discard(file: Path) -> None:
-    for path in (file, file.with_name(f"{file.name}-journal")):
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def _select(database: sqlite3.Connection | None, query: str) -> list[Row]:
-    if database is None:
-        return []
-    try:
-        return database.execute(query).fetchall()
-    except sqlite3.DatabaseError:
-        return []
-
-
-def _known(
-    database: sqlite3.Connection | None, trust: int | None = None
-) -> list[tuple[str, int, int]]:
-    """Return job, inode and time of the folders the ledger knows, of one trust or of all."""
-    if database is None:
-        return []
-    try:
-        if trust is None:
-            return database.execute("SELECT job, inode, 0 FROM jobs").fetchall()
-        query = "SELECT job, inode, changed FROM jobs WHERE settled = ?"
-        return database.execute(query, (trust,)).fetchall()
-    except sqlite3.DatabaseError:
-        return []
-
-
-def _store(database: sqlite3.Connection | None, fresh: Iterable[Row], gone: Iterable[str]) -> None:
-    if database is None:
-        return
-    try:
-        with database:
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany("DELETE FROM jobs WHERE job = ?", [(job,) for job in gone])
-            database.executemany(_PUT, fresh)
-    except sqlite3.DatabaseError:
-        # It is an index only: the next one who looks stores it.
-        return

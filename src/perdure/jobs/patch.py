@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,17 +52,32 @@ def read_revision(
     `code` is a snapshot of `root`, or `root` itself. Runs git; writes in `scratch` only.
     """
     try:
-        head = _ask(root, "rev-parse", "--verify", "--quiet", "HEAD")
-        prefix = _ask(root, "rev-parse", "--show-prefix")
+        prefix, folder, objects, head = _whereabouts(root)
     except PerdureError:
         return Revision(None)
     commit = head.decode().strip()
+    lent = os.path.join(root, os.fsdecode(objects))  # noqa: PTH118 - as git will read it
     try:
-        with _Scratch.open(root, code, scratch) as repository:
-            return Revision(commit, repository.patch(prefix.removesuffix(b"\n"), paths))
+        with _Scratch.open(os.fsdecode(folder), lent, code, scratch) as repository:
+            return Revision(commit, repository.patch(prefix, paths))
     except PerdureError as error:
         report(f"warning: uncommitted changes are not recorded as a patch: {error.message}")
         return Revision(commit)
+
+
+def _whereabouts(root: Path) -> list[bytes]:
+    """Return the project's place in its repository, the repository's folder, its objects, HEAD.
+
+    Raises:
+        PerdureError: there is no repository, or no commit in it.
+    """
+    wanted = (("--show-prefix",), ("--absolute-git-dir",), ("--git-path", "objects"), ("HEAD",))
+    # At once: each process of git's takes some milliseconds of a job's start.
+    said = _ask(root, "rev-parse", *(word for words in wanted for word in words)).split(b"\n")
+    if len(said) == len(wanted) + 1:
+        return said[:-1]
+    # A line break in a name: one by one they can be told apart.
+    return [_ask(root, "rev-parse", *words).removesuffix(b"\n") for words in wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +89,14 @@ class _Scratch:
 
     @staticmethod
     @contextlib.contextmanager
-    def open(root: Path, code: Path, scratch: Path) -> Iterator[_Scratch]:
-        folder = _ask(root, "rev-parse", "--absolute-git-dir").removesuffix(b"\n")
-        objects = _ask(root, "rev-parse", "--git-path", "objects").removesuffix(b"\n")
-        lent = os.path.join(root, os.fsdecode(objects))  # noqa: PTH118 - as git will read it
+    def open(folder: str, lent: str, code: Path, scratch: Path) -> Iterator[_Scratch]:
+        """Yield one; `folder` and `lent` are where the user's repository and its objects are."""
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix=".patch-", dir=scratch) as aside:
             Path(aside, "objects").mkdir()
             own = {
-                "GIT_DIR": os.fsdecode(folder),
+                "GIT_DIR": folder,
                 "GIT_WORK_TREE": str(code),
                 "GIT_INDEX_FILE": f"{aside}/index",
                 "GIT_OBJECT_DIRECTORY": f"{aside}/objects",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 import tomllib
 from collections.abc import Mapping
@@ -126,6 +125,8 @@ def needs_environment(project: Project) -> bool:
 def _task(project: Project, name: str) -> Task:
     if name in project.tasks:
         return project.tasks[name]
+    import difflib
+
     near = difflib.get_close_matches(name, project.tasks, 1)
     listed = ", ".join(sorted(project.tasks)) or "none; name one in pyproject.toml"
     raise UsageError(

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,7 @@ def make_snapshot(project: Project, tree: Tree) -> Path:
     final = snapshot_folder(project, tree.digest)
     if final.is_dir():
         return final
-    draft = final.with_name(f".tmp-{uuid.uuid4().hex}")
+    draft = final.with_name(f".tmp-{os.urandom(16).hex()}")
     try:
         _build(project, tree, draft)
         with contextlib.suppress(FileExistsError):
@@ -264,7 +263,7 @@ def _store(objects: Path, entry: Entry, content: bytes) -> None:
         if found.st_mtime == STORED_AT and found.st_size == len(content):
             return
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = final.with_name(f".tmp-{uuid.uuid4().hex}")
+    draft = final.with_name(f".tmp-{os.urandom(16).hex()}")
     try:
         draft.write_bytes(content)
         draft.chmod(0o555 if entry.kind == "x" else 0o444)

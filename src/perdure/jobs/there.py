@@ -96,13 +96,7 @@ def begin(root: str, name: str, files: dict[str, bytes]) -> bool:
     folder = Path(root, name)
     ready(_project(root))
     (folder / names.OUTPUTS).mkdir(parents=True, exist_ok=True)
-    record = folder / names.JOB_FILE
-    if record.is_file():
-        if record.read_bytes() != files[names.JOB_FILE]:
-            raise ConflictError(
-                f"there is another job `{folder.name}` in `{folder.parent}` on that host",
-                hint="perdure run --name ANOTHER",
-            )
+    if _is_recorded(folder, files[names.JOB_FILE]):
         return False
     for each in sorted(files, key=lambda each: each == names.JOB_FILE):
         draft = folder / f".{each}-{os.getpid()}"
@@ -117,8 +111,8 @@ def begin(root: str, name: str, files: dict[str, bytes]) -> bool:
 def begin_trials(root: str, base: str, records: dict[str, bytes]) -> None:
     """Make run folders that are not there yet: `records` are their job.json, by their names.
 
-    What they have in common lies in the folder `base`, below `root` as well. Nothing is durable
-    yet: what is lost is made again.
+    What they have in common lies in the folder `base`, below `root` as well, and is linked. Nothing
+    is durable yet: what is lost is made again.
 
     Raises:
         ConflictError: there is another job of such a name there.
@@ -127,8 +121,7 @@ def begin_trials(root: str, base: str, records: dict[str, bytes]) -> None:
     shared = [path for path in Path(root, base).iterdir() if path.name in _SHARED]
     for name, record in records.items():
         folder = project.results / name
-        if (folder / names.JOB_FILE).is_file():
-            begin(root, f"{project.results.name}/{name}", {names.JOB_FILE: record})
+        if _is_recorded(folder, record):
             continue
         for inner in (names.OUTPUTS, names.ATTEMPTS, names.LOGS):
             (folder / inner).mkdir(parents=True, exist_ok=True)
@@ -139,19 +132,36 @@ def begin_trials(root: str, base: str, records: dict[str, bytes]) -> None:
         draft.replace(folder / names.JOB_FILE)
 
 
+def _is_recorded(folder: Path, record: bytes) -> bool:
+    """Return whether a run folder has its job.json.
+
+    Raises:
+        ConflictError: it has another job's.
+    """
+    try:
+        held = (folder / names.JOB_FILE).read_bytes()
+    except FileNotFoundError:
+        return False
+    # One that a machine's crash left empty, or full of zeros, was never made durable.
+    if not held.strip(b"\0"):
+        return False
+    if held != record:
+        raise ConflictError(
+            f"there is another job `{folder.name}` in `{folder.parent}` on that host",
+            hint="perdure run --name ANOTHER",
+        )
+    return True
+
+
 def _share(path: Path, at: Path) -> None:
     try:
         os.link(path, at)
     except FileExistsError:
         return
     except OSError:
-        shutil.copyfile(path, at)
-
-
-def begin_all(root: str, folders: dict[str, dict[str, bytes]]) -> None:
-    """Make run folders, by their names; raises as `begin`."""
-    for name, files in folders.items():
-        begin(root, name, files)
+        draft = at.with_name(f".{at.name}-{os.getpid()}")
+        shutil.copyfile(path, draft)
+        draft.replace(at)
 
 
 def forget(root: str, name: str) -> bool:

@@ -6,13 +6,22 @@ job over anew. What finds it in the queue is kept by the ledger, and the schedul
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perdure.jobs import folder as folders
-from perdure.jobs.lifecycle import status_unbegun
-from perdure.model.job import JobHeading, JobStatus
-from perdure.targets.slurm_ticket import Ticket, read_ticket, standing_unbegun
+from perdure.model.job import JobStatus
+from perdure.targets.slurm_queue import QUEUE
+from perdure.targets.slurm_ticket import (
+    Ticket,
+    judged_word,
+    number_of,
+    read_ticket,
+    standing_known,
+)
+from perdure.targets.standing import Standing
 
 # Times of folders are as coarse as this on some file systems: a change within it leaves no trace.
 _COARSE_NS = 2_000_000_000
@@ -32,11 +41,31 @@ def ticket_of(folder: Path, status: JobStatus, changed: int) -> str | None:
     return "\0".join((ticket.comment, ticket.number or "", ticket.array))
 
 
-def status_waiting(heading: JobHeading, target: str, ticket: str) -> JobStatus | None:
-    """Return where a job stands that never began, None where its run folder has to say.
+def standings(
+    tickets: Sequence[str], meanwhile: Callable[[], object] = tuple
+) -> list[Standing | None]:
+    """Return how jobs stand that never began, None where a run folder has to say.
 
-    Asks the scheduler, if that was not just done.
+    Asks the scheduler once for all of them, if that was not just done; `meanwhile` is called while
+    it is asked.
     """
-    comment, number, array = ticket.split("\0")
-    stands = standing_unbegun(Ticket(comment, 0, number or None, array))
-    return status_unbegun(heading, target, stands) if stands.alive else None
+    asking = threading.Thread(target=QUEUE.known, daemon=True)
+    asking.start()
+    meanwhile()
+    asking.join()
+    known = QUEUE.known()
+    found: list[Standing | None] = []
+    # Of thousands that wait most do so for one and the same reason.
+    same: dict[tuple[str, str], Standing] = {}
+    for text in tickets:
+        comment, number, array = text.split("\0")
+        ticket = Ticket(comment, 0, number or None, array)
+        word = known.of(comment, number_of(ticket))
+        kind = ("", "") if word is None else (word.state, word.reason)
+        stands = same.get(kind)
+        if stands is None:
+            stands = standing_known(known, ticket) if word is None else judged_word(known, word)
+            if word is not None:
+                same[kind] = stands
+        found.append(stands if stands.alive else None)
+    return found

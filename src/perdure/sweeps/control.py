@@ -21,10 +21,7 @@ from perdure.sweeps.record import (
     DRIVER_LOG,
     Sweep,
     edit,
-    folder_of,
-    names_of,
     read_sweep,
-    version,
     wanting,
 )
 from perdure.targets.supervision import last_words
@@ -134,30 +131,6 @@ def extend(
         UsageError: an axis that it has not, values that are not new, nothing to change.
     """
     return edit(folder, lambda sweep: _extended(sweep, axes, trials, max_running))
-
-
-def orphaned(project: Project) -> list[Path]:
-    """Return the sweeps that should have a driver and have none: it was killed, or its machine.
-
-    Reads the disk.
-    """
-    folders = (folder_of(project, name) for name in names_of(project))
-    return [folder for folder in folders if is_orphaned(folder)]
-
-
-def is_orphaned(folder: Path) -> bool:
-    """Return whether a sweep should have a driver, and has none. Reads the disk."""
-    if is_driven(folder):
-        return False
-    word = last_word(folder)
-    try:
-        if word is not None and word.over == version(folder):
-            return False
-        sweep = read_sweep(folder)
-        # One whose axes nobody can read would have none for long.
-        return not (sweep.stopped or sweep.problem)
-    except (OSError, PerdureError):
-        return False
 
 
 def bad_states(*, failed: bool, cancelled: bool) -> frozenset[State]:

@@ -24,10 +24,10 @@ from perdure.model.sweep import job_name, trial_number
 from perdure.runtime import names
 from perdure.sweeps import ended
 from perdure.sweeps.backoff import Backoff
-from perdure.sweeps.holding import Holding, Word
+from perdure.sweeps.holding import Holding, Word, version
 from perdure.sweeps.pool import Pool, Rest
 from perdure.sweeps.proposals import Proposals, proposals_of
-from perdure.sweeps.record import edit, editing, read_sweep, version, wanting
+from perdure.sweeps.record import edit, editing, read_sweep, wanting
 from perdure.sweeps.room import Room
 from perdure.sweeps.trials import Maker
 from perdure.targets.protocol import Notice

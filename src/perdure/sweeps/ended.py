@@ -11,13 +11,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perdure.jobs import folder as folders
 from perdure.model.job import JobRecord, State
 from perdure.runtime import names
 from perdure.runtime.metrics import read_rows
-from perdure.sweeps.pool import Rest
 from perdure.sweeps.record import ENDED_FILE
+
+if TYPE_CHECKING:
+    from perdure.sweeps.pool import Rest
 
 #: What programs end with whose arguments make no sense: argparse, click, absl.
 USAGE_ERROR = 2

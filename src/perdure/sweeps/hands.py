@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from perdure.errors import PerdureError
-from perdure.jobs import elsewhere, mirror, there
+from perdure.jobs import elsewhere, mirror
 from perdure.model.job import JobRecord
 from perdure.runtime import names
 from perdure.targets import far_arrays, slurm_hands
@@ -23,7 +23,6 @@ from perdure.targets.slurm_hands import Elements
 # A job there costs a question and an answer whenever somebody looks.
 _MOST_AWAY = 1_000
 _MOST_HERE = 5_000
-_BATCH = 200
 _LONG_S = 300.0
 
 
@@ -155,11 +154,5 @@ class Away:
 
     def _make_folders(self, records: Sequence[JobRecord]) -> None:
         wanted = [each for each in records if each.job not in self._made]
-        base = self._place.name(self._base.folder)
-        for at in range(0, len(wanted), _BATCH):
-            batch = wanted[at : at + _BATCH]
-            files = {each.job: (each.folder / names.JOB_FILE).read_bytes() for each in batch}
-            with self._place.writing():
-                given = (self._place.root, base, files)
-                self._host.call_long(there.begin_trials, *given, timeout_s=_LONG_S)
-            self._made |= files.keys()
+        elsewhere.send_trials(self._place, self._base, wanted)
+        self._made.update(each.job for each in wanted)

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from perdure.errors import ConflictError
 from perdure.hosts import processes
-from perdure.sweeps.record import DRIVER_LOCK
+from perdure.runtime import names
 
+SWEEP_FILE = "sweep.json"
+# As a run folder's: who cleans knows it.
+DRIVER_LOCK = names.LOCK_FILE
 _BYTES = 1024
 
 
@@ -25,7 +28,7 @@ _BYTES = 1024
 class Word:
     """What a driver said last: its process id, and what it waits for ("": nothing).
 
-    `over`: it ended with nothing left to do, by the wishes that it names (`record.version`).
+    `over`: it ended with nothing left to do, by the wishes that it names (`version`).
     """
 
     pid: int
@@ -85,3 +88,13 @@ def last_word(folder: Path) -> Word | None:
         return Word(*known, str(content["waits"]), str(content["over"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def version(folder: Path) -> str:
+    """Return what changes with every change of a sweep's wishes. Touches the disk.
+
+    Raises:
+        OSError: the sweep is not there.
+    """
+    found = (folder / SWEEP_FILE).stat()
+    return f"{found.st_ino}-{found.st_mtime_ns}"

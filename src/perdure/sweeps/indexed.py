@@ -62,9 +62,9 @@ class Indexed(Outside):
         if len(jobs) == 1:
             return super().begin(jobs, most_running, fresh)
         if not self._is_prepared:
-            prepared(self._workspace, self._cluster, jobs[0])
+            prepared(self._workspace, self._cluster, self._base)
             self._is_prepared = True
-        elsewhere.send_folders(self._cluster.place, jobs)
+        elsewhere.send_trials(self._cluster.place, self._base, jobs)
         jobs = jobs[: free(self._cluster, jobs)]
         if not jobs:
             raise ConflictError(f"job `{records[0].job}` is already running")

@@ -26,14 +26,12 @@ from perdure.errors import NewerFormatError, PerdureError, UsageError
 from perdure.jobs.workspace import storing
 from perdure.model.project import Project
 from perdure.model.sweep import Axis, Grid, Search, Style
-from perdure.runtime import names
+from perdure.sweeps.holding import SWEEP_FILE
 from perdure.sweeps.notation import parse_axis
+from perdure.sweeps.orphans import FOLDER
 
 FORMAT = 1
-SWEEP_FILE = "sweep.json"
 EDIT_LOCK = "edit.lock"
-# As a run folder's: who cleans knows it.
-DRIVER_LOCK = names.LOCK_FILE
 DRIVER_LOG = "driver.log"
 ENDED_FILE = "ended.jsonl"
 ASKED_FILE = "asked.jsonl"
@@ -106,7 +104,7 @@ def folder_of(project: Project, name: str) -> Path:
 
 def sweeps_folder(project: Project) -> Path:
     """Return the folder of sweeps."""
-    return project.state / "sweeps"
+    return project.state / FOLDER
 
 
 def names_of(project: Project) -> list[str]:
@@ -163,16 +161,6 @@ def read_sweep(folder: Path) -> Sweep:
         return msgspec.convert({**content, "name": folder.name}, Sweep)
     except (OSError, msgspec.MsgspecError) as error:
         raise PerdureError(f"the sweep `{folder.name}` cannot be read: {error}") from error
-
-
-def version(folder: Path) -> str:
-    """Return what changes with every change of a sweep's wishes. Touches the disk.
-
-    Raises:
-        OSError: the sweep is not there.
-    """
-    found = (folder / SWEEP_FILE).stat()
-    return f"{found.st_ino}-{found.st_mtime_ns}"
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 # A run folder takes less; a training that has not even this fails for want of it.
 LEAST_BYTES = 256 * 1024
+#: What is said where there is none.
+FULL = "no space left"
 _AGAIN_S = 1.0
 # Rights pass, too: a ticket of the network's file system that ran out is had anew.
 _PASSING = frozenset(
@@ -42,7 +44,7 @@ class Room:
             return False
         full = found.f_bavail * found.f_frsize < LEAST_BYTES
         if full or (found.f_files and not found.f_favail):
-            self.problem = f"no space left on the disk of `{self._folder}`"
+            self.problem = f"{FULL} on the disk of `{self._folder}`"
             return False
         self.problem = ""
         return True

@@ -13,9 +13,9 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
 from perdure.model.sweep import Direction, job_name, trial_number
 from perdure.sweeps import asked
-from perdure.sweeps.control import is_orphaned
 from perdure.sweeps.ended import Figures, Row, figures_in, read_index
 from perdure.sweeps.holding import Word, is_driven, last_word
+from perdure.sweeps.orphans import is_orphaned
 from perdure.sweeps.proposals import Computed
 from perdure.sweeps.record import Sweep, read_sweep
 

@@ -96,7 +96,7 @@ class Slurm:
             UsageError: none has, or there is no such partition.
             EnvironmentFailed: no Slurm answers.
         """
-        capacity.require(self.settings, resources, capacity.nodes_lately())
+        capacity.require(self.settings, resources, capacity.NODES.lately())
 
     def plan(self, job: JobRecord) -> Plan:
         """Return the sbatch script of a job, and the command that hands it over.

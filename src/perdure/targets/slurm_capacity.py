@@ -5,13 +5,13 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 
 from __future__ import annotations
 
-import difflib
 import re
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
-from perdure.errors import UsageError
+from perdure.errors import PerdureError, UsageError
 from perdure.model.duration import clock_words
 from perdure.model.job import Resources
 from perdure.model.settings import SlurmSettings
@@ -27,7 +27,6 @@ _FORMAT = (
 _WIDTHS = (64, 64, 32, 32, 20, 20, 20, 200, 200)
 _GPUS = re.compile(r"gpu(?::[^:,(]+)?:(\d+)")
 _LATELY_S = 5.0
-_lately: list[tuple[float, list[Node]]] = []
 _AWAY = ("down", "drain", "fail", "maint", "unknown", "power", "not_resp", "inval")
 
 
@@ -63,15 +62,48 @@ def read_nodes() -> list[Node]:
     return parse(ask(("sinfo", "--noheader", "--Node", _FORMAT)))
 
 
-def nodes_lately() -> list[Node]:
-    """Return the nodes as they were some seconds ago at most: what they have does not change soon.
+class Nodes:
+    """The nodes as they were some seconds ago at most: what they have does not change soon.
 
-    Raises as `read_nodes`.
+    One for a process; any thread may use it.
     """
-    now = time.monotonic()
-    if not _lately or now - _lately[0][0] > _LATELY_S:
-        _lately[:] = [(now, read_nodes())]
-    return _lately[0][1]
+
+    def __init__(self, read: Callable[[], list[Node]] = read_nodes) -> None:
+        self._read = read
+        self._guard = threading.Lock()
+        self._at = float("-inf")
+        self._nodes: list[Node] = []
+        self._error: Optional[PerdureError] = None  # noqa: UP045 - Python 3.9
+
+    def lately(self) -> list[Node]:
+        """Return the nodes. Asks Slurm if that was not just done; raises as `read_nodes`."""
+        with self._guard:
+            self._ask()
+            if self._error is not None:
+                # It is told once: who tries again has Slurm asked again.
+                self._at = float("-inf")
+                raise self._error
+            return self._nodes
+
+    def ask_ahead(self) -> None:
+        """Have Slurm asked while this process is busy: `lately` says what came of it."""
+        threading.Thread(target=self._ask_aside, daemon=True).start()
+
+    def _ask_aside(self) -> None:
+        with self._guard:
+            self._ask()
+
+    def _ask(self) -> None:
+        if time.monotonic() - self._at <= _LATELY_S:
+            return
+        try:
+            self._nodes, self._error = self._read(), None
+        except PerdureError as error:
+            self._nodes, self._error = [], error
+        self._at = time.monotonic()
+
+
+NODES = Nodes()
 
 
 def parse(text: str) -> list[Node]:
@@ -132,6 +164,8 @@ def require_partition(settings: SlurmSettings, nodes: Sequence[Node]) -> None:
     known = sorted({node.partition for node in nodes})
     for name in (settings.partition or "").split(","):
         if name and name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean `{near[0]}`?" if near else f"partitions: {', '.join(known)}"
             raise UsageError(f"Slurm has no partition `{name}`", hint=hint)

@@ -9,6 +9,7 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ _PASSING = frozenset({"CONFIGURING", "COMPLETING", "STAGE_OUT", "RESV_DEL_HOLD"}
 ACTIVE = WAITING | RUNNING | _PASSING
 
 _FORMAT = "%i|%T|%r|%B|%k"
+_RANGE = re.compile(r"(?:^|(?<=,))(\d+)(?:-(\d+)(?::(\d+))?)?(?=,|$)")
 _LOGIN_NODE = '`host = "..."` in `[targets.NAME]`: the login node, by what `ssh` is given'
 _PROGRAMS = (
     *("sbatch: ", "srun: ", "scancel: ", "scontrol: ", "sinfo: ", "squeue: "),
@@ -88,8 +90,13 @@ class Known(NamedTuple):
         return found or self.words.get(comment)
 
 
-def ask(argv: Sequence[str], *, timeout_s: float = ASK_S) -> str:
-    """Return what one of Slurm's commands printed. Starts a process.
+def ask(
+    argv: Sequence[str],
+    *,
+    timeout_s: float = ASK_S,
+    more: Optional[Mapping[str, str]] = None,  # noqa: UP045 - Python 3.9
+) -> str:
+    """Return what one of Slurm's commands printed; `more` are variables for it. Starts a process.
 
     Raises:
         SchedulerUnreachable: slurmctld does not answer.
@@ -97,7 +104,7 @@ def ask(argv: Sequence[str], *, timeout_s: float = ASK_S) -> str:
         PerdureError: it is refused; its own words are the message.
     """
     try:
-        done = local.run(argv, env=environ(), timeout_s=timeout_s)
+        done = local.run(argv, env={**environ(), **(more or {})}, timeout_s=timeout_s)
     except MissingProgram as error:
         raise no_slurm(argv[0]) from error
     except TimeoutExpired as error:
@@ -184,23 +191,51 @@ def environ() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
+def ask_queue(argv: Sequence[str]) -> str:
+    """Return what squeue printed, with the indices of arrays written out however many there are.
+
+    Raises as `ask`.
+    """
+    return ask(argv, more={"SLURM_BITSTR_LEN": "0"})
+
+
 def parse(text: str) -> dict[str, Word]:
-    """Return jobs by their numbers, and perdure's by their comments, too: the later one of two."""
+    """Return jobs by their numbers, and perdure's by their comments, too: the later one of two.
+
+    What waits of an array is one line, and a job for each of its indices.
+    """
     found: dict[str, Word] = {}
     for line in text.splitlines():
         parts = line.split("|", 4)
         number, _, index = parts[0].partition("_")
-        if len(parts) != 5 or not number.isdecimal() or not (index.isdecimal() or not index):
+        if len(parts) != 5 or not number.isdecimal():
             continue
         _, state, reason, node, comment = parts
         said = "" if reason in ("None", "(null)") else reason.strip("()")
-        word = found[parts[0]] = Word(parts[0], state, said, "" if node == "n/a" else node)
-        if comment.startswith("perdure:"):
-            # An array's comment is that of all its elements.
-            name = f"{comment}#{index}" if index else comment
-            before = found.get(name)
-            if before is None or int(number) > int(before.number.partition("_")[0]):
-                found[name] = word
+        where = "" if node == "n/a" else node
+        ours = comment.startswith("perdure:")
+        for each in indices(index) if index else ("",):
+            name = f"{number}_{each}" if each else number
+            word = found[name] = Word(name, state, said, where)
+            if ours:
+                # An array's comment is that of all its elements.
+                known_as = f"{comment}#{each}" if each else comment
+                before = found.get(known_as)
+                if before is None or int(number) > int(before.number.partition("_")[0]):
+                    found[known_as] = word
+    return found
+
+
+def indices(text: str) -> list[str]:
+    """Return the indices of an array's part as Slurm writes them, `7` or `[1-9,20-30:2%4]`. Pure.
+
+    What cannot be read is left out.
+    """
+    if text.isdecimal():
+        return [text]
+    found: list[str] = []
+    for first, last, step in _RANGE.findall(text.strip("[]").partition("%")[0]):
+        found += map(str, range(int(first), int(last or first) + 1, int(step or 1)))
     return found
 
 
@@ -222,7 +257,7 @@ class Queue:
 
     def __init__(
         self,
-        asks: Callable[[Sequence[str]], str] = ask,
+        asks: Callable[[Sequence[str]], str] = ask_queue,
         pings: Callable[[], None] = require_answer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -253,10 +288,14 @@ class Queue:
             self._known, self._next, self._pause_s = Known({}, 0.0, ""), None, EVERY_S
 
     def _ask(self) -> None:
-        words = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
+        words = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}"]
+        words.append(f"--format={_FORMAT}")
         try:
             self._pings()
-            text = self._asks([*words, f"--format={_FORMAT}"])
+            text = self._asks(words)
+            if "..." in text and any("..." in line.split("|")[0] for line in text.splitlines()):
+                # Somebody's squeue writes no more of an array than it likes.
+                text = self._asks([*words, "--array"])
         except PerdureError as error:
             self._known = self._known._replace(problem=error.message)
             self._next = self._clock() + self._pause_s

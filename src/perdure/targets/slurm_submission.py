@@ -6,7 +6,6 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import os
 import time
@@ -175,6 +174,8 @@ def refusal(text: str, settings: SlurmSettings) -> PerdureError:
     for word, key in (("partition", "partition"), ("account", "account"), ("qos", "qos")):
         value = getattr(settings, key)
         if f"invalid {word}" in lowered and value is not None:
+            import difflib
+
             near = difflib.get_close_matches(value, _known(key), 1)
             hint = f"did you mean `{near[0]}`?" if near else f"`{key}` of the target; or: sinfo"
             return UsageError(f"Slurm has no {word} `{value}` for this: {said.lower()}", hint=hint)

@@ -95,15 +95,15 @@ def standing_of(run_dir: Path, ticket: Ticket, queue: Queue = QUEUE) -> Standing
     """Return how a job stands. Asks Slurm, if that was not just done; reads the disk."""
     if settled.is_over(run_dir, ticket.after):
         return Standing(alive=False, asked_at=time.time())
-    return standing_unbegun(ticket, queue)
+    return standing_known(queue.known(), ticket)
 
 
-def standing_unbegun(ticket: Ticket, queue: Queue = QUEUE) -> Standing:
-    """Return how a job stands that has not come to its end. Asks Slurm, if that was not just done.
+def standing_known(known: Known, ticket: Ticket) -> Standing:
+    """Return how a job stands that has not come to its end, by what is known of the queue.
 
     Reads the disk where the number of its array is not known yet.
     """
-    found = judged(queue.known(), ticket)
+    found = judged(known, ticket)
     if found.alive or not _is_handed_over(ticket):
         return found
     return found._replace(alive=True, waits="being submitted", ended="")
@@ -121,7 +121,11 @@ def _is_handed_over(ticket: Ticket) -> bool:
 
 def judged(known: Known, ticket: Ticket) -> Standing:
     """Return how a job stands that has not come to its end, by what is known of the queue. Pure."""
-    word = known.of(ticket.comment, number_of(ticket))
+    return judged_word(known, known.of(ticket.comment, number_of(ticket)))
+
+
+def judged_word(known: Known, word: Optional[Word]) -> Standing:  # noqa: UP045 - Python 3.9
+    """Return the same of a job of which Slurm says that word. Pure."""
     if word is None and known.problem:
         # Nobody can say that it is gone.
         return Standing(alive=True, problem=known.problem, asked_at=known.asked_at or None)

@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +66,7 @@ def folder(root: str, named: str) -> Path:
 def unpack(root: str, named: str, packed: bytes) -> None:
     """Write the sources, whole or not at all. Touches the disk."""
     final = folder(root, named)
-    draft = final.with_name(f".tmp-{uuid.uuid4().hex}")
+    draft = final.with_name(f".tmp-{os.urandom(16).hex()}")
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as file:
             file.extractall(draft)

@@ -71,7 +71,7 @@ def tell_of_sweeps(workspace: Workspace, console: Console) -> None:
     """Tell of sweeps that do not go on, because what drives them is gone."""
     if not (workspace.project.state / "sweeps").is_dir():
         return
-    from perdure.sweeps.control import orphaned
+    from perdure.sweeps.orphans import orphaned
 
     for folder in orphaned(workspace.project):
         console.say(f"the driver of the sweep `{folder.name}` is gone; go on: perdure recover")

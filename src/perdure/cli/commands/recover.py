@@ -54,8 +54,9 @@ def recover_sweeps(workspace: Workspace, console: Console) -> tuple[str, ...]:
     """Return the sweeps that have a driver, those among them whose driver was gone."""
     if not (workspace.project.state / "sweeps").is_dir():
         return ()
-    from perdure.sweeps.control import drive, orphaned
+    from perdure.sweeps.control import drive
     from perdure.sweeps.holding import is_driven
+    from perdure.sweeps.orphans import orphaned
     from perdure.sweeps.record import folder_of, names_of
 
     for folder in orphaned(workspace.project):

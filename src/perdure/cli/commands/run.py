@@ -17,6 +17,7 @@ from perdure.model.variable import is_variable
 
 if TYPE_CHECKING:
     from perdure.jobs.launch import JobRequest
+    from perdure.jobs.workspace import Workspace
 
 
 CLOUDS = ("aws", "gcp", "azure")
@@ -74,10 +75,13 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, console: Console) -> int:
     """Return the job's own exit code, or 0 once it runs detached."""
-    from perdure.jobs.launch import begin, explain, submit
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
+    if not arguments.explain:
+        ask_ahead(workspace, arguments.target)
+    from perdure.jobs.launch import begin, explain, submit
+
     request = make_request(arguments)
     if arguments.explain:
         console.lines(explain(workspace, request).splitlines())
@@ -89,6 +93,15 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.cli.starting import follow_started
 
     return follow_started(record, console, detach=arguments.detach)
+
+
+def ask_ahead(workspace: Workspace, target: str) -> None:
+    """Have a Slurm of this machine asked what it has, while all that a job needs is loaded."""
+    wanted = workspace.settings.targets.get(target)
+    if wanted is not None and wanted.kind == "slurm" and not wanted.host:
+        from perdure.targets.slurm_capacity import NODES
+
+        NODES.ask_ahead()
 
 
 def make_request(arguments: argparse.Namespace) -> JobRequest:

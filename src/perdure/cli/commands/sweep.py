@@ -38,7 +38,10 @@ def add_submission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, metavar="FILE", help="a sweep.toml that says it all")
     parser.add_argument("--name", help="the sweep's name; two words if not given")
     parser.add_argument(
-        "--max-running", type=whole_number, metavar="N", help="at most so many at a time (cores)"
+        "--max-running",
+        type=whole_number,
+        metavar="N",
+        help="at most so many at a time (cores; on a cluster as many as it starts)",
     )
     parser.add_argument(
         "--seed", type=whole_number, metavar="N", help="of all its jobs; drawn if not given"
