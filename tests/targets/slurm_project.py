@@ -17,7 +17,7 @@ from perdure.model.job import UNLIMITED, JobRecord, JobStatus, Resources, State
 from perdure.model.project import Project
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from tests.jobs.projects import make_project
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 #: Trains so many steps of so many seconds, and leaves a digest of all that it went through.
 TRAINING = """\
@@ -84,14 +84,16 @@ def until_state(record: JobRecord, *states: State) -> JobStatus:
     return read_status(record.folder)
 
 
-def until_step(record: JobRecord, step: int = 3, attempt: int = 1) -> JobStatus:
+def until_step(
+    record: JobRecord, step: int = 3, attempt: int = 1, patience_s: float = PATIENCE_S
+) -> JobStatus:
     """Return the status of a job once an attempt has come so far."""
 
     def there() -> bool:
         found = read_status(record.folder)
         return (found.step or 0) >= step and found.attempt >= attempt
 
-    until(there)
+    until(there, patience_s=patience_s)
     return read_status(record.folder)
 
 
