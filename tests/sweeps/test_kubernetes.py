@@ -181,6 +181,7 @@ def newer(tmp_path: Path, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch) 
     return kept
 
 
+@pytest.mark.long
 def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
     workspace: Workspace, kubernetes: Cluster, newer: Path
 ) -> None:

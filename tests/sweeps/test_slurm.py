@@ -284,7 +284,7 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
 @pytest.mark.parametrize(
     ("trials", "pace", "interruptions"),
     [
-        (16, "0.25", 5),
+        (10, "0.25", 3),
         pytest.param(200, "0.1", 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)]),
     ],
 )
