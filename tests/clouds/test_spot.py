@@ -10,7 +10,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -21,12 +21,12 @@ import pytest
 from perdure.clouds import aws_iam
 from perdure.moving.address import parse_address
 from perdure.runtime.result import read_result
-from tests.cli.command import Ended, is_one_error, perdure
+from tests.cli.command import is_one_error, perdure
 from tests.clouds.conftest import REGION
 from tests.clouds.machines import Machines, client
 from tests.clouds.planes import Answer, Values, address, close, serve
+from tests.clouds.submitter import Submitter
 from tests.environments.conftest import wheel
-from tests.waiting import until
 
 JOB_S = 300
 BUCKET = "s3://lab/perdure"
@@ -73,32 +73,18 @@ lease_s = 6
 
 
 @dataclass
-class Cloud:
+class Cloud(Submitter):
     """A user with a project, and an AWS whose machines this test is."""
 
-    project: Path
     machines: Machines
-    environ: dict[str, str]
     root: tuple[str, str]
 
-    def perdure(self, *words: str, code: int | None = 0) -> Ended:
-        ended = perdure(*words, cwd=self.project, env=self.environ)
-        assert code is None or ended.code == code, (words, ended, self.logs())
-        return ended
+    @property
+    def folder_of_machines(self) -> Path:
+        return self.machines.folder
 
-    def job(self, name: str) -> dict[str, Any]:
-        found = json.loads(self.perdure("ps", "-a", "--json").out)
-        return next(each for each in found if each["job"] == name)
-
-    def until(self, what: Callable[[], bool]) -> None:
-        """Return once it is so; meanwhile the cloud lives."""
-
-        def there() -> bool:
-            self.machines.step()
-            return what()
-
-        # The provider is a thread of this process: whoever asks often slows it down.
-        until(there, told=self.logs, every_s=0.3)
+    def step(self) -> None:
+        self.machines.step()
 
     def until_gone(self) -> None:
         """Return once the cloud has no machine, and wants none."""
@@ -122,11 +108,6 @@ class Cloud:
         groups = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         templates = self.machines.ec2.describe_launch_templates()["LaunchTemplates"]
         return len(groups), len(templates), len(self.machines.ids())
-
-    def logs(self) -> str:
-        return "\n".join(
-            f"--- {path}\n{path.read_text()[-3000:]}" for path in self.machines.folder.glob("*/log")
-        )
 
 
 def set_up(url: str) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
@@ -190,7 +171,7 @@ def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     environ = {**ada, "AWS_ENDPOINT_URL": aws, "HOME": str(tmp_path)}
     # moto has no price list.
     environ["AWS_ENDPOINT_URL_PRICING"] = f"http://{address(prices)}"
-    yield Cloud(make_project(tmp_path), machines, environ, provider)
+    yield Cloud(make_project(tmp_path), environ, machines, provider)
     machines.close()
     close(prices)
 
