@@ -21,6 +21,22 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(
     assert found == frames
 
 
+@given(st.lists(st.tuples(HEADERS, st.binary())), st.integers(1, 50))
+def test_contents_may_be_put_where_they_stay(
+    frames: list[tuple[dict[str, object], bytes]], step: int
+) -> None:
+    data = b"".join(pack(header, blob) for header, blob in frames)
+    assembler = Assembler(awaits_magic=False)
+    found = []
+    for at in range(0, len(data), step):
+        piece, room = data[at : at + step], assembler.room
+        within = min(len(room), len(piece))
+        room[:within] = piece[:within]
+        found += assembler.filled(within) if within else []
+        found += assembler.feed(piece[within:])
+    assert found == frames
+
+
 def test_a_name_that_is_no_text_survives() -> None:
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     assert Assembler(awaits_magic=False).feed(pack({"path": name})) == [({"path": name}, b"")]

@@ -291,3 +291,21 @@ def test_who_waits_from_the_beginning_waits_for_one_look_at_both_sides(
     monkeypatch.setattr(kept, "_take_hints", lambda: None)
     until(lambda: kept.step([], 0.01) == [] and text(tmp_path / "there/b.py") == "2")
     kept.close()
+
+
+def test_a_question_that_is_there_is_taken_before_a_comparison_begins(tmp_path: Path) -> None:
+    """Else both sides would be looked at once more for whoever started the session and waits."""
+    (tmp_path / "here").mkdir()
+    trees = Trees(tmp_path / "here", State(tmp_path / "state.db"), Rules(), "live1", lambda _: None)
+    destination = Destination(boot_words(sys.executable), str(tmp_path / "there"))
+    kept = Kept(trees, destination, hints.watch_tree(tmp_path / "here"))
+    hears, says = os.pipe()
+    os.write(says, b"?")
+    assert kept.step([hears], 0) == [hears]
+    assert kept.exchange.channel is None
+    os.read(hears, 1)
+    assert kept.step([hears], 0) == []
+    assert kept.exchange.channel is not None
+    kept.close()
+    os.close(hears)
+    os.close(says)

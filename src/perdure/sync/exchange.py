@@ -15,7 +15,7 @@ from typing import Any
 from perdure.errors import PerdureError, StorageError
 from perdure.model.code import CLUTTER, NEVER
 from perdure.sync.channel import Channel
-from perdure.sync.far.frames import Header
+from perdure.sync.far.frames import Blob, Header
 from perdure.sync.far.tree import Entry
 from perdure.sync.fetching import Fetcher
 from perdure.sync.plan import (
@@ -101,7 +101,7 @@ class Exchange:
         self._fetcher.reset()
         self.trees.state.flush()
 
-    def handle(self, header: Header, data: bytes) -> None:
+    def handle(self, header: Header, data: Blob) -> None:
         """Take a frame from the other side."""
         op = header.get("op")
         if op == "done":

@@ -9,7 +9,7 @@ from typing import Any
 
 from perdure.sync.channel import Channel
 from perdure.sync.far.folders import Refused
-from perdure.sync.far.frames import Header
+from perdure.sync.far.frames import Blob, Header
 from perdure.sync.far.landing import Changed, Draft
 from perdure.sync.far.tree import DIGEST_LENGTH, FILE, LINK, Entry
 from perdure.sync.plan import Action, Do
@@ -52,7 +52,7 @@ class Fetcher:
         channel.send({"op": "get", "path": path, "most": self._trees.rules.largest_bytes})
         return True
 
-    def take(self, header: Header, data: bytes) -> None:
+    def take(self, header: Header, data: Blob) -> None:
         """Take a piece of the file that is on its way, and put it in its place at the end."""
         path = str(header["path"])
         if path != self._path:
@@ -82,7 +82,7 @@ class Fetcher:
             self._trees.ground.release()
         self.reset()
 
-    def _write(self, path: str, data: bytes) -> None:
+    def _write(self, path: str, data: Blob) -> None:
         if self._draft is None:
             self._draft = self._trees.ground.begin(path)
             self._digest = hashlib.sha256()
@@ -91,12 +91,12 @@ class Fetcher:
             left = left[os.write(self._draft.fd, left) :]
         self._digest.update(data)
 
-    def _land(self, path: str, entry: Entry, mtime_ns: int, data: bytes) -> None:
+    def _land(self, path: str, entry: Entry, mtime_ns: int, data: Blob) -> None:
         trees = self._trees
         base = trees.state.base.get(path)
         expected = [] if base is None else [base.digest]
         if entry.kind == LINK:
-            trees.ground.link(path, os.fsdecode(data), entry, expected)
+            trees.ground.link(path, os.fsdecode(bytes(data)), entry, expected)
         else:
             self._write(path, b"")
             assert self._draft is not None

@@ -87,6 +87,10 @@ class Live:
             writing = self._channel.writing()
         left = min(limit_s, max(0.0, self._due_at() - time.monotonic()))
         ready, _, _ = select.select(watched, writing, [], left)
+        asking = [fd for fd in others if fd in ready]
+        if asking and self._channel is None:
+            # Who asks before a comparison begins is told by it, and needs none of their own.
+            return asking
         try:
             if self._hints.fileno() in ready:
                 self._take_hints()
@@ -96,7 +100,7 @@ class Live:
         except (HostUnreachable, NoPython) as error:
             # Any word may find the other end gone. Who waits is answered at the next step.
             self._lose(error)
-        return [fd for fd in others if fd in ready]
+        return asking
 
     def wait(self, answer: Callable[[bool], None], timeout_s: float) -> None:
         """Call `answer` once both sides are alike, or with False once that took too long."""

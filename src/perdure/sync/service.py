@@ -116,7 +116,7 @@ def main() -> None:
     session = Session(Path(described["project"]), str(described["target"]))
     told = Told(session.log)
     # What is kept here is no garbage, and there is much of it.
-    gc.set_threshold(50_000)
+    gc.set_threshold(300_000)
     # As Ctrl-C: what was agreed on is written down, the other end is let go.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     destination = Destination(tuple(described["argv"]), str(described["root"]))

@@ -25,7 +25,7 @@ DESCRIPTION = "session.json"
 # How the last words of a session begin.
 ENDED = "ended"
 _ASK_S = 5.0
-_POLL_S = 0.02
+_POLL_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from perdure.sync.far.folders import Refused, split
-from perdure.sync.far.frames import Garbled, Header
+from perdure.sync.far.frames import Blob, Garbled, Header
 from perdure.sync.far.inotify import Inotify
 from perdure.sync.far.landing import STATE, Changed, Draft, Ground
 from perdure.sync.far.patterns import Patterns
@@ -73,7 +73,7 @@ class Agent:
 
     def serve(self) -> None:
         """Answer until there is nobody to answer."""
-        answers: Dict[str, Callable[[Header, bytes], None]] = {
+        answers: Dict[str, Callable[[Header, Blob], None]] = {
             "look": self._look,
             "scan": self._scan,
             "apply": self._apply,
@@ -108,14 +108,14 @@ class Agent:
         if any(_is_folder(path, root) and path not in self._watch.folders for path in found):
             self._look_at = min(self._look_at, self._looked + _LOOK_S)
 
-    def _ping(self, header: Header, _blob: bytes) -> None:
+    def _ping(self, header: Header, _blob: Blob) -> None:
         self._pipe.write({"op": "pong", "n": header["n"]})
 
-    def _look(self, header: Header, _blob: bytes) -> None:
+    def _look(self, header: Header, _blob: Blob) -> None:
         self._watch.begin(dict(header["paths"]))
         self._tell(header["n"], always=True)
 
-    def _scan(self, header: Header, _blob: bytes) -> None:
+    def _scan(self, header: Header, _blob: Blob) -> None:
         self._tell(header["n"], always=True)
 
     def _tell(self, number: int, *, always: bool) -> None:
@@ -134,7 +134,7 @@ class Agent:
             save(_FOLDER + "/" + _SEEN, self._ground.fd, self._watch.memory)
             self._save_at = time.monotonic() + _SAVE_S
 
-    def _apply(self, header: Header, blob: bytes) -> None:
+    def _apply(self, header: Header, blob: Blob) -> None:
         """Carry out a list of actions, their contents one after the other in the blob."""
         failed: List[Tuple[str, str, int]] = []
         at, contents = 0, memoryview(blob)
@@ -212,14 +212,14 @@ class Agent:
         self._ground.land(draft, int(mtime_ns), new, expected)
         self._watch.note(path, new.digest)
 
-    def _part(self, header: Header, blob: bytes) -> None:
+    def _part(self, header: Header, blob: Blob) -> None:
         """Take a part of a large file."""
         number, path = header["id"], str(header["path"])
         problem = None if number in self._refused else self._take_part(number, path, blob)
         failed = [] if problem is None else [(path, *problem)]
         self._pipe.write({"op": "done", "n": header["n"], "not": failed, "kept": []})
 
-    def _take_part(self, number: int, path: str, blob: bytes) -> Optional[Tuple[str, int]]:
+    def _take_part(self, number: int, path: str, blob: Blob) -> Optional[Tuple[str, int]]:
         try:
             self._check(path)
             with self._session:
@@ -232,13 +232,13 @@ class Agent:
             return _told(error)
         return None
 
-    def _drop(self, header: Header, _blob: bytes) -> None:
+    def _drop(self, header: Header, _blob: Blob) -> None:
         self._refused.pop(header["id"], None)
         draft = self._drafts.pop(header["id"], None)
         if draft is not None:
             self._ground.discard(draft)
 
-    def _get(self, header: Header, _blob: bytes) -> None:
+    def _get(self, header: Header, _blob: Blob) -> None:
         path = str(header["path"])
         try:
             self._check(path)

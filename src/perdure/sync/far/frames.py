@@ -18,7 +18,8 @@ LARGEST_BYTES = 1 << 28
 NOISE_BYTES = 1 << 16
 
 Header = Dict[str, Any]
-Frame = Tuple[Header, bytes]
+Blob = Union[bytes, bytearray]
+Frame = Tuple[Header, Blob]
 
 
 class Garbled(ValueError):
@@ -42,10 +43,24 @@ class Assembler:
     def __init__(self, *, awaits_magic: bool) -> None:
         self._bytes = bytearray()
         self._awaits_magic = awaits_magic
-        # The frame whose blob has begun to come: its header, its pieces, and how much is to come.
+        # The frame whose blob has begun to come: its header, its blob, and what of that is to come.
         self._header: Optional[Header] = None
-        self._pieces: List[bytes] = []
-        self._missing = 0
+        self._blob = bytearray()
+        self._room = memoryview(bytearray())
+
+    @property
+    def room(self) -> memoryview:
+        """Return where the rest of a blob that has begun to come is to be put, if one has."""
+        return self._room
+
+    def filled(self, count: int) -> List[Frame]:
+        """Return the frame that is complete now that so many bytes were put into its room."""
+        self._room = self._room[count:]
+        if self._header is None or self._room:
+            return []
+        frame = (self._header, self._blob)
+        self._header = None
+        return [frame]
 
     def feed(self, data: Union[bytes, memoryview]) -> List[Frame]:
         """Return the frames that are complete with these bytes.
@@ -54,15 +69,16 @@ class Assembler:
             Garbled: there cannot be any: the other end says something else.
         """
         frames: List[Frame] = []
-        if self._header is not None:
-            piece = bytes(data[: self._missing])
-            data = data[len(piece) :]
-            frames += self._take(piece)
+        if self._room:
+            count = min(len(self._room), len(data))
+            self._room[:count] = data[:count]
+            data = data[count:]
+            frames += self.filled(count)
         self._bytes += data
         if self._awaits_magic and not self._pass_noise():
             return []
         while len(self._bytes) >= LENGTHS.size and self._begin():
-            frames += self._take(b"")
+            frames += self.filled(0)
         return frames
 
     @property
@@ -85,17 +101,6 @@ class Assembler:
         self._awaits_magic = False
         return True
 
-    def _take(self, piece: bytes) -> List[Frame]:
-        """Return the frame that has begun to come if this is its end."""
-        self._pieces.append(piece)
-        self._missing -= len(piece)
-        if self._header is None or self._missing:
-            return []
-        frame = (self._header, b"".join(self._pieces))
-        self._header = None
-        self._pieces.clear()
-        return [frame]
-
     def _begin(self) -> bool:
         """Return whether another frame has begun, its header complete."""
         header, blob = LENGTHS.unpack_from(self._bytes)
@@ -111,7 +116,9 @@ class Assembler:
         if not isinstance(value, dict):
             raise Garbled("a header is no object")
         self._header = value
-        self._pieces = [bytes(self._bytes[start : start + blob])]
-        self._missing = blob - len(self._pieces[0])
-        del self._bytes[: start + blob]
+        came = min(blob, len(self._bytes) - start)
+        self._blob = bytearray(blob)
+        self._blob[:came] = self._bytes[start : start + came]
+        self._room = memoryview(self._blob)[came:]
+        del self._bytes[: start + came]
         return True

@@ -6,7 +6,7 @@ import os
 import select
 import time
 from collections import deque
-from typing import Deque, Optional
+from typing import Deque, List, Optional
 
 from perdure.sync.far.frames import MAGIC, Assembler, Frame, Header, pack
 
@@ -54,15 +54,22 @@ class Pipe:
                 if ready or time.monotonic() >= until:
                     return None
                 continue
-            count = os.readv(self._source, [self._taken_in])
-            if not count:
-                raise EOFError("the near side is gone")
+            self._frames.extend(self._take_in())
             self._heard = time.monotonic()
-            self._frames.extend(self._assembler.feed(self._taken_in[:count]))
             if not self._frames:
                 self.tick()
         self._taken = time.monotonic()
         return self._frames.popleft()
+
+    def _take_in(self) -> List[Frame]:
+        """Return the frames that are complete with what has come, contents where they will stay."""
+        room = self._assembler.room
+        count = os.readv(self._source, [room, self._taken_in])
+        if not count:
+            raise EOFError("the near side is gone")
+        within = min(count, len(room))
+        frames = self._assembler.filled(within) if within else []
+        return frames + self._assembler.feed(self._taken_in[: count - within])
 
     def tick(self) -> None:
         """Say that something is being done, if nothing was said for a while."""
