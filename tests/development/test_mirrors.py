@@ -278,6 +278,9 @@ CATS = 'VERSION = "4.2"\n\ndef look():\n    print("looked")\n'
 
 @pytest.mark.install
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "engine", ["modern", pytest.param("old", marks=pytest.mark.long)], indirect=True
+)
 def test_pip_and_uv_install_and_so_does_a_backend_that_has_to_run(
     engine: RealEngine, as_user: OrdinaryUser, index: str
 ) -> None:

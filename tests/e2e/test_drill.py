@@ -32,6 +32,7 @@ def test_the_template_is_bit_exact_and_nothing_of_it_can_be_lost_unseen(
     assert set(demonstrated.project.glob("results/*/job.json")) == jobs
 
 
+@pytest.mark.long
 @pytest.mark.install
 @pytest.mark.timeout(PATIENCE_S)
 def test_a_fault_planted_into_the_template_is_caught_and_named(demonstrated: Demonstrated) -> None:
