@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ QUEUED = 5_000
 # A peer that takes half a second a job is asked for fewer, and its time for all is told.
 FEW = {"submitit local": 20}
 LIST_WITHIN_S = 0.3
+STARTS = 20
 DRIVER_MB = 100.0
 TELL_WITHIN_S = 0.005
 LIMIT_S = 1800.0
@@ -212,7 +214,7 @@ def on_slurm(
         "perdure run on Slurm: submit to start": lambda: sweep_slurm.perdure_start(root, PERDURE),
     }
     try:
-        found = measure.in_turns(ways, turns) | measure.in_turns(single, turns * 3)
+        found = measure.in_turns(ways, turns) | measure.in_turns(single, STARTS)
         return found | (queued(root.parent / "held", turns * 2) if many else {})
     finally:
         if started:
@@ -260,7 +262,9 @@ def told_of_slurm(slurm: dict[str, list[float]], jobs: int) -> list[measure.Line
     lines.append(measure.against(name, slurm[sweep_slurm.PERDURE], bare, at_most=1.1))
     alone, ours = "bare sbatch: submit to start", "perdure run on Slurm: submit to start"
     lines.append(measure.line(alone, slurm[alone]))
-    lines.append(measure.against(ours, slurm[ours], slurm[alone], at_most=1.1))
+    # How long the scheduler lets a job wait is chance: of many, the one in the middle.
+    usual, limit = statistics.median(slurm[ours]), statistics.median(slurm[alone])
+    lines.append(measure.Line(ours, min(slurm[ours]), usual, usual / limit, at_most=1.1))
     return lines
 
 

@@ -1,12 +1,14 @@
 """What a sweep and a job on Slurm cost, against sbatch alone: on the tests' own cluster.
 
 A bare array is over when squeue has nothing of it any more. A job is started when its first line
-runs on a node; the clock runs from the command that the user types.
+runs on a node; the clock runs from the command that the user types. The scheduler looks at its
+queue about once a second, whoever submitted: commands are given at any moment between two looks.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 from tests.engines import slurm
 
 LIMIT_S = 1800.0
+LOOKS_EVERY_S = 1.0
 BARE = "bare sbatch array"
 PERDURE = "perdure sweep on Slurm"
 SUBMITIT = "submitit on Slurm"
@@ -98,6 +101,7 @@ def perdure_start(root: Path, perdure: tuple[str, ...]) -> float:
 def _until_started(folder: Path, words: Callable[[str], tuple[str, ...]]) -> float:
     told = folder / "started"
     told.unlink(missing_ok=True)
+    time.sleep(random.uniform(0, LOOKS_EVERY_S))
     began = time.time()
     subprocess.run(words(str(told)), cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
     while not told.exists():
