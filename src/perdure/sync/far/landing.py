@@ -277,7 +277,9 @@ class Ground:
         """Undo a swap; what somebody put there since is kept."""
         swap(temporary, path.rpartition("/")[2], folder)
         found = look(temporary, folder)
-        if found is not None and found.entry.digest != new.digest:
+        if found is not None and found.entry.digest == new.digest:
+            os.unlink(temporary, dir_fd=folder)
+        elif found is not None:
             self._keep(folder, temporary, path)
         raise Changed(path)
 

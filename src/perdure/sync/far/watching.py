@@ -116,15 +116,21 @@ class Watch:
 
     def _listed(self, folder: str) -> List[Tuple[str, bool]]:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        # A disk over a network may take its time for each: whoever waits is to know that it goes on.
+        self._tick()
         try:
             fd = os.open(folder or ".", flags, dir_fd=self._root)
         except OSError:
             return []
+        found = []
         try:
             with os.scandir(fd) as entries:
-                return [(each.name, each.is_dir(follow_symlinks=False)) for each in entries]
+                for each in entries:
+                    found.append((each.name, each.is_dir(follow_symlinks=False)))
+                    self._tick()
         finally:
             os.close(fd)
+        return found
 
 
 def load(path: str, root: int) -> Memory:
