@@ -256,7 +256,8 @@ class Exchange:
             remote = self._flights.expected(path)
             if same(local, remote) and (local is None or remote is None or local == remote):
                 return None
-        elif local is not None and not local.digest and (both_ways or base is None) and remote:
+        elif local is not None and not local.digest and (both_ways or (remote and base is None)):
+            # What comes back may have been deleted there: then it matters whether it changed here.
             local = self._read(path)
         action = decide(
             path, Sides(base, local, remote), trees.state.ours(path), both_ways=both_ways

@@ -116,7 +116,7 @@ class Watch:
 
     def _listed(self, folder: str) -> List[Tuple[str, bool]]:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        # A disk over a network may take its time for each: whoever waits is to know that it goes on.
+        # A disk over a network may take its time: whoever waits is to know that it goes on.
         self._tick()
         try:
             fd = os.open(folder or ".", flags, dir_fd=self._root)
