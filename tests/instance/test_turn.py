@@ -237,6 +237,7 @@ class Machine:
     """A machine of nobody's."""
 
     settled = 0
+    watched = "aws"
 
     def kind(self) -> str:
         return "m5.large"

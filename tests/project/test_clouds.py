@@ -114,3 +114,48 @@ def test_what_cannot_be_on_gcp_and_azure(
         load(tmp_path, text.replace(before, after))
     for word in words:
         assert word in str(refused.value) + str(refused.value.hint)
+
+
+SKY = """\
+[targets.aws]
+kind = "sky"
+bucket = "s3://lab/perdure"
+region = "eu-central-1"
+types = ["L4", "A100-80GB"]
+infra = ["aws", "gcp/us-west1", "*/us-east-1"]
+"""
+
+
+def test_skypilot_needs_no_more_than_a_bucket(tmp_path: Path) -> None:
+    found = load(tmp_path, SKY)
+    assert (found.infra, found.types) == (
+        ("aws", "gcp/us-west1", "*/us-east-1"),
+        ("L4", "A100-80GB"),
+    )
+    least = load(tmp_path, '[targets.aws]\nkind = "sky"\nbucket = "gs://lab/perdure"\n')
+    assert (least.where, least.infra, least.types) == ("", (), ())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('bucket = "s3://lab/perdure"\n', "", ("targets.aws.bucket", "is missing", "s3://lab")),
+        ("s3://lab/perdure", "s3://lab", ("targets.aws.bucket", "no folder of a bucket")),
+        ("s3://lab/perdure", "http://lab/x", ("targets.aws.bucket",)),
+        ('region = "eu-central-1"\n', "", ("targets.aws.region", "is missing", "the bucket's")),
+        ("s3://lab/perdure", "az://lab/perdure", ("targets.aws.account", "is missing")),
+        ("L4", "L 4", ("targets.aws.types", "no kind of GPU")),
+        ("gcp/us-west1", "gcp us-west1", ("targets.aws.infra", "neither a cloud nor a region")),
+        ("infra =", "infar =", ("infar", "did you mean `infra`")),
+        ("[targets.aws]", '[targets.aws]\nprofile = "x"', ("targets.aws.profile", "is a key of")),
+        ('kind = "sky"', 'kind = "skye"', ("targets.aws.kind", "sky")),
+    ],
+)
+def test_what_cannot_be_of_skypilot(
+    tmp_path: Path, before: str, after: str, words: tuple[str, ...]
+) -> None:
+    assert before in SKY
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, SKY.replace(before, after))
+    for word in words:
+        assert word in str(refused.value) + str(refused.value.hint)

@@ -24,7 +24,8 @@ from perdure.model.job import (
     Resources,
 )
 from perdure.model.settings import KubernetesSettings
-from perdure.targets.kubernetes_manifest import Turn, as_yaml, job_name, manifest, put
+from perdure.model.yaml import as_yaml
+from perdure.targets.kubernetes_manifest import Turn, job_name, manifest, put
 
 # 1.27 and 1.28 wrongly demand a field of a policy that is not ours; all are asked.
 VERSIONS = [f"1.{minor}" for minor in range(25, 38)]

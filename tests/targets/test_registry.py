@@ -9,6 +9,7 @@ import pytest
 from perdure.errors import UsageError
 from perdure.model.project import Project
 from perdure.model.settings import Settings, TargetSettings
+from perdure.model.station import CLOUDS
 from perdure.targets.registry import KINDS, open_target, target_names
 
 PROJECT = Project(Path("/p"), "cats", "cats", {})
@@ -93,7 +94,7 @@ def test_a_named_target_is_read_from_the_settings_where_they_are_not_given(
     open_target("gpubox", PROJECT)
     open_target("lab", PROJECT, Settings(targets={"lab": TargetSettings("lab1")}))
     assert opened == [("gpubox", "me@gpubox"), ("lab", "lab1")]
-    assert set(KINDS) == {"ssh", "slurm", "kubernetes", "aws", "gcp", "azure"}
+    assert set(KINDS) == {"ssh", "slurm", "kubernetes", *CLOUDS}
 
 
 def test_every_target_has_a_name_for_completion() -> None:

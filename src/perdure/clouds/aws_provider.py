@@ -27,6 +27,16 @@ class AwsProvider:
             self._accounts.append(Account(self.wanted.region, self.target))
         return self._accounts[0]
 
+    @property
+    def called(self) -> str:
+        """Return its name."""
+        return "AWS"
+
+    @property
+    def sized(self) -> bool:
+        """Return that it is the type that says so."""
+        return False
+
     def name(self, folder: str, job: str, turn: int) -> str:
         """Return the name of a turn's group and template. Pure."""
         return requests.group_name(folder, job, turn)

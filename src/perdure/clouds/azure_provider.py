@@ -35,6 +35,16 @@ class AzureProvider:
     target: str
     _kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def called(self) -> str:
+        """Return its name."""
+        return "Azure"
+
+    @property
+    def sized(self) -> bool:
+        """Return that it is the type that says so."""
+        return False
+
     def name(self, folder: str, job: str, turn: int) -> str:
         """Return the name of a turn's scale set. Pure."""
         return requests.group_name(folder, job, turn)

@@ -21,7 +21,8 @@ class Group:
     """A group of one machine for a job's turn, as any provider is asked for it.
 
     `folder` is the project's in the bucket, `gpus` how many its machine has to have at least;
-    `deadline` is in unix seconds, None where it is not known yet.
+    `deadline` is in unix seconds, None where it is not known yet. `kit` names perdure's own modules
+    in the bucket. `cpus` and `memory_gib` are for providers that are told how large a machine is.
     """
 
     name: str
@@ -30,6 +31,9 @@ class Group:
     gpus: int
     user_data: str
     deadline: float | None
+    kit: str = ""
+    cpus: float | None = None
+    memory_gib: float | None = None
 
 
 class Found(NamedTuple):
@@ -46,6 +50,17 @@ class Price(NamedTuple):
 
     spot: float | None
     on_demand: float | None
+
+    def line(self, kind: str, wanted: CloudSettings) -> str:
+        """Return what it costs in the market that is wanted, and what that saves. Pure."""
+        hour = self.spot if wanted.market == "spot" else self.on_demand
+        if hour is None:
+            return f"{kind}: the {wanted.market} price is not told"
+        line = f"{kind}: ${hour:.4g} an hour, ${hour * wanted.max_hours:.2f} at most"
+        if wanted.market == "spot" and self.on_demand:
+            share = 1 - hour / self.on_demand
+            line += f"; on demand ${self.on_demand:.4g}: {share:.0%} saved"
+        return f"{line} ({wanted.max_hours:g} h)"
 
 
 class Preparation(Protocol):
@@ -70,6 +85,14 @@ class Provider(Protocol):
     @property
     def wanted(self) -> CloudSettings:
         """Return the settings of its target."""
+
+    @property
+    def called(self) -> str:
+        """Return what it is called where one waits for it."""
+
+    @property
+    def sized(self) -> bool:
+        """Return whether `--cpus` and `--memory` say how large a job's machine is."""
 
     def name(self, folder: str, job: str, turn: int) -> str:
         """Return the name of the group of a job's turn: the same for the same, and of no other."""

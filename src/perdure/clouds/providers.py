@@ -16,6 +16,7 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
         "aws": "perdure.clouds.aws_provider:AwsProvider",
         "gcp": "perdure.clouds.gcp_provider:GcpProvider",
         "azure": "perdure.clouds.azure_provider:AzureProvider",
+        "sky": "perdure.clouds.sky_provider:SkyProvider",
     }
 )
 

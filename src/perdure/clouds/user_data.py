@@ -1,6 +1,7 @@
-"""What a machine is told when it boots: cloud-init writes two files and runs one of them. Pure.
+"""What a machine is told when it boots: two files are written, and one of them is run. Pure.
 
-A cloud-config in JSON, which is YAML. No secrets: whoever is on the machine can read it.
+For cloud-init a cloud-config in JSON, which is YAML; for SkyPilot a script. No secrets:
+whoever is on the machine can read it.
 """
 
 from __future__ import annotations
@@ -35,10 +36,28 @@ _READING = MappingProxyType(
         "aws": (signing, 'return fetch(bucket, key, config["region"])'),
         "gcp": (tokens, "return fetch_google(bucket, key)"),
         "azure": (tokens, 'return fetch_azure(config["storage"], bucket, key)'),
+        # SkyPilot has put it beside this file, whatever bucket it was in.
+        "sky": (None, 'return open(os.path.dirname(__file__) + "/kit.zip", "rb").read()'),
         # A folder that all machines have: of a file server, or in tests.
         "file": (None, 'return open("/" + bucket + "/" + key, "rb").read()'),
     }
 )
+# Below the home of the user that SkyPilot made; it is root there that runs, as on other machines.
+SKY_KIT = "~/perdure/kit.zip"
+_SCRIPT = """\
+set -eu
+here="$HOME/perdure"
+mkdir -p "$here"
+cat >"$here/config.json" <<'END-OF-FILE'
+{config}
+END-OF-FILE
+cat >"$here/boot.py" <<'END-OF-FILE'
+{boot}END-OF-FILE
+PATH="$HOME/.local/bin:$PATH"
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo -E env HOME=$HOME PATH=$PATH"
+exec $as_root uv run --quiet --no-config --no-project --python ">=3.11" "$here/boot.py"
+"""
 _HEAD = "import hashlib\nimport json\nimport os\nimport time\n"
 # Behind that text. The kit has everything else, this very package first.
 _MAIN = '''
@@ -92,6 +111,8 @@ def user_data(config: str, cloud: str) -> str:
     Raises:
         UsageError: the cloud has no machine that could read it.
     """
+    if cloud == "sky":
+        return _script(config)
     if cloud not in _LINES:
         raise UsageError(f"`{cloud}` has no machines that perdure can begin on")
     reading = "file" if json.loads(config)["address"].startswith("file:") else cloud
@@ -105,10 +126,17 @@ def user_data(config: str, cloud: str) -> str:
     return f"#cloud-config\n{json.dumps(content)}\n"
 
 
+def _script(config: str) -> str:
+    """Return what SkyPilot is to run: the same program, by the machine's own uv."""
+    is_folder = json.loads(config)["address"].startswith("file:")
+    text = boot("file" if is_folder else "sky")
+    return _SCRIPT.replace("{config}", config).replace("{boot}", text)
+
+
 def boot(reading: str) -> str:
     """Return the program that begins on a machine: standard library only.
 
-    `reading` is where its bucket is: `aws`, `gcp`, `azure` or `file`.
+    `reading` is where its bucket is: `aws`, `gcp`, `azure`, `sky` or `file`.
     """
     module, words = _READING[reading]
     text = _HEAD if module is None else inspect.getsource(module)

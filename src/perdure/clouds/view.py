@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -55,6 +55,8 @@ class BucketLine:
         address = parse_address(self._station.destination)
         bucket = open_folder(address, self._station.engine.partition(":")[2])
         jobs = {name: self._job(bucket, address, PurePosixPath(name).name) for name in known}
+        if self._station.engine.startswith("sky:"):
+            self._look_aside(bucket, [name for name, each in jobs.items() if each["waits"]])
         return {"time": time.time(), "boot": "", "jobs": jobs}
 
     def _job(self, bucket: Bucket, address: Address, job: str) -> dict[str, Any]:
@@ -63,8 +65,16 @@ class BucketLine:
             wanted = standing.wanted(bucket, job)
             waits = WAITS if wanted.wanted and not is_held(bucket, job) else None
             files, more = self._new(bucket, job)
-        problem = {"waits": waits, "ended": "", "problem": ""}
+        given_up = not wanted.wanted and wanted.why.startswith(standing.SKY)
+        problem = {"waits": waits, "ended": wanted.why if given_up else "", "problem": ""}
         return {"alive": wanted.wanted, "there": True, "files": files, "more": more, **problem}
+
+    def _look_aside(self, bucket: Bucket, waiting: Iterable[str]) -> None:
+        """Have it looked whether SkyPilot has given up what waits for a machine for long."""
+        from perdure.clouds import sky_standing
+
+        if any(sky_standing.waits_long(bucket, PurePosixPath(each).name) for each in waiting):
+            sky_standing.look_aside(self._project, self._station, time.time())
 
     def _new(self, bucket: Bucket, job: str) -> tuple[dict[str, list[Any]], bool]:
         """Return what is new of a job's files, each from an offset on, and whether there is more.

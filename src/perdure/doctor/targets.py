@@ -100,7 +100,9 @@ def _listed(name: str, target: TargetSettings | None) -> Listed:
     if target is None:
         return Listed(name, name, "", "docker" if name == "docker" else "process", None, None)
     if target.cloud is not None:
-        return Listed(name, target.kind, target.cloud.region, None, target.cloud.bucket, None)
+        cloud = target.cloud
+        where = ", ".join(cloud.infra) or cloud.region or "anywhere"
+        return Listed(name, target.kind, where, None, cloud.bucket, None)
     return Listed(name, target.kind, target.host, target.engine, target.root, target.sync)
 
 

@@ -69,7 +69,7 @@ def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]
         lease.release()
         return _settle(machine, say)
     try:
-        why = _Turning(config, root, bucket, order, lease, say, machine.kind()).run()
+        why = _Turning(config, root, bucket, order, lease, say, machine).run()
         if why is None:
             lease.release()
             return AGAIN
@@ -93,7 +93,7 @@ class _Turning:
     order: Order
     lease: Lease
     say: Callable[[str], None]
-    kind: str
+    machine: Machine
 
     def run(self) -> str | None:
         """Return why the job wants no other machine, None where it does."""
@@ -135,7 +135,7 @@ class _Turning:
 
     def _metered(self, run_dir: Path) -> Meter:
         """Return the meter of this machine, which runs from now on."""
-        kind, meter = self.kind, meter_of(run_dir, self.lease.held.turn)
+        kind, meter = self.machine.kind(), meter_of(run_dir, self.lease.held.turn)
         spot, listed = self.order.prices.get(kind, (None, None))
         known = {"market": self.order.market, "spot": spot, "on_demand": listed}
         meter.begin({"machine": self.lease.holder, "kind": kind, **known})
@@ -177,12 +177,15 @@ class _Turning:
     def _job(self) -> dict[str, Any]:
         """Return the job's values, as they are on this machine."""
         job = {**self.order.job, "results": f"{self.root}/results"}
-        return {**job, "limits": {**job["limits"], "watch": [self.config.cloud]}}
+        return {
+            **job,
+            "limits": {**job["limits"], "watch": list(filter(None, [self.machine.watched]))},
+        }
 
     def _watching(self, plan: Plan) -> Plan:
         """Return a plan whose supervisor asks the metadata service that there is."""
         at = plan.argv.index("--")
-        return replace(plan, argv=(*plan.argv[:at], *_watch(self.config), *plan.argv[at:]))
+        return replace(plan, argv=(*plan.argv[:at], *_watch(self.machine.watched), *plan.argv[at:]))
 
 
 def _settled(run_dir: Path, before: int, code: int) -> str | None:
@@ -193,9 +196,11 @@ def _settled(run_dir: Path, before: int, code: int) -> str | None:
     return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
 
 
-def _watch(config: Config) -> tuple[str, ...]:
+def _watch(cloud: str) -> tuple[str, ...]:
     """Return the supervisor's option for a metadata service that is not where it usually is."""
-    usual, found = METADATA[config.cloud], metadata_base(config.cloud)
+    if not cloud:
+        return ()
+    usual, found = METADATA[cloud], metadata_base(cloud)
     return () if found == usual else ("--watch-url", found)
 
 

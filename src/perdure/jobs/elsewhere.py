@@ -269,6 +269,14 @@ def prices(target: Target) -> list[str]:
     return target.price_words() if isinstance(target, Cloud) else []
 
 
+def tell_of_wait(target: Target, report: Report) -> None:
+    """Tell what is waited for while a job is handed over to somebody who lends machines."""
+    from perdure.targets.cloud import Cloud
+
+    if isinstance(target, Cloud):
+        report(target.wait_words())
+
+
 def _released(target: Target, handle: Handle) -> None:
     """Have a run folder know that its cluster has nothing of its job, if it has nothing of it."""
     from perdure.targets.kubernetes import Kubernetes

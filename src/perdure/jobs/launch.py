@@ -176,6 +176,7 @@ def start(
         raise _running(record)
     target = target_of(workspace, record)
     plan = prepared(workspace, target, record, environment, report=report)
+    elsewhere.tell_of_wait(target, report)
     with storing("the run folder"):
         handle = target.submit(plan, record.job)
     mirror.bring(record.folder)

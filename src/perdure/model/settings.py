@@ -67,7 +67,8 @@ class CloudSettings:
     (an AMI's id, or the name of the parameter that has it); `profile` is who they are: an instance
     profile, a service account, a managed identity. After `lease_s` of silence a machine has lost
     its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
-    `engine` is "docker" or "process"; None: docker if the environment needs an image.
+    `engine` is "docker" or "process"; None: docker if the environment needs an image. SkyPilot has
+    `infra`, the clouds and regions that will do; its `types` are of GPUs.
     """
 
     region: str = ""
@@ -86,6 +87,7 @@ class CloudSettings:
     group: str = ""
     account: str = ""
     engine: str | None = None
+    infra: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:

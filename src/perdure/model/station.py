@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perdure.errors import StorageError
 
-CLOUDS = ("aws", "gcp", "azure")
+CLOUDS = ("aws", "gcp", "azure", "sky")
 
 
 class Station(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Any
 
 from perdure.model.settings import CloudSettings, TargetSettings
 
-AWS, GCP, AZURE = "aws", "gcp", "azure"
-KINDS = (AWS, GCP, AZURE)
-_COMMON = (
+AWS, GCP, AZURE, SKY = "aws", "gcp", "azure", "sky"
+KINDS = (AWS, GCP, AZURE, SKY)
+_EVERY = (
     "region",
     "bucket",
     "types",
@@ -21,15 +21,15 @@ _COMMON = (
     "lease_s",
     "disk_gib",
     "image",
-    "profile",
-    "subnets",
     "engine",
 )
+_COMMON = (*_EVERY, "profile", "subnets")
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         AWS: _COMMON,
         GCP: (*_COMMON, "project"),
         AZURE: (*_COMMON, "subscription", "group", "account"),
+        SKY: (*_EVERY, "account", "infra"),
     }
 )
 _NEEDED: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -53,9 +53,17 @@ _NEEDED: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "bucket": "such as `az://jobs/perdure`: container and folder",
             "types": 'such as `["Standard_NC4as_T4_v3"]`',
         },
+        SKY: {"bucket": "such as `s3://lab/perdure`"},
     }
 )
-_LISTS = ("types", "subnets")
+# What the buckets of SkyPilot's jobs need beside, by how their addresses begin.
+_OF_BUCKETS = MappingProxyType(
+    {
+        "s3": ("region", "the bucket's, such as `eu-central-1`"),
+        "az": ("account", "the storage account of the bucket"),
+    }
+)
+_LISTS = ("types", "subnets", "infra")
 _FOLDER = r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?|file:///[^\0]+"
 _Rule = tuple[re.Pattern[str], str]
 # Of each kind: "Bucket naming rules" (S3), "Bucket names" (Cloud Storage), "Naming and referencing
@@ -120,8 +128,26 @@ _RULES: Mapping[str, Mapping[str, _Rule]] = MappingProxyType(
                 "no id of a subnet",
             ),
         },
+        SKY: {
+            "region": (re.compile(r"[a-z0-9-]+"), "no region of a bucket: `eu-central-1`"),
+            "account": (re.compile(r"[a-z0-9]{3,24}"), "no storage account"),
+            "bucket": (
+                re.compile(rf"(s3|gs|az)://[a-z0-9][a-z0-9._-]{{1,61}}[a-z0-9]{_FOLDER}"),
+                "no folder of a bucket: write `s3://lab/perdure`",
+            ),
+            "types": (re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"), "no kind of GPU: write `L4`"),
+            # "infra" in SkyPilot's YAML: cloud[/region[/zone]], `*` for any cloud.
+            "infra": (re.compile(r"([a-z0-9]+|\*)(/[^\s/]+)*"), "neither a cloud nor a region"),
+            "image": (re.compile(r"[^\s]+"), "no image: write `docker:ubuntu:24.04`"),
+        },
     }
 )
+
+
+def words_for(kind: str) -> str:
+    """Return what has to be written for a target of a cloud, on one line."""
+    needed = "; ".join(f"`{key}`: {example}" for key, example in _NEEDED[kind].items())
+    return f'`[targets.{kind}]` with `kind = "{kind}"`; {needed}'
 
 
 def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -133,7 +159,11 @@ def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def missing(whole: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what all layers of a cloud lack, and what in one of them is none of that cloud's."""
     kind = whole["kind"]
-    for key, example in _NEEDED[kind].items():
+    needed = dict(_NEEDED[kind])
+    if kind == SKY:
+        more = _OF_BUCKETS.get(str(whole.get("bucket", "")).partition(":")[0])
+        needed |= {} if more is None else {more[0]: more[1]}
+    for key, example in needed.items():
         if key not in whole:
             yield key, f"is missing: {example}"
     for key, (pattern, what) in _RULES[kind].items():

@@ -75,7 +75,7 @@ class TargetTable(Struct, forbid_unknown_fields=True):
 
     kind: (
         Annotated[
-            Literal["ssh", "slurm", "kubernetes", "aws", "gcp", "azure"],
+            Literal["ssh", "slurm", "kubernetes", "aws", "gcp", "azure", "sky"],
             Meta(description="default: ssh"),
         ]
         | UnsetType
@@ -144,7 +144,10 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     types: (
-        Annotated[list[Name], Meta(description="clouds: the machines that will do: g5.xlarge")]
+        Annotated[
+            list[Name],
+            Meta(description="clouds: the machines that will do: g5.xlarge; sky: the GPUs: L4"),
+        ]
         | UnsetType
     ) = UNSET
     market: (
@@ -181,6 +184,13 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     project: Annotated[Name, Meta(description="gcp: its id")] | UnsetType = UNSET
+    infra: (
+        Annotated[
+            list[Name],
+            Meta(description="sky: where machines may be: aws, gcp/us-west1; default: anywhere"),
+        ]
+        | UnsetType
+    ) = UNSET
     subscription: Annotated[Name, Meta(description="azure: its id")] | UnsetType = UNSET
     group: Annotated[Name, Meta(description="azure: the resource group")] | UnsetType = UNSET
     context: (

@@ -16,7 +16,7 @@ from pathlib import Path
 from perdure.clouds import finishing, history, submission, view
 from perdure.clouds import leftovers as unwanted
 from perdure.clouds.opening import open_folder
-from perdure.clouds.provider import Group, Price, Provider
+from perdure.clouds.provider import Group, Provider
 from perdure.clouds.providers import open_provider
 from perdure.clouds.side import order as orders
 from perdure.clouds.side import standing
@@ -109,21 +109,23 @@ class Cloud:
 
     def probe(self) -> Capabilities:
         """Return whose credentials provider and bucket take, or why they do not."""
+        where = (self.kind, self.wanted.region)
         try:
             who = self.provider.identity()
             bucket = self.bucket()
             with asking(self.address, "list"):
                 bucket.names("kit")
         except PerdureError as error:
-            return Capabilities(self.name, f"{self.kind}, {self.wanted.region}", error.message)
-        where = f"{self.kind}, {self.wanted.region}, {self.wanted.market}"
-        return Capabilities(self.name, f"{where}: {', '.join(self.wanted.types)}, as {who}")
+            return Capabilities(self.name, ", ".join(filter(None, where)), error.message)
+        told = ", ".join(filter(None, (*where, self.wanted.market)))
+        types = ", ".join(self.wanted.types or self.wanted.infra) or "anywhere"
+        return Capabilities(self.name, f"{told}: {types}, as {who}")
 
     def require(self, resources: Resources) -> None:
         """Return if the types of machine that are named have what is asked for. Asks it."""
         limited = {
-            "--memory": resources.memory_bytes,
-            "--cpus": resources.cpus,
+            "--memory": None if self.provider.sized else resources.memory_bytes,
+            "--cpus": None if self.provider.sized else resources.cpus,
             # Of a container only.
             "--shm-size": None if self.in_image else resources.shm_bytes,
             "--time": resources.time_s,
@@ -137,6 +139,11 @@ class Cloud:
         has = self.provider.gpus()
         if resources.gpus:
             least = _least(resources.gpus)
+            if not has:
+                raise UsageError(
+                    f"`--gpus`: `{self.name}` names no kind of GPU",
+                    hint=f'`types = ["L4"]` in `[targets.{self.name}]`, say',
+                )
             few = [each for each, count in has.items() if count < least]
             if few:
                 raise UsageError(
@@ -146,8 +153,7 @@ class Cloud:
 
     def plan(self, job: JobRecord) -> Plan:
         """Return what the provider would be asked, as its own tool takes it. Asks nobody."""
-        gpus = _least(job.resources.gpus)
-        script = self.provider.explained(self._group_of(job.job, 1, gpus, "KIT"))
+        script = self.provider.explained(self._group_of(job.job, 1, job.resources, "KIT"))
         script += cloud_image.explained(job)
         order = orders.Order(
             turn=cloud_order.NO_TURN,
@@ -174,7 +180,11 @@ class Cloud:
             return [f"prices are not told: {error.message}; {limit}"]
         if not prices:
             return [f"prices are not told here; {limit}"]
-        return [price_line(kind, each, self.wanted) for kind, each in prices.items()]
+        return [each.line(kind, self.wanted) for kind, each in prices.items()]
+
+    def wait_words(self) -> str:
+        """Return what is waited for while a job is submitted. Pure."""
+        return f"asking {self.provider.called} for a machine"
 
     def _prices(self) -> dict[str, tuple[float | None, float | None]]:
         """Return spot and listed prices of the types; a job is submitted without them, too."""
@@ -203,8 +213,8 @@ class Cloud:
             order = replace(order, prices=self._prices())
             submission.begin(bucket, key, order.text().encode())
             turn = standing.want(bucket, key).turn
-        gpus = _least(order.job["resources"]["gpus"])
-        group = replace(self._group_of(key, turn, gpus, kit), deadline=order.deadline)
+        resources = Resources(**order.job["resources"])
+        group = replace(self._group_of(key, turn, resources, kit), deadline=order.deadline)
         try:
             self._forget_settled(key)
             self.provider.start(group)
@@ -349,7 +359,7 @@ class Cloud:
         """End and delete what `leftovers` found. Asks the provider."""
         unwanted.end(self.provider, found)
 
-    def _group_of(self, job: str, turn: int, gpus: int, kit: str) -> Group:
+    def _group_of(self, job: str, turn: int, resources: Resources, kit: str) -> Group:
         """Return what the provider is to be asked for; its deadline is not known yet. Pure."""
         name, folder = self._group(job, turn), self.station.destination
         wanted = self.wanted
@@ -357,7 +367,10 @@ class Cloud:
         config = orders.Config(
             self.kind, wanted.region, name, folder, job, kit, owner, wanted.account
         )
-        return Group(name, job, folder, gpus, user_data(config.text(), self.kind), None)
+        memory, told = resources.memory_bytes, user_data(config.text(), self.kind)
+        least = _least(resources.gpus)
+        memory_gib = None if memory is None else memory / 2**30
+        return Group(name, job, folder, least, told, None, kit, resources.cpus, memory_gib)
 
     def _group(self, job: str, turn: int) -> str:
         return self.provider.name(self.station.destination, job, turn)
@@ -373,18 +386,6 @@ class Cloud:
             f"machines of `{self.name}` let nobody in: they have no open port",
             hint="perdure logs -f JOB; `--on` another target to look around",
         )
-
-
-def price_line(kind: str, price: Price, wanted: CloudSettings) -> str:
-    """Return what a type of machine costs in the market that is wanted, and what it saves. Pure."""
-    hour = price.spot if wanted.market == "spot" else price.on_demand
-    if hour is None:
-        return f"{kind}: the {wanted.market} price is not told"
-    line = f"{kind}: ${hour:.4g} an hour, ${hour * wanted.max_hours:.2f} at most"
-    if wanted.market == "spot" and price.on_demand:
-        share = 1 - hour / price.on_demand
-        line += f"; on demand ${price.on_demand:.4g}: {share:.0%} saved"
-    return f"{line} ({wanted.max_hours:g} h)"
 
 
 def _least(gpus: int | str) -> int:

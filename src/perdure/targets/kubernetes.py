@@ -31,6 +31,7 @@ from perdure.hosts.pod_spec import PodSpec, read_destination, require_person
 from perdure.model.duration import clock_words
 from perdure.model.job import Event, ImageUsed, JobRecord, Resources
 from perdure.model.settings import KubernetesSettings
+from perdure.model.yaml import as_yaml
 from perdure.runtime import generation, names
 from perdure.targets import far, shelf, supervision, supervisor
 from perdure.targets import kubernetes_capacity as capacity
@@ -137,7 +138,7 @@ class Kubernetes(Remote):
         turn = manifests.Turn(job, place, after, words, cwd, user_name())
         every = nodes.turns(turn, program, run_dir)
         text = "---\n".join(
-            manifests.as_yaml(manifests.manifest(each, self.settings, spec)) for each in every
+            as_yaml(manifests.manifest(each, self.settings, spec)) for each in every
         )
         argv = self.kubectl.argv("create", "--filename=-")
         return Plan(job.job, job.folder, Path(cwd), argv, {}, command, script=text)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -279,36 +279,3 @@ def _shm_bytes(resources: Resources) -> int:
         return resources.shm_bytes
     # What lies there counts as the job's memory.
     return _SHM_BYTES if resources.memory_bytes is None else resources.memory_bytes // 2
-
-
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*(?::[A-Za-z0-9_./@-]+)*")
-_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-
-
-def as_yaml(value: Mapping[str, Any]) -> str:
-    """Return a manifest as people read it."""
-    return "".join(f"{line}\n" for line in _lines(value))
-
-
-def _lines(value: Any) -> list[str]:  # noqa: ANN401 - of a manifest
-    if isinstance(value, Mapping):
-        found = []
-        for name, each in value.items():
-            if isinstance(each, Mapping | list) and each:
-                inner = _lines(each)
-                indent = "  " if isinstance(each, Mapping) else ""
-                found += [f"{_scalar(name)}:", *(f"{indent}{line}" for line in inner)]
-            else:
-                found.append(f"{_scalar(name)}: {_scalar(each)}")
-        return found
-    found = []
-    for each in value:
-        nested = isinstance(each, Mapping | list) and each
-        first, *rest = _lines(each) if nested else [_scalar(each)]
-        found += [f"- {first}", *(f"  {line}" for line in rest)]
-    return found
-
-
-def _scalar(value: object) -> str:
-    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-    return str(value) if plain else json.dumps(value)

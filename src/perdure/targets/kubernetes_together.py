@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from perdure.errors import HostUnreachable
 from perdure.hosts.kubectl import Refused
 from perdure.model.job import JobRecord
+from perdure.model.yaml import as_yaml
 from perdure.targets import kubernetes_array as arrays
-from perdure.targets import kubernetes_manifest as manifests
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets import supervisor
 from perdure.targets.kubernetes import Kubernetes
@@ -66,7 +66,7 @@ def submit_array(
     held = dict(zip(run_dirs, afters, strict=True))
     target.host.call(tickets.hold_array, folder, turns, order.name, held)
     try:
-        _create(target, manifests.as_yaml(made), pause)
+        _create(target, as_yaml(made), pause)
     except Refused as error:
         target.host.call(tickets.release_all, run_dirs)
         raise refusal(error) from error

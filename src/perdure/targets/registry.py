@@ -84,7 +84,11 @@ def unknown_target(
     known, hosts = {*targets, *settings.targets}, configured_hosts()
     near = difflib.get_close_matches(name, known, 1)
     near_host = difflib.get_close_matches(name, hosts, 1)
-    if name in hosts:
+    if name in CLOUDS:
+        from perdure.project.clouds import words_for
+
+        hint = f"add to ~/.config/perdure/config.toml: {words_for(name)}"
+    elif name in hosts:
         hint = f"ssh knows it; {_how_to_add(name)}"
     elif near and (not near_host or _likeness(name, near[0]) >= _likeness(name, near_host[0])):
         hint = f"did you mean `{near[0]}`?"

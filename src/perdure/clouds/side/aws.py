@@ -18,6 +18,11 @@ class Aws:
     region: str
     group: str
 
+    @property
+    def watched(self) -> str:
+        """Return whose metadata service gives notice here."""
+        return "aws"
+
     def identity(self) -> str:
         """Return the instance's id. Asks the metadata service."""
         return signing.metadata("instance-id")

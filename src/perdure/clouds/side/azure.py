@@ -24,6 +24,11 @@ class Azure:
     owner: str
     group: str
 
+    @property
+    def watched(self) -> str:
+        """Return whose metadata service gives notice here."""
+        return "azure"
+
     def identity(self) -> str:
         """Return the id of this virtual machine. Asks the metadata service."""
         return tokens.azure_metadata("instance/compute/vmId?api-version=2021-02-01&format=text")

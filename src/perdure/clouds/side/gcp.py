@@ -24,6 +24,11 @@ class Gcp:
     region: str
     group: str
 
+    @property
+    def watched(self) -> str:
+        """Return whose metadata service gives notice here."""
+        return "gcp"
+
     def identity(self) -> str:
         """Return the instance's id. Asks the metadata server."""
         return tokens.google_metadata("instance/id")

@@ -12,6 +12,7 @@ from perdure.clouds.side.aws import Aws
 from perdure.clouds.side.azure import Azure
 from perdure.clouds.side.gcp import Gcp
 from perdure.clouds.side.order import Config
+from perdure.clouds.side.sky import Sky
 
 # Where metadata services usually are.
 METADATA: Mapping[str, str] = MappingProxyType(
@@ -21,6 +22,10 @@ METADATA: Mapping[str, str] = MappingProxyType(
 
 class Machine(Protocol):
     """The provider's side of a machine."""
+
+    @property
+    def watched(self) -> str:
+        """Return whose metadata service gives notice here, "" for none."""
 
     def identity(self) -> str:
         """Return what the provider calls this machine."""
@@ -34,6 +39,8 @@ class Machine(Protocol):
 
 def machine_of(config: Config) -> Machine:
     """Return the machine that a config is for; it asks nobody yet."""
+    if config.cloud == "sky":
+        return Sky()
     if config.cloud == "gcp":
         return Gcp(config.owner, config.region, config.group)
     if config.cloud == "azure":

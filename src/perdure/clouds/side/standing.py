@@ -10,6 +10,8 @@ from perdure.clouds.side.bucket import Bucket, Taken, Version
 
 INTERRUPT = "interrupt"
 CANCEL = "cancel"
+# Who begins why a job wants no machine, where none was ever to come.
+SKY = "SkyPilot"
 
 
 class Wanted(NamedTuple):
@@ -32,6 +34,12 @@ class Asked(NamedTuple):
 def wanted(bucket: Bucket, job: str) -> Wanted:
     """Return whether a job wants a machine; one that was never submitted does not."""
     return _wanted(bucket, job)[0]
+
+
+def since(bucket: Bucket, job: str) -> float | None:
+    """Return since when a job stands as it does, by the bucket's clock; None: never submitted."""
+    found = bucket.get(keys.job(job, keys.STANDING))
+    return None if found is None else found.written.timestamp()
 
 
 def want(bucket: Bucket, job: str) -> Wanted:
