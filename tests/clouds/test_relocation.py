@@ -11,6 +11,7 @@ from perdure.runtime.result import read_result
 from tests.cli.command import is_one_error
 from tests.clouds.test_planes import Cloud, cloud
 from tests.clouds.test_spot import TRAINING
+from tests.engines.slurm import Cluster
 
 __all__ = ["cloud"]
 
@@ -61,7 +62,9 @@ def test_where_a_job_cannot_go(cloud: Cloud) -> None:
     assert is_one_error(cloud.perdure("resume", "done", "--on", "cloud", code=3), 3, "succeeded")
     assert is_one_error(cloud.perdure("resume", "done", "--on", "clod", code=2), 2, "clod", "cloud")
     docker = cloud.perdure("resume", "done", "--on", "docker", code=2)
-    assert is_one_error(docker, 2, "cannot go on on `docker`", "rerun")
+    assert is_one_error(docker, 2, "cannot go on on `docker`", "--on docker: anew")
+    more = cloud.perdure("resume", "done", "--gpus", "1", code=2)
+    assert is_one_error(more, 2, "with what it was given", "--on TARGET")
 
 
 @only_google
@@ -79,3 +82,44 @@ def test_a_sweeps_trials_each_have_a_machine(cloud: Cloud) -> None:
     cloud.until(lambda: states() == ["SUCCEEDED"] * 2)
     cloud.until_gone()
     assert cloud.plane.count == 2
+
+
+def interrupted_and_refused(cloud: Cloud) -> None:
+    """Interrupt a job with a time limit: it goes to no cloud before that, nor with its limit."""
+    anew = ("resume", "otter", "--on", "cloud", "--gpus", "0")
+    assert is_one_error(cloud.perdure(*anew, code=3), 3, "is already running")
+    cloud.perdure("interrupt", "otter")
+    timed = cloud.perdure("resume", "-d", "otter", "--on", "cloud", code=2)
+    assert is_one_error(timed, 2, "`--time`", "--gpus N")
+
+
+@pytest.mark.long
+@only_google
+def test_a_job_of_a_cluster_goes_to_a_cloud_and_back(cloud: Cloud, slurm: Cluster) -> None:
+    slow = slowed(cloud)
+    with (cloud.project / ".perdure/local.toml").open("a") as file:
+        file.write('\n[targets.lab]\nkind = "slurm"\n')
+    arguments = ("--seed", "7", "train", "60", "0")
+    results = cloud.project / "results"
+    cloud.perdure("run", "--name", "alone", *arguments)
+    slow.touch()
+    cloud.perdure("run", "--on", "lab", "--time", "1h", "--name", "otter", "-d", *arguments)
+    cloud.until(lambda: any((results / "otter/checkpoints").glob("g*")))
+    interrupted_and_refused(cloud)
+    begun = cloud.job("otter")
+    cloud.perdure("resume", "-d", "otter", "--on", "cloud", "--gpus", "0")
+    assert slurm.jobs() == []
+    before = len(cloud.saved())
+    cloud.until(lambda: cloud.job("otter")["state"] == "RUNNING")
+    cloud.until_saved(before)
+    cloud.perdure("interrupt", "--no-wait", "otter")
+    cloud.until_gone()
+    away = cloud.job("otter")
+    assert away["step"] > begun["step"]
+    slow.unlink()
+    cloud.perdure("resume", "otter", "--on", "lab")
+    found = cloud.job("otter")
+    assert (found["target"], found["state"], found["step"]) == ("lab", "SUCCEEDED", 60)
+    assert read_result(str(results / "otter")) == read_result(str(results / "alone"))
+    assert f"from step {away['step']}" in cloud.perdure("logs", "otter").out
+    assert not cloud.plane.groups

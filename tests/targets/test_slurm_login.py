@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
+from perdure.errors import ConflictError, HostUnreachable, SchedulerUnreachable
+from perdure.hosts import sending
 from perdure.jobs import elsewhere
+from perdure.jobs import folder as folders
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.launch import JobRequest, begin, explain, resume, submit
 from perdure.jobs.lifecycle import read_status
+from perdure.jobs.relocate import relocate
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, Resources, State
+from perdure.model.report import silent
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
+from perdure.runtime import names
 from perdure.targets.cluster import capacity_of, queue_of
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
@@ -24,7 +31,7 @@ from tests.contract.target import Harness, TargetContract
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project
-from tests.targets.slurm_project import until_gone, until_state
+from tests.targets.slurm_project import TRAINING, digest, until_gone, until_state, until_step
 from tests.waiting import until
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
@@ -121,3 +128,87 @@ def test_the_cluster_is_looked_at_from_here(workspace: Workspace) -> None:
     assert queue_of(target) == []
     request = JobRequest(command=("true",), target="lab", resources=Resources(gpus=1))
     assert "#SBATCH --gres=gpu:1\n" in explain(workspace, request)
+
+
+def trained(workspace: Workspace, *, slowly: bool) -> JobRecord:
+    """Return a training of this machine that has begun."""
+    (workspace.project.root / "train.py").write_text(TRAINING)
+    command = (sys.executable, "train.py", "60", "0.1" if slowly else "0")
+    record = submit(workspace, JobRequest(command=command, grace_s=10.0, retries=0, seed=7))
+    begin(workspace, record)
+    return record
+
+
+def moved(workspace: Workspace, record: JobRecord, name: str) -> JobRecord:
+    """Return a job that was interrupted, once it goes on there."""
+    interrupt(record.folder, reason="test")
+    assert until_gone(record).state is State.INTERRUPTED
+    found = relocate(workspace, folders.read_record(record.folder), name, silent)
+    resume(workspace, found)
+    return found
+
+
+def test_a_job_of_this_machine_goes_on_there_and_comes_back(
+    workspace: Workspace, slurm: Cluster
+) -> None:
+    alone = trained(workspace, slowly=False)
+    record = trained(workspace, slowly=True)
+    until_step(record)
+    away = moved(workspace, record, "lab")
+    until_step(away, attempt=2)
+    assert (read_status(away.folder).target, len(slurm.jobs())) == ("lab", 1)
+    back = moved(workspace, away, "local")
+    status = until_gone(back)
+    assert (status.state, status.target, status.attempt) == (State.SUCCEEDED, "local", 3)
+    assert digest(back) == digest(alone)
+    assert "attempt 3 goes on from step" in folders.log_path(back.folder, 3).read_text()
+    assert not (back.folder / names.TICKET_FILE).exists()
+    assert slurm.jobs() == []
+
+
+def test_another_job_of_that_name_there_keeps_it_here(workspace: Workspace) -> None:
+    record = submit(workspace, JobRequest(command=("true",), seed=1))
+    file = Path(lab(workspace).place.path(record.folder)) / names.JOB_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text('{"submitted": "at another time"}')
+    with pytest.raises(ConflictError, match="there is another job"):
+        relocate(workspace, record, "lab", silent)
+    assert file.read_text() == '{"submitted": "at another time"}'
+    assert folders.read_record(record.folder) == record
+    assert not folders.is_elsewhere(record.folder)
+
+
+def test_a_way_there_that_breaks_off_is_gone_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = submit(workspace, JobRequest(command=("true",), grace_s=1.0, retries=0, seed=1))
+    with monkeypatch.context() as broken:
+
+        def lost(*_: object) -> bool:
+            raise HostUnreachable("lost")
+
+        broken.setattr(sending, "send", lost)
+        with pytest.raises(HostUnreachable):
+            relocate(workspace, record, "lab", silent)
+    assert folders.read_record(record.folder) == record
+    away = relocate(workspace, record, "lab", silent)
+    assert relocate(workspace, away, "lab", silent) == away
+    resume(workspace, away)
+    assert until_gone(away).state is State.SUCCEEDED
+
+
+def test_a_scheduler_there_that_does_not_answer_keeps_it_there(
+    workspace: Workspace, login: Hosts
+) -> None:
+    record = recorded(workspace, "sh", "-c", 'trap "exit 75" TERM; while :; do sleep 0.1; done')
+    begin(workspace, record)
+    until_state(record, State.RUNNING)
+    interrupt(record.folder, reason="test")
+    assert until_gone(record).state is State.INTERRUPTED
+    silent_queue = "echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1"
+    (login.state / "gpu1" / "bin" / "squeue").write_text(f"#!/bin/sh\n{silent_queue}\n")
+    before = folders.read_record(record.folder)
+    with pytest.raises(SchedulerUnreachable, match="Slurm does not answer"):
+        relocate(workspace, before, "local", silent)
+    assert folders.read_record(record.folder) == before
+    assert elsewhere.target_in(record.folder, workspace.project, "lab").name == "lab"

@@ -75,6 +75,14 @@ def chosen_resources(arguments: argparse.Namespace) -> Resources:
     )
 
 
+def changed_resources(arguments: argparse.Namespace) -> Resources | None:
+    """Return what the options of `add_resources` ask for, None where none of them was given."""
+    from perdure.model.job import UNLIMITED
+
+    chosen = chosen_resources(arguments)
+    return None if chosen == UNLIMITED and arguments.gpus is None else chosen
+
+
 def size(text: str) -> int:
     """Return the bytes in a size such as `512m`, `16g` or `16GiB`: powers of 1024."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([bkmgt]?)(?:i?b)?", text.lower(), re.ASCII)

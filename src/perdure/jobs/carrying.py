@@ -1,4 +1,4 @@
-"""A run folder carried between this machine and a host that ssh reaches, with all that it has."""
+"""A run folder carried between this machine and another place, with all that it has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.clouds.side import checkpoints
-from perdure.errors import ConflictError
+from perdure.errors import ConflictError, HostUnreachable
 from perdure.hosts import sending
 from perdure.jobs import folder as folders
 from perdure.model.job import JobRecord
@@ -17,9 +17,13 @@ from perdure.runtime import names
 from perdure.targets import shelf
 from perdure.targets.gathering import gather
 from perdure.targets.place import Place
+from perdure.targets.protocol import Handle, Presence
+from perdure.targets.remote import Remote
 
+#: What says in whose hands a job is.
+TICKETS = (names.TICKET_FILE, names.KUBERNETES_FILE)
 # Of the host or of this machine, not of the job; and what a start brings by itself.
-_LEFT_OUT = frozenset({folders.WITNESS_FILE, names.LOCK_FILE, names.JOB_FILE})
+_LEFT_OUT = frozenset({folders.WITNESS_FILE, names.LOCK_FILE, names.JOB_FILE, *TICKETS})
 _ENOUGH_BYTES = 1 << 22
 
 
@@ -35,26 +39,28 @@ def fetch(place: Place, folder: Path) -> None:
         gather(place, folder / names.CHECKPOINTS / name)
 
 
-def send(place: Place, record: JobRecord, report: Report) -> None:
-    """Bring a run folder to a host, in place of what it had there at an earlier stay.
+def send(where: Remote, record: JobRecord, report: Report) -> None:
+    """Bring a run folder to a target, in place of what it had there at an earlier stay.
 
     All but its record: with that it is the host's. Touches disk and network.
 
     Raises:
-        ConflictError: there is another job of that name there.
+        ConflictError: there is another job of that name there, or this one runs there.
         HostUnreachable: the host does not answer.
         StorageError: the disk there refuses.
     """
-    folder = record.folder
+    folder, place = record.folder, where.place
     with place.writing():
-        _make_room(place, record)
+        _require_room(place, record)
+        _require_rest(where, record)
+        place.host.call(shelf.remove, place.path(folder))
         wanted = list(_wanted(folder))
         for number, name in enumerate(wanted):
             report(f"sending `{record.job}` to `{place.host.name}`", done=number, total=len(wanted))
             sending.send(place.host, folder / name, f"{place.path(folder)}/{name}")
 
 
-def _make_room(place: Place, record: JobRecord) -> None:
+def _require_room(place: Place, record: JobRecord) -> None:
     there = place.path(record.folder)
     try:
         text = place.host.call(shelf.piece, f"{there}/{names.JOB_FILE}", 0, _ENOUGH_BYTES)
@@ -68,7 +74,20 @@ def _make_room(place: Place, record: JobRecord) -> None:
             f"there is another job `{record.job}` on `{place.host.name}`",
             hint="perdure rerun: it has a name of its own",
         )
-    place.host.call(shelf.remove, there)
+
+
+def _require_rest(where: Remote, record: JobRecord) -> None:
+    """Return if nobody has what an earlier stay has left there. Asks a scheduler there."""
+    stands = where.poll([Handle(where.name, record.job, record.folder)])[record.job]
+    if stands is Presence.UNREACHABLE:
+        raise HostUnreachable(
+            f"nobody can say whether `{record.job}` runs on `{where.name}`", hint="try again"
+        )
+    if stands is Presence.RUNNING:
+        raise ConflictError(
+            f"job `{record.job}` runs on `{where.name}`, and is `{record.target}`'s",
+            hint=f"perdure logs {record.job}",
+        )
 
 
 def _wanted(folder: Path) -> Iterator[str]:

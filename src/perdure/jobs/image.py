@@ -15,6 +15,7 @@ from perdure.model.image import Image, Stage
 from perdure.model.job import EnvironmentUsed, ImageUsed, JobRecord
 from perdure.model.report import Report
 from perdure.model.settings import Settings
+from perdure.targets.cluster import image_of, registry_of
 from perdure.targets.protocol import Target
 
 
@@ -33,7 +34,7 @@ def image_for(
     Raises:
         EnvironmentFailed: it cannot be had.
     """
-    own = _own_image(target, variant, pegged=code is not None)
+    own = _own_image(workspace, target, variant, pegged=code is not None)
     if own is not None:
         return own
     from perdure.environments.lock import lock_digest
@@ -55,8 +56,6 @@ def push_for(workspace: Workspace, target: Target, variant: str | None, report: 
     Raises:
         EnvironmentFailed: it cannot be had, or the registry refuses it.
     """
-    from perdure.targets.cluster import registry_of
-
     registry = registry_of(target)
     if registry is None:
         return False
@@ -130,7 +129,7 @@ def planned_image(
     Raises:
         EnvironmentFailed: nothing is locked yet.
     """
-    own = _own_image(target, variant, pegged=tree is not None)
+    own = _own_image(workspace, target, variant, pegged=tree is not None)
     if own is not None:
         return own
     from perdure.environments.lock import lock_digest
@@ -161,7 +160,7 @@ def restore_image(
     Raises:
         EnvironmentFailed: it is gone, and the lock is another one now.
     """
-    if _own_image(target, None, pegged=False) is not None:
+    if image_of(target) is not None:
         return record.environment
     if not _is_lent(target.place.host):
         return _found_or_built(workspace, target, record, report)
@@ -170,7 +169,8 @@ def restore_image(
 
     assert isinstance(target, Cloud)  # nobody else has such a host
     used, bucket = record.environment, target.bucket()
-    if used.image is not None and cloud_image.is_there(bucket, target.address, used.image):
+    assert used.image is not None  # what the caller asked
+    if used.image.id and cloud_image.is_there(bucket, target.address, used.image):
         return used
     with _advised(target.place.host):
         used = _found_or_built(workspace, target, record, report)
@@ -178,6 +178,43 @@ def restore_image(
         moved = cloud_image.bring(bucket, target.address, used.image, workspace.settings, report)
     report(f"the image is in the bucket: {moved.sent_layers} layers sent")
     return used
+
+
+def image_there(
+    workspace: Workspace, target: Target, record: JobRecord, report: Report
+) -> EnvironmentUsed:
+    """Return the image of a recorded job as another target has it: that one, or of the same lock.
+
+    Raises:
+        UsageError: the image there is another one.
+        EnvironmentFailed: it cannot be had there.
+    """
+    own, used = image_of(target), record.environment
+    if own is None:
+        return restore_image(workspace, target, record, report)
+    assert used.image is not None  # what the caller asked
+    # What was just pushed to a registry is of the job's lock.
+    if registry_of(target) is None and not _is_same(workspace, own, used.image):
+        raise UsageError(
+            f"`{target.name}` runs jobs in `{own.tag}`, and `{record.job}` runs in "
+            f"`{used.image.tag}`: nobody can say that they are one",
+            hint=f"`registry` in place of `image` in `[targets.{target.name}]`: then the job's "
+            "own image is pushed there",
+        )
+    return replace(used, image=own)
+
+
+def _is_same(workspace: Workspace, own: ImageUsed, other: ImageUsed) -> bool:
+    """Return whether two names are one image's: by themselves, or by this machine's engine."""
+    if own.tag == other.tag:
+        return True
+    from perdure.hosts.engine import find_engine
+
+    try:
+        found = find_engine(workspace.settings).inspect_image(own.tag)
+    except EnvironmentFailed:
+        return False
+    return found is not None and bool(other.id) and found.id == other.id
 
 
 def _found_or_built(
@@ -190,8 +227,15 @@ def _found_or_built(
     used = record.environment
     assert used.image is not None  # what the caller asked
     engine = find_engine(settings_on(target.place.host, workspace.settings))
-    if engine.inspect_image(used.image.reference) is not None:
-        return used
+    found = engine.inspect_image(used.image.reference)
+    if found is not None:
+        return replace(used, image=replace(used.image, id=used.image.id or found.id))
+    if used.lock is None:
+        raise EnvironmentFailed(
+            f"`{record.job}` runs in an image of your own, `{used.image.tag}`, which the engine of "
+            f"`{target.name}` has not",
+            hint=f"docker pull {used.image.tag}",
+        )
     project = workspace.project
     if lock_digest(project) != used.lock:
         commit = record.code.commit
@@ -204,7 +248,8 @@ def _found_or_built(
     snapshot = record.code.snapshot if used.image.pegged else None
     code = None if snapshot is None else snapshot_folder(project, snapshot)
     again = image_for(workspace, target, used.variant, report, code=code)
-    if again.image is not None and again.image.tag != used.image.tag:
+    # One that comes from a registry has another name there, and no id here.
+    if used.image.id and again.image is not None and again.image.tag != used.image.tag:
         report(f"warning: it is built otherwise now: `{again.image.tag}`")
     return replace(again, python=used.python)
 
@@ -234,19 +279,19 @@ def _is_lent(host: Host) -> bool:
     return isinstance(host, BucketHost)
 
 
-def _own_image(target: Target, variant: str | None, *, pegged: bool) -> EnvironmentUsed | None:
+def _own_image(
+    workspace: Workspace, target: Target, variant: str | None, *, pegged: bool
+) -> EnvironmentUsed | None:
     """Return the environment of a target whose image is the user's own, None where it is not.
+
+    One that was pushed to a registry is the project's: of its lock.
 
     Raises:
         UsageError: something is asked for that the image would have to be built for.
     """
-    from perdure.targets.cluster import image_of
-
     image = image_of(target)
     if image is None:
         return None
-    from perdure.targets.cluster import registry_of
-
     built = registry_of(target) is not None
     asked = "--pegged" if pegged else "--variant" if variant is not None and not built else None
     if asked is not None:
@@ -255,7 +300,13 @@ def _own_image(target: Target, variant: str | None, *, pegged: bool) -> Environm
             "those that perdure builds",
             hint=f"leave out {asked}",
         )
-    return EnvironmentUsed(None, None, "", None, image)
+    if not built:
+        return EnvironmentUsed(None, None, "", None, image)
+    from perdure.environments.lock import lock_digest
+    from perdure.environments.sync import choose_variant
+
+    chosen = choose_variant(workspace.project, workspace.settings, variant)
+    return EnvironmentUsed(lock_digest(workspace.project), chosen, "", None, image)
 
 
 def _used(image: Image) -> ImageUsed:

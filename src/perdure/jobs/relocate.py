@@ -1,7 +1,8 @@
-"""A job that goes on somewhere else, with all that it has: here, on a host, in a bucket.
+"""A job that goes on somewhere else, with all that it has: here, on a host, a cluster, in a bucket.
 
 What it wrote, its newest checkpoint and its outputs go there first; only then is it said that it is
-there. Whatever breaks off before leaves it where it was.
+there. Whatever breaks off before leaves it where it was. A scheduler that has it is asked whether
+it has it no more: there are never two who write.
 """
 
 from __future__ import annotations
@@ -10,79 +11,106 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import ConflictError, UsageError
+from perdure.errors import ConflictError, SchedulerUnreachable, UsageError
 from perdure.jobs import carrying, ledger, mirror
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
+from perdure.jobs import image as images
 from perdure.jobs.elsewhere import target_in
 from perdure.jobs.launch import clear_strays
 from perdure.jobs.lifecycle import can_become, read_status
 from perdure.jobs.witness import Witness, write_witness
 from perdure.jobs.workspace import Workspace, storing
-from perdure.model.job import EnvironmentUsed, JobRecord, State
+from perdure.model.job import UNLIMITED, EnvironmentUsed, JobRecord, Resources, State
 from perdure.model.report import Report
-from perdure.targets import far
 from perdure.targets.cloud import Cloud
+from perdure.targets.cluster import leave, registry_of
 from perdure.targets.protocol import Handle, Target
-from perdure.targets.registry import DOCKER, LOCAL, open_target
+from perdure.targets.registry import open_target
 from perdure.targets.remote import Remote
 
 
-def relocate(workspace: Workspace, record: JobRecord, name: str, report: Report) -> JobRecord:
+def relocate(
+    workspace: Workspace,
+    record: JobRecord,
+    name: str,
+    report: Report,
+    resources: Resources | None = None,
+) -> JobRecord:
     """Return the record of a job that does not run, on the target of that name from now on.
 
-    Nothing where it is there already. Touches disk and network.
+    Nothing where it is there already. `resources` are what it has there, None: as it had. Touches
+    disk and network.
 
     Raises:
         UsageError: there is no such target, or none that this job can go to.
-        ConflictError: it is running, or has succeeded.
-        EnvironmentFailed: the lock is another one than the job's.
-        HostUnreachable, StorageError: the bucket does not answer, or refuses.
+        ConflictError: it is running or waits to, or has succeeded.
+        EnvironmentFailed: its environment or image is another one by now, or cannot be had there.
+        HostUnreachable, SchedulerUnreachable, StorageError: who has it, or is to have it, does not
+            answer, or refuses.
     """
     now = target_in(record.folder, workspace.project, record.target, workspace.settings)
     if name == now.name:
+        _require_no_resources(record, resources)
         return record
     where = open_target(name, workspace.project, workspace.settings)
-    if not (_goes(now, record) and _goes(where, record)):
-        own = LOCAL if record.environment.image is None else DOCKER
-        raise UsageError(
-            f"job `{record.job}` is on `{now.name}` and cannot go on on `{name}`",
-            hint=f"it goes between `{own}`, hosts that ssh reaches and clouds; elsewhere "
-            "perdure rerun begins anew",
-        )
-    where.require(record.resources)
+    _require_alike(now, where, record)
+    wanted = replace(record, resources=record.resources if resources is None else resources)
+    _require_resources(where, wanted, anew=resources is not None)
     mirror.bring(record.folder)
     _require_rest(workspace, record)
+    leave(now, Handle(now.name, record.job, record.folder))
+    where = _with_image(workspace, where, record, report)
     used = _environment_there(workspace, record, where, report)
-    moved = replace(record, target=name, environment=used)
     report(f"bringing `{record.job}` from `{now.name}` to `{name}`")
     _fetch(now, record.folder, report)
     _send(where, record, report)
+    # Somebody may have gone on with it where it was, all this while.
+    _require_quiet(record)
     with storing("the run folder"):
-        if isinstance(where, Cloud | Remote):
-            write_witness(record.folder, Witness(name, where.station))
-        else:
-            (record.folder / folders.WITNESS_FILE).unlink(missing_ok=True)
-        folders.write_record(moved)
+        _settle(where, replace(wanted, target=name, environment=used))
     ledger.forget(workspace, record.job)
-    return moved
+    return replace(wanted, target=name, environment=used)
 
 
-def _goes(target: Target, record: JobRecord) -> bool:
-    """Return whether a job can leave a target, and get there: in an image it stays in one."""
-    image = record.environment.image
-    if isinstance(target, Remote):
-        # The other engines are schedulers: what they know of a job cannot be carried along.
-        return target.station.engine == (far.PROCESS if image is None else far.DOCKER)
-    return isinstance(target, Cloud) or target.name == (LOCAL if image is None else DOCKER)
+def _require_alike(now: Target, where: Target, record: JobRecord) -> None:
+    """Return if a job can get there: one in an image stays in one. May ask the hosts."""
+    in_image = record.environment.image is not None
+    # A cloud runs either.
+    if isinstance(where, Cloud) or where.in_image == in_image:
+        return
+    kinds = ("an installed environment", "an image")
+    raise UsageError(
+        f"job `{record.job}` is on `{now.name}` and cannot go on on `{where.name}`: it runs in "
+        f"{kinds[in_image]}, and jobs there in {kinds[not in_image]}",
+        hint=f"perdure run --on {where.name}: anew",
+    )
+
+
+def _require_no_resources(record: JobRecord, resources: Resources | None) -> None:
+    if resources is not None:
+        raise UsageError(
+            f"job `{record.job}` is on `{record.target}` already, with what it may use there",
+            hint="--gpus and the like are for where it is not yet",
+        )
+
+
+def _require_resources(where: Target, record: JobRecord, *, anew: bool) -> None:
+    """Return if a target has what a job is to have there. Asks it."""
+    try:
+        where.require(record.resources)
+    except UsageError as error:
+        if anew or record.resources == UNLIMITED:
+            raise
+        again = f"perdure resume {record.job} --on {where.name} --gpus N"
+        hint = f"say anew what it may use there: {again} (0: nothing of the kind)"
+        raise UsageError(error.message, hint=hint) from error
 
 
 def _require_rest(workspace: Workspace, record: JobRecord) -> None:
+    """Return if nobody has a job, and it is to go on. What is left of a lost one is stopped."""
+    _require_quiet(record)
     status = read_status(record.folder)
-    if folders.is_alive(record.folder):
-        raise ConflictError(
-            f"job `{record.job}` is already running", hint=f"perdure interrupt {record.job}"
-        )
     if not can_become(status.state, State.STARTING):
         raise ConflictError(
             f"job `{record.job}` has {status.state.value.lower()} already",
@@ -92,20 +120,65 @@ def _require_rest(workspace: Workspace, record: JobRecord) -> None:
         clear_strays(workspace, record)
 
 
+def _require_quiet(record: JobRecord) -> None:
+    """Return if a job neither runs nor waits to. Asks who has it."""
+    stands = folders.standing(record.folder)
+    if not stands.alive:
+        return
+    if stands.problem:
+        raise SchedulerUnreachable(
+            f"nobody can say whether `{record.job}` runs: {stands.problem}",
+            hint="try again in a minute",
+        )
+    waits = "is already running" if stands.waits is None else f"waits on `{record.target}`"
+    raise ConflictError(f"job `{record.job}` {waits}", hint=f"perdure interrupt {record.job}")
+
+
+def _with_image(workspace: Workspace, where: Target, record: JobRecord, report: Report) -> Target:
+    """Return the target as it is once it has the job's image, where it has that from a registry."""
+    if registry_of(where) is None:
+        return where
+    _require_lock(workspace, record)
+    images.push_for(workspace, where, record.environment.variant, report)
+    found = open_target(where.name, workspace.project, workspace.settings)
+    found.require(UNLIMITED)
+    return found
+
+
 def _environment_there(
     workspace: Workspace, record: JobRecord, where: Target, report: Report
 ) -> EnvironmentUsed:
     """Return the job's environment as it is at another place: of the same lock."""
     used = record.environment
+    if used.image is not None:
+        return images.image_there(workspace, where, record, report)
     if used.prefix is None:
         return used
-    lock = workspace.project.root / "uv.lock"
-    if not lock.is_file() or hashlib.sha256(lock.read_bytes()).hexdigest() != used.lock:
+    _require_lock(workspace, record)
+    return environments.environment_for(workspace, used.variant, where.place, report)
+
+
+def _require_lock(workspace: Workspace, record: JobRecord) -> None:
+    """Return if the project's locks are those that a job was submitted with. Reads the disk."""
+    root, used = workspace.project.root, record.environment
+    kept = record.folder / folders.IMAGE_LOCK
+    same = _digest(root / "uv.lock") == used.lock
+    if used.image is not None and kept.is_file():
+        same = same and _digest(root / environments.IMAGE_LOCK_FILE) == _digest(kept)
+    if used.lock is None or not same:
         raise UsageError(
-            f"the lock has changed since `{record.job}` was submitted",
+            f"the lock has changed since `{record.job}` was submitted"
+            if used.lock
+            else f"`{record.job}` runs in an image of your own, which no lock of the project tells",
             hint=f"git checkout {record.code.commit}" if record.code.commit else "perdure run",
         )
-    return environments.environment_for(workspace, used.variant, where.place, report)
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _fetch(now: Target, folder: Path, report: Report) -> None:
@@ -122,6 +195,18 @@ def _fetch(now: Target, folder: Path, report: Report) -> None:
 def _send(where: Target, record: JobRecord, report: Report) -> None:
     """Bring what is here of a job to where it is to go on."""
     if isinstance(where, Remote):
-        carrying.send(where.place, record, report)
+        carrying.send(where, record, report)
     if isinstance(where, Cloud):
         where.adopt(Handle(where.name, record.job, record.folder))
+
+
+def _settle(where: Target, record: JobRecord) -> None:
+    """Write down where a job is from now on; no scheduler has it. Touches the disk."""
+    folder = record.folder
+    for each in carrying.TICKETS:
+        (folder / each).unlink(missing_ok=True)
+    if isinstance(where, Cloud | Remote):
+        write_witness(folder, Witness(where.name, where.station))
+    else:
+        (folder / folders.WITNESS_FILE).unlink(missing_ok=True)
+    folders.write_record(record)

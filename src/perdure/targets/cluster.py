@@ -6,11 +6,13 @@ from typing import Any
 
 from perdure.errors import UsageError
 from perdure.model.job import ImageUsed
-from perdure.targets.protocol import Target
+from perdure.targets.protocol import Handle, Target
 
 Values = dict[str, Any]
 
 KUBERNETES = "kubernetes"
+# Slurm tries for nine seconds before it says that it does not answer.
+_LEAVE_S = 60.0
 
 
 def queue_of(target: Target) -> list[Values]:
@@ -83,6 +85,32 @@ def is_scheduled(target: Target) -> bool:
     if isinstance(target, Remote):
         return target.station.engine in (far.SLURM, KUBERNETES)
     return isinstance(target, Slurm)
+
+
+def leave(target: Target, handle: Handle) -> None:
+    """Return once no queue has a job that is to go on elsewhere; at once where there is none.
+
+    Asks the scheduler.
+
+    Raises:
+        EnvironmentFailed: it does not answer.
+        ConflictError: it still has the job.
+    """
+    from perdure.targets import far
+    from perdure.targets import slurm_ticket as tickets
+    from perdure.targets.remote import Remote
+    from perdure.targets.slurm import Slurm
+
+    if isinstance(target, Slurm):
+        tickets.leave(str(handle.run_dir))
+    elif is_pods(target):
+        from perdure.targets.kubernetes import Kubernetes
+
+        assert isinstance(target, Kubernetes)  # it has an image of the user's own
+        target.leave(handle)
+    elif isinstance(target, Remote) and target.station.engine == far.SLURM:
+        there = target.place.path(handle.run_dir)
+        target.host.call_long(tickets.leave, there, timeout_s=_LEAVE_S)
 
 
 def _asked(target: Target, what: str) -> list[Values]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.errors import (
+    ConflictError,
     EnvironmentFailed,
     HostUnreachable,
     PerdureError,
@@ -262,6 +263,21 @@ class Kubernetes(Remote):
         word = self.word(handle.run_dir)
         if word is None or not word.active:
             self.host.call(tickets.release, self._path(handle))
+
+    def leave(self, handle: Handle) -> None:
+        """Return once the cluster has no pod of a job that is to go on elsewhere.
+
+        Raises:
+            EnvironmentFailed: it does not answer.
+            ConflictError: it still has one.
+        """
+        self.word(handle.run_dir)  # it answers
+        if not self._gone(handle.run_dir, time.monotonic() + _ASKED_S):
+            raise ConflictError(
+                f"the cluster still has a pod of `{handle.key}`",
+                hint=f"perdure kill {handle.key}, then once more",
+            )
+        self.host.call(tickets.release, self._path(handle))
 
     def values(self) -> dict[str, Any]:
         """Return what is opened in the pod for what is asked of the project's folder: a process."""

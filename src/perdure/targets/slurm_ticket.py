@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from perdure.errors import ConflictError, SchedulerUnreachable
 from perdure.runtime import names, settled
 from perdure.targets.slurm_queue import QUEUE, Known, Queue, Word
 from perdure.targets.standing import Standing
@@ -26,6 +28,9 @@ ARRAY_NUMBER = "number"
 # An array whose number is not known after that time was never taken, or is known by its comment.
 _HANDING_S = 120.0
 _NUMBERS: dict[str, str] = {}
+# What has just come to its end Slurm still has for a moment.
+_LEAVING_S = 12.0
+_POLL_S = 0.2
 
 
 class Ticket(NamedTuple):
@@ -142,10 +147,32 @@ def word_of(ticket: Ticket, *, fresh: bool = False, queue: Queue = QUEUE) -> Opt
     Raises:
         SchedulerUnreachable: it does not answer.
     """
-    from perdure.errors import SchedulerUnreachable
-
     known = queue.known(fresh=fresh)
     if known.problem:
         raise SchedulerUnreachable(known.problem, hint="try again in a minute")
     word = known.of(ticket.comment, number_of(ticket))
     return word if word is not None and word.active else None
+
+
+def leave(run_dir: str, *, pause: Callable[[float], None] = time.sleep) -> None:
+    """Return once Slurm has nothing of a job that is to go on elsewhere. Asks Slurm.
+
+    Of an array's job it has nothing once the element is gone: that could begin it again.
+
+    Raises:
+        SchedulerUnreachable: it does not answer.
+        ConflictError: it still has it.
+    """
+    path = Path(run_dir)
+    ticket = read_ticket(path)
+    deadline = time.monotonic() + _LEAVING_S
+    while ticket is not None:
+        word = word_of(ticket, fresh=True)
+        if word is None:
+            return
+        if time.monotonic() > deadline:
+            raise ConflictError(
+                f"Slurm still has `{path.name}`: {word.number} is {word.state.lower()}",
+                hint=f"perdure kill {path.name}, then once more",
+            )
+        pause(_POLL_S)
