@@ -220,7 +220,6 @@ def _is_same(workspace: Workspace, own: ImageUsed, other: ImageUsed) -> bool:
 def _found_or_built(
     workspace: Workspace, target: Target, record: JobRecord, report: Report
 ) -> EnvironmentUsed:
-    from perdure.environments.lock import lock_digest
     from perdure.hosts.engine import find_engine
     from perdure.jobs.snapshot import snapshot_folder
 
@@ -230,20 +229,8 @@ def _found_or_built(
     found = engine.inspect_image(used.image.reference)
     if found is not None:
         return replace(used, image=replace(used.image, id=used.image.id or found.id))
-    if used.lock is None:
-        raise EnvironmentFailed(
-            f"`{record.job}` runs in an image of your own, `{used.image.tag}`, which the engine of "
-            f"`{target.name}` has not",
-            hint=f"docker pull {used.image.tag}",
-        )
     project = workspace.project
-    if lock_digest(project) != used.lock:
-        commit = record.code.commit
-        raise EnvironmentFailed(
-            f"the image of `{record.job}` is gone (`{used.image.tag}`), and the lock has changed "
-            "since it was built",
-            hint=f"git checkout {commit}, then perdure build" if commit else "perdure run",
-        )
+    _require_lock(workspace, record, target.name)
     report(f"the image of `{record.job}` is gone; building it again from its lock")
     snapshot = record.code.snapshot if used.image.pegged else None
     code = None if snapshot is None else snapshot_folder(project, snapshot)
@@ -252,6 +239,27 @@ def _found_or_built(
     if used.image.id and again.image is not None and again.image.tag != used.image.tag:
         report(f"warning: it is built otherwise now: `{again.image.tag}`")
     return replace(again, python=used.python)
+
+
+def _require_lock(workspace: Workspace, record: JobRecord, name: str) -> None:
+    """Return if the image that the engine of a target lacks can be made again from its lock."""
+    from perdure.environments.lock import lock_digest
+
+    used = record.environment
+    assert used.image is not None  # what the caller asked
+    if used.lock is None:
+        raise EnvironmentFailed(
+            f"`{record.job}` runs in an image of your own, `{used.image.tag}`, which the engine of "
+            f"`{name}` has not",
+            hint=f"docker pull {used.image.tag}",
+        )
+    if lock_digest(workspace.project) != used.lock:
+        commit = record.code.commit
+        raise EnvironmentFailed(
+            f"the image of `{record.job}` is gone (`{used.image.tag}`), and the lock has changed "
+            "since it was built",
+            hint=f"git checkout {commit}, then perdure build" if commit else "perdure run",
+        )
 
 
 @contextlib.contextmanager
