@@ -163,7 +163,7 @@ VERBS = (
         STOP,
         "go on with an interrupted job",
         "JOB",
-        ("perdure resume @last", "perdure resume -d brave", "perdure resume brave --on aws"),
+        ("perdure resume @last", "perdure resume brave --on aws --gpus 1"),
     ),
     Verb(
         "kill",
