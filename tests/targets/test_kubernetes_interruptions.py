@@ -6,6 +6,7 @@ import pytest
 
 from perdure.errors import EnvironmentFailed
 from perdure.jobs.control import interrupt, kill
+from perdure.jobs.elsewhere import surroundings
 from perdure.jobs.folder import is_alive
 from perdure.jobs.launch import begin, resume, submit
 from perdure.jobs.lifecycle import read_status
@@ -13,9 +14,11 @@ from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, JobStatus, Resources, State
 from perdure.targets import kubernetes_cluster, kubernetes_submission
+from perdure.targets.registry import open_target
 from tests.engines.kubernetes import Cluster
 from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
     NAME,
+    QUICK,
     digest,
     expected,
     forgotten,
@@ -120,10 +123,14 @@ def test_a_running_job_is_killed_and_seen_to_be_gone(
 def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
     workspace: Workspace, kubernetes: Cluster
 ) -> None:
-    record = running(workspace, "1000")
-    node = pod_of(kubernetes)[1]
-    kubernetes.ask("cordon", "node1")
-    kubernetes.ask("cordon", "node2")
+    # The pod that is asked is on the other node: nobody else could tell how the job stands.
+    place = open_target(NAME, workspace.project, workspace.settings).place
+    asked = surroundings(place)[1].host
+    desk = next(each for each in kubernetes.desks() if each["metadata"]["name"] == asked)
+    node = next(each for each in ("node1", "node2") if each != desk["spec"]["nodeName"])
+    only = f'spec.template.spec.nodeSelector: {{"kubernetes.io/hostname": "{node}"}}'
+    record = running(with_settings(workspace, lines=(*QUICK, only)), "1000")
+    assert pod_of(kubernetes)[1] == node
     kubernetes.cut(node)
     until(lambda: read_status(record.folder).state is State.QUEUED)
     assert kill(record.folder, timeout_s=5) == "unconfirmed"
