@@ -1,17 +1,21 @@
-"""What is found of a cloud: credentials, clock, bucket, machines, permissions, quota."""
+"""What is found of a cloud: engine, credentials, clock, bucket, machines, permissions, quota."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from perdure.doctor import container
 from perdure.doctor.finding import Finding, fine, problem, warning
+from perdure.doctor.surroundings import Surroundings, look_at_engine
 from perdure.errors import PerdureError
 from perdure.model.project import Project
 from perdure.model.report import Report, silent
 from perdure.model.settings import Settings
 from perdure.moving.bucket import asking
+from perdure.targets.cloud_image import made_here_hint
 
 if TYPE_CHECKING:
     from perdure.targets.cloud import Cloud
@@ -25,12 +29,14 @@ def examine_cloud(
 ) -> tuple[Finding, ...]:
     """Return what is found of a target's cloud, the first problem last where nothing else matters.
 
-    Asks the provider and the bucket; leaves nothing there.
+    Asks this machine's engine, if jobs there run in an image, the provider and the bucket; leaves
+    nothing there.
     """
     from perdure.targets.cloud import open_cloud
 
     cloud = open_cloud(project, settings, name)
-    found: list[Finding] = []
+    report("looking for the container engine of this machine")
+    found: list[Finding] = list(_engine(cloud, settings))
     for what, examine in _PARTS.items():
         report(f"looking at {what} of `{name}`")
         try:
@@ -40,6 +46,20 @@ def examine_cloud(
             if what in ("credentials", "bucket"):
                 break  # what follows would only say the same
     return tuple(found)
+
+
+def _engine(cloud: Cloud, settings: Settings) -> Iterator[Finding]:
+    """Yield whether this machine can build the image that jobs there run in. Asks its engine."""
+    if not cloud.in_image:
+        yield fine("engine", "none is needed: jobs run on the machine itself, in no image")
+        return
+    seen = look_at_engine(settings, os.environ)
+    root = cloud.project.root
+    around = Surroundings(root, dict(os.environ), cloud.project, settings, seen=seen)
+    for each in (*container.engine(around), *container.building(around)):
+        # Without one there is no image: elsewhere that is a warning.
+        lacking = seen.version is None
+        yield problem(each.name, each.seen, made_here_hint(cloud.name)) if lacking else each
 
 
 def _credentials(cloud: Cloud) -> Iterator[Finding]:

@@ -64,11 +64,16 @@ def made_here(name: str) -> Iterator[None]:
     try:
         yield
     except (MissingProgram, EngineUnreachable) as error:
-        error.hint = (
-            f"images for `{name}` are built here: start Docker or Podman; "
-            f'`engine = "process"` in `[targets.{name}]` does without packages of Debian and conda'
-        )
+        error.hint = made_here_hint(name)
         raise
+
+
+def made_here_hint(name: str) -> str:
+    """Return what to do where this machine has no engine for the images of a target. Pure."""
+    return (
+        f"images for `{name}` are built here: start Docker or Podman; "
+        f'`engine = "process"` in `[targets.{name}]` does without packages of Debian and conda'
+    )
 
 
 def explained(job: JobRecord) -> str:
