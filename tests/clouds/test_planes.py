@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,26 @@ def test_cancelled_failed_and_crash_looping_all_end_at_none(cloud: Cloud) -> Non
     cloud.until_gone()
     found = cloud.job("loops")
     assert (found["state"], found["reason"]) == ("FAILED", "2 machines in a row made no progress")
+
+
+@pytest.mark.long
+def test_a_second_submission_of_a_job_finds_the_first(cloud: Cloud) -> None:
+    run = ("run", "--on", "cloud", "--name", "otter", "-d", "train", "9000", "0.1")
+    cloud.perdure(*run)
+    assert is_one_error(cloud.perdure(*run, code=3), 3, "there is a job `otter` already")
+    assert is_one_error(cloud.perdure("resume", "otter", code=3), 3, "already running")
+    cloud.perdure("interrupt", "--no-wait", "otter")
+    assert not any(map(cloud.wants, cloud.plane.groups))
+    with ThreadPoolExecutor(2) as both:
+        # At once, as from two terminals: neither has seen the other's.
+        ended = list(
+            both.map(lambda _: cloud.perdure("resume", "-d", "otter", code=None), range(2))
+        )
+    assert {each.code for each in ended} <= {0, 3}, ended
+    assert 0 in {each.code for each in ended}
+    assert sum(map(cloud.wants, cloud.plane.groups)) == 1
+    cloud.perdure("kill", "otter")
+    cloud.until_gone()
 
 
 def test_a_cloud_is_examined_and_explained(cloud: Cloud) -> None:

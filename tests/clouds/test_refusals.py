@@ -6,10 +6,14 @@ from email.message import Message
 from typing import Any
 
 import pytest
+from google.auth.exceptions import RefreshError
 
-from perdure.clouds import aws_account
+from perdure.clouds import aws_account, gcp_credentials
+from perdure.clouds.opening import open_folder
 from perdure.clouds.rest import Call, Exists, Gone, Rest, explained, message
 from perdure.errors import EnvironmentFailed, HostUnreachable, PerdureError, UsageError
+from perdure.moving.address import Address
+from perdure.moving.bucket import asking
 from tests.clouds.planes import Answer, address, close, serve
 
 Values = dict[str, Any]
@@ -53,6 +57,44 @@ def test_gcp_and_azure(status: int, said: str, kind: type[PerdureError], words: 
     error = explained(("GCP", "gcp"), "POST x", status, said)
     assert type(error) is kind
     assert words in error.message
+
+
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "RequestExpired"])
+def test_a_wrong_clock_is_what_a_bucket_says(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As S3 answers: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+    said = "The difference between the request time and the current time is too large."
+    xml = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{said}</Message></Error>"
+    server = serve(lambda *_: (403, xml))
+    bucket = Address("s3", "lab", "cats")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address(server)}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a-secret")
+    try:
+        opened = open_folder(bucket, "eu-central-1")
+        with (
+            pytest.raises(EnvironmentFailed, match="not take the signature") as error,
+            asking(bucket, "read"),
+        ):
+            opened.names("kit")
+    finally:
+        close(server)
+    assert "this machine's clock" in str(error.value.hint)
+    assert "a-secret" not in str(error.value)
+
+
+def test_a_wrong_clock_is_what_google_says() -> None:
+    """As its token server answers to a service account's key."""
+
+    class Late:
+        valid = False
+
+        def refresh(self, request: object) -> None:
+            said = "invalid_grant: Invalid JWT: Token must be a short-lived token (60 minutes) and "
+            raise RefreshError(said + "in a reasonable timeframe.")
+
+    with pytest.raises(EnvironmentFailed, match="RefreshError") as error:
+        gcp_credentials.refreshed(Late())
+    assert "this machine's clock" in str(error.value.hint)
 
 
 def test_what_is_said_is_one_short_line() -> None:

@@ -20,6 +20,7 @@ from perdure.errors import (
     PerdureError,
     UsageError,
 )
+from perdure.moving.bucket import CLOCK_HINT
 
 _CONNECT_S = 10
 _ANSWER_S = 30
@@ -315,7 +316,7 @@ def _refused(target: str, operation: str, code: str, message: str) -> PerdureErr
     if code in _CLOCK:
         return EnvironmentFailed(
             f"AWS does not take the signature: {code}",
-            hint="is this machine's clock right? `date -u`, `timedatectl`",
+            hint=CLOCK_HINT,
         )
     if code in _WRONG_KEYS:
         return EnvironmentFailed("AWS does not know the credentials", hint="aws configure")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.errors import EnvironmentFailed, HostUnreachable, MissingProgram
+from perdure.moving.bucket import CLOCK_HINT
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _HINT = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS"
@@ -50,7 +51,10 @@ def refreshed(found: Any) -> str:  # noqa: ANN401 - as above
         except failures.TransportError as error:
             raise HostUnreachable("Google does not answer", hint="try again") from error
         except failures.GoogleAuthError as error:
+            # A key's token is of another time, as Google's token server puts it.
+            late = "reasonable timeframe" in str(error)
             raise EnvironmentFailed(
-                f"the credentials for GCP are not taken: {type(error).__name__}", hint=_HINT
+                f"the credentials for GCP are not taken: {type(error).__name__}",
+                hint=CLOCK_HINT if late else _HINT,
             ) from None
     return str(found.token)

@@ -31,6 +31,7 @@ CONNECT_S = 10
 ANSWER_S = 300
 RETRY_S = 60
 RETRIES = 5
+CLOCK_HINT = "is this machine's clock right? `date -u`, `timedatectl`"
 _OPEN = "open it"
 _CREDENTIALS = {
     "s3": "`aws configure`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -188,6 +189,10 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
         return UsageError(
             f"there is no bucket `{address.bucket}`", hint="make it with the provider's own tools"
         )
+    if _is_of_another_time(said):
+        return EnvironmentFailed(
+            f"`{address}` does not take the signature: it is of another time", hint=CLOCK_HINT
+        )
     if _is_no_credential(said):
         return EnvironmentFailed(
             f"no credentials for `{address}` were found", hint=_CREDENTIALS[address.provider]
@@ -213,6 +218,17 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
 
 def _is_no_bucket(said: str) -> bool:
     return re.search(r"(?i)NoSuchBucket|ContainerNotFound|bucket does not exist", said) is not None
+
+
+def _is_of_another_time(said: str) -> bool:
+    """Return whether a provider finds that the clock of who asks is wrong.
+
+    S3's error codes, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; what
+    Azure and Google write beside theirs.
+    """
+    words = ("RequestTimeTooSkewed", "RequestExpired", "in a reasonable timeframe")
+    azure = ("Request date header", "not valid in the specified time frame")
+    return any(word in said for word in (*words, *azure))
 
 
 def _is_no_credential(said: str) -> bool:
