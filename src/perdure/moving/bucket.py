@@ -189,6 +189,26 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
         return UsageError(
             f"there is no bucket `{address.bucket}`", hint="make it with the provider's own tools"
         )
+    shut_out = _shut_out(address, what, error)
+    if shut_out is not None:
+        return shut_out
+    if "no space left" in lowered or "quota exceeded" in lowered:
+        return StorageError(f"no space left in `{address}`", hint="free some, and say it again")
+    if "error sending request" in lowered or "timed out" in lowered or "dns error" in lowered:
+        return HostUnreachable(
+            f"`{address}` does not answer", hint="say it again: it goes on where it stopped"
+        )
+    if what == _OPEN and address.provider != "file":
+        # Nobody was asked yet: a file of credentials is not there, or a key is none.
+        return EnvironmentFailed(
+            f"the credentials for `{address}` cannot be used", hint=_CREDENTIALS[address.provider]
+        )
+    return StorageError(f"cannot {what} in `{address}`: {_reason(error, said)}")
+
+
+def _shut_out(address: Address, what: str, error: Exception) -> PerdureError | None:
+    """Return the error of who is not let in, None where it is another one. Pure."""
+    said = str(error)
     if _is_of_another_time(said):
         return EnvironmentFailed(
             f"`{address}` does not take the signature: it is of another time", hint=CLOCK_HINT
@@ -202,18 +222,7 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
             f"`{address}` does not let us {what}: permission denied",
             hint=_CREDENTIALS[address.provider],
         )
-    if "no space left" in lowered or "quota exceeded" in lowered:
-        return StorageError(f"no space left in `{address}`", hint="free some, and say it again")
-    if "error sending request" in lowered or "timed out" in lowered or "dns error" in lowered:
-        return HostUnreachable(
-            f"`{address}` does not answer", hint="say it again: it goes on where it stopped"
-        )
-    if what == _OPEN and address.provider != "file":
-        # Nobody was asked yet: a file of credentials is not there, or a key is none.
-        return EnvironmentFailed(
-            f"the credentials for `{address}` cannot be used", hint=_CREDENTIALS[address.provider]
-        )
-    return StorageError(f"cannot {what} in `{address}`: {_reason(error, said)}")
+    return None
 
 
 def _is_no_bucket(said: str) -> bool:
