@@ -62,7 +62,7 @@ def test_where_a_job_cannot_go(cloud: Cloud) -> None:
     assert is_one_error(cloud.perdure("resume", "done", "--on", "cloud", code=3), 3, "succeeded")
     assert is_one_error(cloud.perdure("resume", "done", "--on", "clod", code=2), 2, "clod", "cloud")
     docker = cloud.perdure("resume", "done", "--on", "docker", code=2)
-    assert is_one_error(docker, 2, "cannot go on on `docker`", "--on docker: anew")
+    assert is_one_error(docker, 2, "cannot go on on `docker`", "--on docker begins anew")
     more = cloud.perdure("resume", "done", "--gpus", "1", code=2)
     assert is_one_error(more, 2, "with what it was given", "--on TARGET")
 

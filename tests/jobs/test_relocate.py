@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from perdure.errors import UsageError
+from perdure.errors import EnvironmentFailed, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs import image as images
 from perdure.jobs.launch import JobRequest, submit
@@ -18,6 +18,7 @@ from perdure.model.job import ImageUsed, JobRecord
 from perdure.model.report import silent
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.targets.registry import open_target
+from tests.engines.engines import RealEngine
 from tests.jobs.projects import make_project
 
 OWN = "registry.example.org/cats:3"
@@ -65,3 +66,14 @@ def test_an_image_of_the_users_own_is_the_jobs_only_if_it_is_that_one(
     assert used.image is not None
     # By its name there, with the lock that it is made from again elsewhere.
     assert (used.image.tag, used.image.id, used.lock) == (OWN, "", "a lock")
+
+
+def test_an_image_of_the_users_own_has_to_be_there(
+    workspace: Workspace, record: JobRecord, modern_engine: RealEngine
+) -> None:
+    del modern_engine  # this process's variables lead to it
+    docker = open_target("docker", workspace.project, workspace.settings)
+    own = in_image(record, "registry.example.org/no/such:1", lock=None)
+    with pytest.raises(EnvironmentFailed, match="an image of your own") as error:
+        images.image_there(workspace, docker, own, silent)
+    assert error.value.hint == "docker pull registry.example.org/no/such:1"

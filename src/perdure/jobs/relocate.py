@@ -26,7 +26,7 @@ from perdure.model.report import Report
 from perdure.targets.cloud import Cloud
 from perdure.targets.cluster import leave, registry_of
 from perdure.targets.protocol import Handle, Target
-from perdure.targets.registry import open_target
+from perdure.targets.registry import DOCKER, LOCAL, open_target
 from perdure.targets.remote import Remote
 
 
@@ -80,10 +80,11 @@ def _require_alike(now: Target, where: Target, record: JobRecord) -> None:
     if isinstance(where, Cloud) or where.in_image == in_image:
         return
     kinds = ("an installed environment", "an image")
+    own = DOCKER if in_image else LOCAL
     raise UsageError(
         f"job `{record.job}` is on `{now.name}` and cannot go on on `{where.name}`: it runs in "
         f"{kinds[in_image]}, and jobs there in {kinds[not in_image]}",
-        hint=f"perdure run --on {where.name}: anew",
+        hint=f"`{own}` and its like take it; perdure run --on {where.name} begins anew",
     )
 
 
