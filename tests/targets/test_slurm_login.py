@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
-from perdure.errors import ConflictError, HostUnreachable, SchedulerUnreachable
+from perdure.errors import ConflictError, HostUnreachable, SchedulerUnreachable, UsageError
 from perdure.hosts import sending
 from perdure.jobs import elsewhere
 from perdure.jobs import folder as folders
@@ -20,6 +21,7 @@ from perdure.jobs.lifecycle import read_status
 from perdure.jobs.relocate import relocate
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, Resources, State
+from perdure.model.project import Project
 from perdure.model.report import silent
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.runtime import names
@@ -31,9 +33,17 @@ from tests.contract.target import Harness, TargetContract
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project
+from tests.jobs.test_environment import ask_for
 from tests.targets.slurm_project import TRAINING, digest, until_gone, until_state, until_step
 from tests.waiting import until
 
+#: Says which packages it has, and waits to be interrupted twice.
+LOCKED = """\
+import brought, os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+print(brought.version, sys.prefix, flush=True)
+time.sleep(1000 * (int(os.environ["PERDURE_ATTEMPT"]) < 3))
+"""
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "srun")
 #: Saves nothing, and counts its attempts.
 SHELL = 'echo "attempt $PERDURE_ATTEMPT on $SLURMD_NODENAME"; trap "exit 75" TERM; sleep 1'
@@ -197,6 +207,7 @@ def test_a_way_there_that_breaks_off_is_gone_again(
     assert until_gone(away).state is State.SUCCEEDED
 
 
+@pytest.mark.long
 def test_a_scheduler_there_that_does_not_answer_keeps_it_there(
     workspace: Workspace, login: Hosts
 ) -> None:
@@ -212,3 +223,42 @@ def test_a_scheduler_there_that_does_not_answer_keeps_it_there(
         relocate(workspace, before, "local", silent)
     assert folders.read_record(record.folder) == before
     assert elsewhere.target_in(record.folder, workspace.project, "lab").name == "lab"
+
+
+@pytest.mark.long
+def test_a_job_finds_its_locked_environment_there(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "locked"
+    ask_for(root, "1.0")
+    (root / "train.py").write_text(LOCKED)
+    (root / ".perdure").mkdir()
+    shutil.copy(workspace.project.root / ".perdure" / "local.toml", root / ".perdure")
+    locked = replace(workspace, project=Project(root, "cats", "cats", {}))
+    record = submit(locked, JobRequest(command=("python", "train.py"), grace_s=5.0, retries=0))
+    begin(locked, record)
+    until_said(record, 1)
+    away = moved(locked, record, "lab")
+    until_said(away, 2)
+    lock = root / "uv.lock"
+    text = lock.read_text()
+    lock.write_text(text + "\n")
+    interrupt(away.folder, reason="test")
+    until_gone(away)
+    with pytest.raises(UsageError, match="the lock has changed since"):
+        relocate(locked, away, "local", silent)
+    lock.write_text(text)
+    back = relocate(locked, away, "local", silent)
+    resume(locked, back)
+    assert until_gone(back).state is State.SUCCEEDED
+    prefixes = [record.environment.prefix, away.environment.prefix, record.environment.prefix]
+    assert [said(back, number) for number in (1, 2, 3)] == [f"1.0 {each}" for each in prefixes]
+    assert str(away.environment.prefix).startswith(lab(locked).place.root)
+
+
+def said(record: JobRecord, attempt: int) -> str:
+    """Return the first line of what an attempt has printed, "" where it has said nothing."""
+    file = folders.log_path(record.folder, attempt)
+    return next(iter(file.read_text().splitlines()), "") if file.exists() else ""
+
+
+def until_said(record: JobRecord, attempt: int) -> None:
+    until(lambda: folders.is_alive(record.folder) and said(record, attempt))
