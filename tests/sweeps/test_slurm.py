@@ -15,10 +15,13 @@ import pytest
 
 from perdure.jobs import folder as folders
 from perdure.jobs.control import interrupt, kill
+from perdure.jobs.launch import resume
 from perdure.jobs.lifecycle import read_status
+from perdure.jobs.relocate import relocate
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import ALIVE, State
+from perdure.model.report import silent
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.runtime import names
 from perdure.sweeps import control, holding
@@ -326,3 +329,23 @@ def test_a_log_lies_in_the_run_folder_of_its_own_job(
 ) -> None:
     assert log_pattern("s", trial // size, size) == pattern
     assert trial % size == index
+
+
+@pytest.mark.long
+def test_a_trial_that_a_person_has_interrupted_goes_on_elsewhere(
+    workspace: Workspace, slurm: Cluster, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    folder = swept(workspace, "n=1,2", task="wait", arguments=(str(go),))
+    until(lambda: {state(workspace, 1), state(workspace, 2)} == {State.RUNNING})
+    first = run_dir(workspace, 1)
+    interrupt(first, reason="test")
+    until(lambda: not folders.is_alive(first))
+    record = relocate(workspace, folders.read_record(first), "local", silent)
+    assert len(slurm.jobs()) == 1
+    resume(workspace, record)
+    until(lambda: state(workspace, 1) is State.RUNNING)
+    go.touch()
+    assert over(workspace, folder).states == {State.SUCCEEDED: 2}
+    assert folders.attempts(first) == [1, 2]
+    assert folders.read_record(first).target == "local"
