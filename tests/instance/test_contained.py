@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,13 @@ from perdure.clouds.side.order import Config, Order
 from perdure.hosts.engine import Engine, find_engine
 from perdure.images.ship_image import find_image
 from perdure.instance import contained
-from perdure.instance.program import run
+from perdure.instance.program import AGAIN, run
 from perdure.model.job import ImageUsed, Resources
 from perdure.model.job_values import job_values
 from perdure.model.report import silent
 from perdure.model.settings import Settings
 from perdure.moving.address import Address
+from perdure.targets.protocol import Plan
 from tests.engines.engines import RealEngine
 from tests.images.shipping import Builder, use
 from tests.instance.test_turn import Machine
@@ -84,11 +86,8 @@ def test_an_image_goes_from_one_engine_to_another(
     assert brought(bucket, source, builder.build(source, "2", "packages", "code", "more"))[1] == 1
 
 
-def test_an_engine_that_refuses_a_job_fails_it_with_its_own_words(
-    old_engine: RealEngine, bucket: Bucket, builder: Builder, address: Address, tmp_path: Path
-) -> None:
-    known, _ = brought(bucket, old_engine, builder.build(old_engine, "1", "code"))
-    builder.own(old_engine, images.called(known))
+def ordered(bucket: Bucket, address: Address, known: str) -> Config:
+    """Return the config of a machine for a job in an image."""
     image = ImageUsed("cats:1", known, 1000, 1000, pegged=True)
     used = replace(JOB.environment, image=image)
     job = replace(JOB, job="otter", environment=used, resources=Resources(gpus=1), variables={})
@@ -96,7 +95,29 @@ def test_an_engine_that_refuses_a_job_fails_it_with_its_own_words(
     turn = standing.want(bucket, "otter").turn
     order = Order(turn, job_values(job), {}, 0, None, 1, ("job.json",), engine="docker")
     bucket.put(keys.job("otter", keys.START), order.text().encode())
-    config = Config("aws", "eu-central-1", "group", str(address), "otter", "kit")
+    return Config("aws", "eu-central-1", "group", str(address), "otter", "kit")
+
+
+def test_a_machine_that_goes_before_its_container_is_there_fails_nothing(
+    bucket: Bucket, address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ordered(bucket, address, "sha256:1")
+    going = ("sh", "-c", f"kill -TERM {os.getpid()}; exec sleep 600", "--")
+    plan = Plan("otter", tmp_path, tmp_path, going, {}, ())
+    monkeypatch.setattr(contained, "bring_image", lambda *_: (None, "cats:1"))
+    monkeypatch.setattr(contained, "planned", lambda *_: plan)
+    machine = Machine()
+    assert run(config, tmp_path / "machine", machine, print) == AGAIN
+    assert machine.settled == 0
+    assert standing.wanted(bucket, "otter").wanted
+
+
+def test_an_engine_that_refuses_a_job_fails_it_with_its_own_words(
+    old_engine: RealEngine, bucket: Bucket, builder: Builder, address: Address, tmp_path: Path
+) -> None:
+    known, _ = brought(bucket, old_engine, builder.build(old_engine, "1", "code"))
+    builder.own(old_engine, images.called(known))
+    config = ordered(bucket, address, known)
     machine = Machine()
     assert run(config, tmp_path / "machine", machine, print) == 0
     assert machine.settled == 1

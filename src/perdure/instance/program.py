@@ -101,8 +101,7 @@ class _Turning:
         run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
         writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
         meter = self._metered(run_dir)
-        idle = self.lease.held.idle
-        if idle > self.order.restarts:
+        if (idle := self.lease.held.idle) > self.order.restarts:
             why = f"{idle} machines in a row made no progress"
             _write_failed(run_dir, why)
             writer.flush()
@@ -120,10 +119,11 @@ class _Turning:
         code = turn.run(plan)
         meter.end()
         self.say(f"the supervisor ended with {code}")
-        if end is not None and generation.newest(run_dir) == before:
-            # No supervisor: the engine has said why, that it has no GPUs, say.
-            said = supervision.last_words(run_dir / names.SUPERVISOR_LOG) or ""
-            _write_failed(run_dir, refusal(job, code, said).message)
+        unbegun = end is not None and generation.newest(run_dir) == before
+        if unbegun and turn.stopped:
+            return None  # the machine went while its engine was still making the container
+        if unbegun:
+            _write_refused(run_dir, job, code)
         turn.trying(writer.flush)
         return _settled(run_dir, before, code)
 
@@ -202,6 +202,12 @@ def _watch(cloud: str) -> tuple[str, ...]:
         return ()
     usual, found = METADATA[cloud], metadata_base(cloud)
     return () if found == usual else ("--watch-url", found)
+
+
+def _write_refused(run_dir: Path, job: str, code: int) -> None:
+    """Write down that no supervisor began, in the engine's words: that it has no GPUs, say."""
+    said = supervision.last_words(run_dir / names.SUPERVISOR_LOG) or ""
+    _write_failed(run_dir, refusal(job, code, said).message)
 
 
 def _write_failed(run_dir: Path, why: str) -> None:

@@ -55,6 +55,9 @@ class Turn:
     say: Callable[[str], None] = print
     _over: threading.Event = field(default_factory=threading.Event)
     _fenced: threading.Event = field(default_factory=threading.Event)
+    #: Whether this machine is being shut down.
+    stopped: bool = False
+    _pid: int | None = None
     _heard: int = 0
     _late: bool = False
 
@@ -70,12 +73,11 @@ class Turn:
             Fenced: another machine has the job; nothing of it runs here any more.
         """
         self._heard = self.order.asked
-        log_file = self.run_dir / names.SUPERVISOR_LOG
-        environment = supervision.without_job(os.environ) | dict(plan.environment)
-        pid = local.spawn_detached(plan.argv, env=environment, cwd=self.run_dir, log=log_file)
         beating = threading.Thread(target=self._keep_beating, daemon=True)
         uploading = threading.Thread(target=self._keep_uploading, daemon=True)
-        with _passing_on(pid):
+        with self._told_of_the_end():
+            self._pid = pid = self._spawned(plan)
+            self._pass_on()
             beating.start()
             uploading.start()
             try:
@@ -88,6 +90,11 @@ class Turn:
                 if self._fenced.is_set():
                     self._kill(pid)
         return code
+
+    def _spawned(self, plan: Plan) -> int:
+        log_file = self.run_dir / names.SUPERVISOR_LOG
+        environment = supervision.without_job(os.environ) | dict(plan.environment)
+        return local.spawn_detached(plan.argv, env=environment, cwd=self.run_dir, log=log_file)
 
     def _follow(self, pid: int) -> int:
         """Return the supervisor's exit code once it has ended, and send what grows meanwhile."""
@@ -210,17 +217,21 @@ class Turn:
         run_dir = os.fspath(self.run_dir)
         processes.kill_all(lambda: processes.carrying(names.RUN_DIR, run_dir))
 
+    @contextlib.contextmanager
+    def _told_of_the_end(self) -> Iterator[None]:
+        """Pass SIGTERM on to the supervisor: the machine is shut down, or its service stopped."""
 
-@contextlib.contextmanager
-def _passing_on(pid: int) -> Iterator[None]:
-    """Pass SIGTERM on to the supervisor: the machine is shut down, or its service is stopped."""
+        def stop(number: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
+            self.stopped = True
+            self._pass_on()
 
-    def pass_on(number: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
-    before = signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def _pass_on(self) -> None:
+        if self.stopped and self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
