@@ -86,6 +86,26 @@ def test_an_image_goes_from_one_engine_to_another(
     assert brought(bucket, source, builder.build(source, "2", "packages", "code", "more"))[1] == 1
 
 
+@pytest.mark.timeout(600)
+def test_an_image_of_podmans_comes_to_a_machine_with_docker(
+    podman_engine: RealEngine,
+    old_engine: RealEngine,
+    bucket: Bucket,
+    builder: Builder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use(podman_engine, monkeypatch)
+    known, sent = brought(bucket, podman_engine, builder.build(podman_engine, "1", "packages"))
+    assert sent == 2
+    use(old_engine, monkeypatch)
+    # Where the first `docker` is podman.
+    monkeypatch.setenv("PATH", os.environ["PATH"].partition(os.pathsep)[2])
+    given = (bucket, tmp_path, known, lambda: client(old_engine), print)
+    called = builder.own(old_engine, contained.bring_image(*given)[1])
+    old_engine.docker("run", "--rm", "--network=none", "--pull=never", called)
+
+
 def ordered(bucket: Bucket, address: Address, known: str) -> Config:
     """Return the config of a machine for a job in an image."""
     image = ImageUsed("cats:1", known, 1000, 1000, pegged=True)

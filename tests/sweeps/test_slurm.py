@@ -288,7 +288,7 @@ def storm(workspace: Workspace, slurm: Cluster, folder: Path, count: int) -> int
     ("trials", "pace", "interruptions"),
     [
         (10, "0.25", 3),
-        pytest.param(200, "0.1", 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)]),
+        pytest.param(200, "0.25", 40, marks=[pytest.mark.long, pytest.mark.timeout(1500)]),
     ],
 )
 def test_a_storm_on_the_cluster_changes_no_result(

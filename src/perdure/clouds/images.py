@@ -16,7 +16,14 @@ from perdure.clouds.side.layers import Layer, Packed
 from perdure.errors import EnvironmentFailed
 from perdure.hosts.engine import Engine
 from perdure.hosts.progress import Progress
-from perdure.images.archive import Member, UnexpectedArchive, members, read_names, thin_members
+from perdure.images.archive import (
+    Member,
+    UnexpectedArchive,
+    members,
+    named_in,
+    read_names,
+    thin_members,
+)
 from perdure.images.archive_names import LayerNames
 from perdure.images.ship_engine import Side, named_layers
 from perdure.images.ship_image import ImageRecord, read_image
@@ -52,7 +59,13 @@ def bring(bucket: Bucket, engine: Engine, known: str, report: Report) -> Moved:
         sending = _send(bucket, Side(engine, engine.version().storage, "here"), name, image, report)
     finally:
         engine.run(["image", "rm", name], timeout_s=_TAG_S)
-    packed = Packed(name, image.layers, tuple(sending.layers), sending.small, sending.links)
+    packed = Packed(
+        named_in(sending.small.get("manifest.json")) or name,
+        image.layers,
+        tuple(sending.layers),
+        sending.small,
+        sending.links,
+    )
     bucket.put(keys.image(known), packed.text())
     return sending.moved()
 
@@ -152,7 +165,7 @@ class _Sending:
         member, content, _ = found
         last = member.name.rpartition("/")[2]
         # In a layout a layer is called by what is in its file, elsewhere by what that holds.
-        digest = layer.partition(":")[2] if last == "layer.tar" else last
+        digest = layer.partition(":")[2] if last.endswith(".tar") else last
         if digest not in self.there and digest not in self.sent:
             self.sent[digest] = layers.send(self.bucket, digest, content, self.tell.add)
         self.layers.append(Layer(member.name, digest, member.size))

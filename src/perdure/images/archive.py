@@ -142,6 +142,9 @@ class _Checker:
         layer = self._names.layer_at(member.name)
         if layer is not None or not _OLD_LAYER.fullmatch(member.name):
             return layer
+        if member.issym() and not self._names.foreseen:
+            # What manifest.json does not name: podman has links to its layers, as Docker had.
+            return None
         # The name of the last layer depends on the whole configuration: one may be unforeseen.
         if self._unforeseen not in (None, member.name) or not self._names.foreseen:
             raise UnexpectedArchive(member.name)
@@ -169,6 +172,15 @@ def layer_paths(manifest: bytes | None) -> tuple[str, ...]:
         return tuple(str(path) for path in image["Layers"])
     except (ValueError, KeyError, TypeError) as error:
         raise UnexpectedArchive("manifest.json") from error
+
+
+def named_in(manifest: bytes | None) -> str | None:
+    """Return what manifest.json calls the image: podman's names have a host. Pure."""
+    try:
+        (image,) = json.loads(manifest or b"")
+        return str(image["RepoTags"][0])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def read_names(source: Reading, layers: Sequence[str]) -> LayerNames:
