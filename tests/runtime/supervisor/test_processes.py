@@ -35,6 +35,18 @@ def test_a_process_is_found_by_its_group_and_by_what_it_carries(
     assert processes.belonging(None, str(run_dir)[:-1]) == []
 
 
+def test_one_with_a_group_of_its_own_and_no_variables_is_found_by_its_session() -> None:
+    script = "import os, time; os.fork() or (os.setpgid(0, 0), time.sleep(99)); time.sleep(99)"
+    words = [sys.executable, "-I", "-S", "-c", script]
+    leader = subprocess.Popen(words, env={}, start_new_session=True)
+    until(lambda: len(processes.belonging(leader.pid, "/other")) == 2)
+    leader.kill()
+    leader.wait()
+    (left,) = processes.belonging(leader.pid, "/other")
+    assert os.getpgid(left) == left
+    os.kill(left, signal.SIGKILL)
+
+
 def test_a_zombie_is_nobody(sleeper: subprocess.Popen[bytes]) -> None:
     sleeper.kill()
     until(lambda: not alive(sleeper.pid))

@@ -1,7 +1,8 @@
 """Which processes belong to an attempt, and signals to them.
 
-On Linux those in its process group and those that carry its PERDURE_RUN_DIR, so that one that
-called setsid is found too; elsewhere the group only.
+On Linux those in its session and those that carry its PERDURE_RUN_DIR, so that one that called
+setsid is found too; elsewhere the process group only. What Apptainer starts to mount an image has
+a group of its own, no variables, and outlives an Apptainer that was killed: its session finds it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ def send(targets: Iterable[int], number: int) -> None:
 def belonging(group: int | None, run_dir: str, proc: str = "/proc") -> list[int]:
     """Return the targets for `send` that belong to the run folder or the group, zombies left out.
 
-    This process and those it descends from are spared. Where there is no `proc`, the group stands
-    for its members: `[-group]` while it has any.
+    The group's leader leads a session, too, to which all belong that do not leave it. This process
+    and those it descends from are spared. Where there is no `proc`, the group stands for its
+    members: `[-group]` while it has any.
     """
     if not os.path.isdir(os.path.join(proc, "self")):
         return [-group] if group is not None and _kill(-group, 0) else []
@@ -35,10 +37,10 @@ def belonging(group: int | None, run_dir: str, proc: str = "/proc") -> list[int]
     mark = os.fsencode(f"{names.RUN_DIR}={run_dir}")
     return [
         pid
-        for pid, state, _, its_group in _running(proc)
+        for pid, state, _, *its_groups in _running(proc)
         if pid not in spared
         and state != _ZOMBIE
-        and (its_group == group or mark in _environment(proc, pid))
+        and (group in its_groups or mark in _environment(proc, pid))
     ]
 
 
@@ -75,13 +77,13 @@ def _kill(target: int, number: int) -> bool:
     return True
 
 
-def _running(proc: str) -> Iterator[tuple[int, bytes, int, int]]:
-    """Yield (pid, state, parent, group) of each process."""
+def _running(proc: str) -> Iterator[tuple[int, bytes, int, int, int]]:
+    """Yield (pid, state, parent, group, session) of each process."""
     for name in os.listdir(proc):
         if name.isdigit():
             fields = _stat(proc, int(name))
             if fields:
-                yield int(name), fields[0], int(fields[1]), int(fields[2])
+                yield int(name), fields[0], int(fields[1]), int(fields[2]), int(fields[3])
 
 
 def _stat(proc: str, pid: int) -> list[bytes]:
