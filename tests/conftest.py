@@ -13,6 +13,11 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.engines.apptainer_fixtures import (  # noqa: F401 - fixtures, found by their names
+    _apptainer_there,
+    apptainer,
+    cluster_image,
+)
 from tests.engines.fixtures import (  # noqa: F401 - fixtures, found by their names
     _modern_running,
     _old_running,

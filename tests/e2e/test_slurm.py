@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 
 from tests.cli.command import MAIN, Ended, is_one_error, perdure
 from tests.e2e.typed import resume, states, stop_by_ctrl_c, until_running
+from tests.engines.engines import RealEngine
 from tests.engines.slurm import Cluster
+from tests.images.recipes import removed
 from tests.targets.slurm_project import TRAINING
 from tests.waiting import until
 
@@ -151,3 +154,63 @@ def test_a_drill_on_the_cluster_is_bit_exact(project: Path, slurm: Cluster) -> N
 @pytest.mark.timeout(DRILL_S)
 def test_a_longer_drill_on_the_cluster_is_bit_exact(project: Path, slurm: Cluster) -> None:
     assert drilled(project, "10").startswith("10/10 bit-exact")
+
+
+IN_IMAGE = """\
+[project]
+name = "{name}"
+version = "0"
+requires-python = "==3.11.*"
+dependencies = ["six==1.17.0"]
+
+[project.scripts]
+cats-look = "cats:look"
+
+[tool.perdure]
+format = 1
+package = "cats"
+
+[tool.perdure.tasks]
+look = "cats-look --x"
+
+[tool.perdure.targets.lab]
+kind = "slurm"
+engine = "apptainer"
+"""
+LOOK = "def look():\n    import six, sys\n\n    print(six.__version__, sys.prefix, sys.argv[1:])\n"
+
+
+def said(project: Path, job: str) -> str:
+    """Return the value that a trial of a sweep had, in the image; "" before it has said so."""
+    text = perdure("logs", job, cwd=project).out
+    found = re.fullmatch(r"1\.17\.0 /opt/venv \['--x', '--n', '(\d)'\]\n", text)
+    return found[1] if found else text
+
+
+@pytest.mark.long
+@pytest.mark.install
+@pytest.mark.timeout(900)
+def test_the_projects_own_image_is_built_brought_and_run_on_a_node(
+    apptainer: Path, modern_engine: RealEngine, tmp_path: Path
+) -> None:
+    with removed(modern_engine) as name:
+        project = tmp_path / "the 'cats'"
+        (project / "src" / "cats").mkdir(parents=True)
+        (project / "src" / "cats" / "__init__.py").write_text(LOOK)
+        (project / "pyproject.toml").write_text(IN_IMAGE.format(name=name))
+        os.chown(project, 1000, 1000)
+        done = perdure("run", "--on", "lab", "--name", "one", "look", cwd=project)
+        assert done.code == 0, done.err
+        assert done.out.splitlines()[-1] == "1.17.0 /opt/venv ['--x']"
+        swept = perdure("sweep", "--on", "lab", "--name", "many", "look", "n=1,2,3", cwd=project)
+        assert swept.code == 0, swept.err
+        told = {"many-0001": "1", "many-0002": "2", "many-0003": "3"}
+        until(lambda: {job: said(project, job) for job in told} == told, every_s=0.2)
+        (image,) = (project / ".perdure" / "images").glob("*.sqfs")
+        record = json.loads((project / "results" / "one" / "job.json").read_text())
+        used = record["environment"]["image"]
+        digest = used["id"].removeprefix("sha256:")[:12]
+        assert image.name == f"{used['tag'].rpartition('/')[2].replace(':', '-')}-{digest}.sqfs"
+        explained = perdure("run", "--on", "lab", "--gpus", "1", "--explain", "look", cwd=project)
+        assert "apptainer --quiet exec --cleanenv --no-eval --nv " in explained.out
+        assert f"{image.name.rpartition('-')[0]}-ID.sqfs" in explained.out

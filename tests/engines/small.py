@@ -105,3 +105,38 @@ def _sources() -> bytes:
 
 def _digest(sources: bytes, script: str = _SETUP) -> str:
     return hashlib.sha256(sources + script.encode()).hexdigest()[:16]
+
+
+def training_image(engine: RealEngine) -> ImageUsed:
+    """Return the small image with what a training imports: perdure itself, and xxhash."""
+    whole = small_image(engine)
+    packed = _packages()
+    tag = f"{NAME}-training:{_digest(_sources() + packed)}"
+    known = engine.docker("images", "--quiet", "--no-trunc", tag)
+    if not known:
+        name = f"perdure-tests-training-{_digest(packed)}"
+        engine.docker("rm", "--force", name, check=False)
+        words = ("run", "--interactive", f"--name={name}", "--pull=never", "--user=0")
+        to = ("tar", "-C", "/usr/lib/python3/dist-packages", "-x")
+        engine.docker(*words, "--network=none", "--entrypoint=", whole.id, *to, stdin=packed)
+        change = ('--change=ENV SAID="it\'s $(x)"', "--change=USER perdure")
+        engine.docker("commit", *change, name, tag)
+        engine.docker("rm", name)
+        known = engine.docker("images", "--quiet", "--no-trunc", tag)
+    return ImageUsed(tag, known, USER_ID, USER_ID)
+
+
+def _packages() -> bytes:
+    """Return an archive of perdure and xxhash, as they are imported here; the same each time."""
+    import xxhash
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for package in (Path(runtime.__file__).parents[1], Path(xxhash.__file__).parent):
+            for file in sorted(package.rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    name = f"{package.name}/{file.relative_to(package).as_posix()}"
+                    entry = tarfile.TarInfo(name)
+                    entry.size, entry.mode = file.stat().st_size, 0o644
+                    archive.addfile(entry, io.BytesIO(file.read_bytes()))
+    return buffer.getvalue()

@@ -19,6 +19,7 @@ from perdure.model.report import silent
 from perdure.model.settings import Settings
 from tests.cli.command import perdure
 from tests.engines.engines import RealEngine
+from tests.engines.small import training_image
 from tests.engines.user import OrdinaryUser
 from tests.images.recipes import removed
 from tests.images.shipping import Builder
@@ -69,6 +70,21 @@ def test_the_files_and_the_environment_are_in_it(
     said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, env={}, check=True)
     assert said.stdout.decode().strip() == "/opt/venv: it's $(x)"
     assert not engine.docker("ps", "--all", "--quiet", "--filter", "label=perdure.role=ship")
+
+
+@pytest.mark.long
+def test_the_real_apptainer_runs_it_with_the_images_own_variables(
+    apptainer: Path, engine: RealEngine, tmp_path: Path
+) -> None:
+    tag = training_image(engine).tag
+    file = tmp_path / "an image, 'q\".sqfs"
+    assert perdure("ship", tag, "--to", str(file)).code == 0
+    words = [str(apptainer / "apptainer"), "--quiet", "exec", "--cleanenv", "--no-eval"]
+    words += ["--no-home", "--env", "GIVEN=it's $(x)", str(file)]
+    script = "import os, perdure; print(os.environ['SAID'], os.environ['GIVEN'], os.getuid())"
+    done = subprocess.run([*words, "python", "-c", script], capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == "it's $(x) it's $(x) 1000\n"
 
 
 def test_without_the_program_its_package_is_named(

@@ -149,6 +149,22 @@ def test_a_cluster_is_this_machines_or_behind_a_login_node(user: Path) -> None:
     }
 
 
+def test_a_clusters_jobs_run_in_images_where_that_is_said(user: Path) -> None:
+    user.write_text('[targets.lab]\nkind = "slurm"\nengine = "apptainer"\n')
+    slurm = SlurmSettings(engine="apptainer")
+    assert targets(None, user) == {"lab": TargetSettings("", "slurm", "slurm", slurm=slurm)}
+    assert slurm.in_image
+    user.write_text('[targets.lab]\nkind = "slurm"\nengine = "process"\n')
+    found = targets(None, user)["lab"].slurm
+    assert found is not None
+    assert not found.in_image
+    for kind in ("ssh", "gcp"):
+        user.write_text(f'[targets.lab]\nkind = "{kind}"\nhost = "a"\nengine = "apptainer"\n')
+        assert f'`apptainer` is none of `kind = "{kind}"`: `process` or `docker`' in complaint(
+            None, user
+        )
+
+
 def test_keys_fit_the_kind_that_all_files_make_together(root: Path, user: Path) -> None:
     with (root / "pyproject.toml").open("a") as file:
         file.write('[tool.perdure.targets.lab]\nkind = "slurm"\nhost = "lab"\n')
@@ -158,7 +174,9 @@ def test_keys_fit_the_kind_that_all_files_make_together(root: Path, user: Path) 
     assert 'lab.partition: is a key of `kind = "slurm"` only' in complaint(None, user)
     user.write_text('[targets.lab]\nengine = "docker"\nimages = "ship"\n')
     told = complaint(root, user)
-    assert 'targets.lab.engine: is a key not of `kind = "slurm"`' in told
+    assert (
+        'targets.lab.engine: `docker` is none of `kind = "slurm"`: `process` or `apptainer`' in told
+    )
     assert "targets.lab.images: is a key not of" in told
 
 

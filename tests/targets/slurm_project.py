@@ -43,10 +43,12 @@ print(os.environ.get("SLURMD_NODENAME"), digest)
 """
 
 
-def slurm_workspace(root: Path, settings: SlurmSettings | None = None) -> Workspace:
+def slurm_workspace(
+    root: Path, settings: SlurmSettings | None = None, python: str = sys.executable
+) -> Workspace:
     """Return a project with the task `train` and the target `lab`: a Slurm of this machine."""
     files = {"train.py": TRAINING}
-    project = make_project(root, files, train=f"{sys.executable} train.py")
+    project = make_project(root, files, train=f"{python} train.py")
     lab = TargetSettings("", "slurm", "slurm", slurm=settings or SlurmSettings())
     return Workspace(project, Settings(targets=MappingProxyType({"lab": lab})))
 

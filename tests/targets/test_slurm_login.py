@@ -16,11 +16,11 @@ from perdure.hosts import sending
 from perdure.jobs import elsewhere
 from perdure.jobs import folder as folders
 from perdure.jobs.control import interrupt, kill
-from perdure.jobs.launch import JobRequest, begin, explain, resume, submit
+from perdure.jobs.launch import JobRequest, begin, explain, rerun, resume, submit
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.relocate import relocate
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import JobRecord, Resources, State
+from perdure.model.job import ImageUsed, JobRecord, Resources, State
 from perdure.model.project import Project
 from perdure.model.report import silent
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
@@ -29,12 +29,21 @@ from perdure.targets.cluster import capacity_of, queue_of
 from perdure.targets.protocol import Handle
 from perdure.targets.registry import open_target
 from perdure.targets.remote import Remote
+from perdure.targets.slurm_image import FOLDER, file_name
 from tests.contract.target import Harness, TargetContract
+from tests.engines.engines import RealEngine
 from tests.engines.hosts import Hosts
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project
 from tests.jobs.test_environment import ask_for
-from tests.targets.slurm_project import TRAINING, digest, until_gone, until_state, until_step
+from tests.targets.slurm_project import (
+    TRAINING,
+    digest,
+    until_gone,
+    until_state,
+    until_step,
+    with_settings,
+)
 from tests.waiting import until
 
 #: Says which packages it has, and waits to be interrupted twice.
@@ -262,3 +271,40 @@ def said(record: JobRecord, attempt: int) -> str:
 
 def until_said(record: JobRecord, attempt: int) -> None:
     until(lambda: folders.is_alive(record.folder) and said(record, attempt))
+
+
+def in_images(workspace: Workspace, line: str) -> Workspace:
+    """Return the workspace with a cluster whose jobs run in images, after that line."""
+    with (workspace.project.root / ".perdure" / "local.toml").open("a") as file:
+        file.write(f'engine = "apptainer"\nlines = ["{line}"]\n')
+    return with_settings(workspace, SlurmSettings(engine="apptainer", lines=(line,)))
+
+
+@pytest.mark.long
+def test_the_image_is_brought_there_and_only_the_nodes_have_what_runs_it(
+    modern_engine: RealEngine,
+    workspace: Workspace,
+    apptainer: Path,
+    cluster_image: ImageUsed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = in_images(workspace, f"export PATH={apptainer}:$PATH")
+    script = "import os, sys; print(sys.prefix, os.environ['SAID'], os.environ['SLURMD_NODENAME'])"
+    record = recorded(there, "python", "-c", script)
+    assert record.environment.image == cluster_image
+    begin(there, record)
+    assert until_gone(record).state is State.SUCCEEDED
+    log = lab(there).logs(Handle("lab", record.job, record.folder)).decode()
+    assert log.startswith("/usr it's $(x) node")
+    image = Path(lab(there).place.root) / FOLDER / file_name(cluster_image)
+    assert image.is_file()
+    assert [*(workspace.project.root / FOLDER).rglob("*.sqfs")] == []
+    # The engine has served: it is there for a job begun anew as well.
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/at/all")
+    again = rerun(there, record)
+    begin(there, again)
+    assert until_gone(again).state is State.SUCCEEDED
+    assert again.environment.image == cluster_image
+    # What runs a command beside a job comes along with the image, and finds nothing on gpu1's PATH.
+    done = lab(there).run(again, ("true",), stdin=b"", timeout_s=60, on_line=lambda line: None)
+    assert (done.returncode, b"neither `apptainer` nor" in done.stderr) == (127, True)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+import perdure
 from perdure.errors import UsageError
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import UNLIMITED, Resources, State
+from perdure.model.job import UNLIMITED, ImageUsed, JobRecord, Resources, State
 from perdure.model.settings import SlurmSettings
 from perdure.targets.slurm_nodes import launched
 from tests.engines.slurm import Cluster
-from tests.targets.slurm_project import slurm_workspace, started, until_gone, until_step
+from tests.targets.slurm_project import (
+    slurm_workspace,
+    started,
+    until_gone,
+    until_step,
+    with_settings,
+)
 
 #: Each rank leaves what it came to; the sum over all of them is in each step.
 TRAINING = """\
@@ -56,6 +64,24 @@ def workspace(tmp_path: Path, slurm: Cluster) -> Workspace:
 
 
 def test_all_ranks_stop_at_one_step_and_go_on(workspace: Workspace, slurm: Cluster) -> None:
+    stopped_at_one_step(workspace, slurm)
+
+
+@pytest.mark.long
+def test_all_ranks_in_an_image_stop_at_one_step_and_go_on(
+    workspace: Workspace, slurm: Cluster, apptainer: Path, cluster_image: ImageUsed
+) -> None:
+    """The image has no torch: this environment is seen inside, and its Python is what runs."""
+    seen = (sys.prefix, sys.base_prefix, str(Path(perdure.__file__).parents[1]))
+    bound = f"export APPTAINER_BIND={','.join(seen)}"
+    lines = ("export OMP_NUM_THREADS=1", bound)
+    settings = SlurmSettings(lines=lines, engine="apptainer")
+    record = stopped_at_one_step(with_settings(workspace, settings), slurm)
+    assert record.environment.image == cluster_image
+
+
+def stopped_at_one_step(workspace: Workspace, slurm: Cluster) -> JobRecord:
+    """Return a training of two nodes that was stopped, went on, and came to the right end."""
     record = started(workspace, str(STEPS), "0.1", resources=Resources(nodes=2))
     until_step(record)
     (job,) = slurm.jobs()
@@ -77,6 +103,7 @@ def test_all_ranks_stop_at_one_step_and_go_on(workspace: Workspace, slurm: Clust
         if line.startswith("node")
     }
     assert nodes == {"node1", "node2"}
+    return record
 
 
 def test_more_nodes_than_there_are_is_said_before_anything_is_made(workspace: Workspace) -> None:
@@ -87,6 +114,14 @@ def test_more_nodes_than_there_are_is_said_before_anything_is_made(workspace: Wo
 
 def test_one_node_needs_no_torchrun() -> None:
     assert launched(("python", "train.py"), UNLIMITED) == ("python", "train.py")
+
+
+def test_in_an_image_torchrun_is_in_it_too() -> None:
+    image = ("/usr/bin/python3", "it's.py", "apptainer", "exec", "an image.sqfs")
+    assert launched(("python", "train.py"), UNLIMITED, image) == (*image, "python", "train.py")
+    words = launched(("python", "train.py"), Resources(nodes=2), image)
+    inner = "/usr/bin/python3 'it'\"'\"'s.py' apptainer exec 'an image.sqfs' sh -c "
+    assert inner in words[2]
 
 
 def test_a_process_trains_on_each_gpu_of_each_node() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from perdure.hosts.host import Host
@@ -11,9 +12,10 @@ from perdure.hosts.side import files
 _PIECE = 4 << 20
 
 
-def send(host: Host, file: Path, there: str) -> bool:
+def send(host: Host, file: Path, there: str, *, tell: Callable[[int], None] | None = None) -> bool:
     """Return whether anything had to be sent. A transfer that broke off is gone on with.
 
+    `tell` is told how many bytes are there by now.
     A complete file of the same size counts as there: name a file whose contents vary by its digest.
 
     Raises:
@@ -36,5 +38,7 @@ def send(host: Host, file: Path, there: str) -> bool:
                 break
             digest.update(piece)
             at += len(piece)
+            if tell is not None:
+                tell(at)
     host.call(files.settle, there, digest.hexdigest(), file.stat().st_mode & 0o777)
     return True

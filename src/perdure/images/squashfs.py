@@ -1,7 +1,8 @@
 """An image as a squashfs file, which Apptainer runs where there is no container engine.
 
 The engine's export of a container goes to `mksquashfs` as it comes. An export has no environment,
-so the image's own is put where Apptainer reads it: /.singularity.d/env.
+so the image's own is put where Apptainer reads it: /.singularity.d/env. What it is given by `--env`
+it sets after another file there, and never where that is missing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from perdure.images.shipment import Moved
 from perdure.model.report import Report
 
 ENVIRONMENT = ".singularity.d/env/10-docker2singularity.sh"
+GIVEN = ".singularity.d/env/99-base.sh"
 
 # Not its other name, `sqfstar`: up to 4.5.1 that takes no compression level.
 _PROGRAM = "mksquashfs"
@@ -37,6 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LEVEL = "3"
 _INSTALL = "install squashfs-tools 4.5 or newer (Debian: `sudo apt-get install squashfs-tools`)"
 _FULL = "no space left on device"
+_HEAD = "#!/bin/sh\n"
 
 
 def write_squashfs(
@@ -161,16 +164,17 @@ def environment_archive(image: ImageRecord) -> bytes:
         member = tarfile.TarInfo(folder)
         member.type, member.mode = tarfile.DIRTYPE, 0o755
         written.addfile(member)
-    content = environment_script(image).encode("utf-8", "surrogateescape")
-    member = tarfile.TarInfo(ENVIRONMENT)
-    member.size, member.mode = len(content), 0o755
-    written.addfile(member, io.BytesIO(content))
+    for name, text in ((ENVIRONMENT, environment_script(image)), (GIVEN, _HEAD)):
+        content = text.encode("utf-8", "surrogateescape")
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(content), 0o755
+        written.addfile(member, io.BytesIO(content))
     return output.getvalue()
 
 
 def environment_script(image: ImageRecord) -> str:
     """Return the shell script that gives a process the image's environment. Pure."""
-    lines = ["#!/bin/sh"]
+    lines = [_HEAD.rstrip()]
     for pair in image.environ:
         name, _, value = pair.partition("=")
         if _NAME.fullmatch(name):

@@ -17,11 +17,11 @@ from perdure.jobs.mirror import is_mirror
 from perdure.jobs.snapshot import remove_tree
 from perdure.jobs.witness import read_witness
 from perdure.jobs.workspace import Workspace, storing, submitting
-from perdure.model.job import ALIVE, ENDED, JobStatus
+from perdure.model.job import ALIVE, ENDED, JobRecord, JobStatus
 from perdure.model.report import Report, silent
 from perdure.model.station import Station
 from perdure.runtime import names
-from perdure.targets import presence
+from perdure.targets import presence, slurm_image
 
 _TRASH = ".trash-"
 # What a sweep has once a trial of it has ended: see `perdure.sweeps.record`.
@@ -183,6 +183,9 @@ def _sweep(workspace: Workspace, report: Report) -> Cleaned:
     for folder in snapshots:
         remove_tree(folder)
     freed = _sweep_objects(workspace.project.state / "objects")
+    for file in _unneeded_images(workspace):
+        freed += file.lstat().st_blocks * 512
+        file.unlink()
     for folder in environments:
         freed += size_of(folder)
         remove_tree(folder)
@@ -198,9 +201,7 @@ def unneeded(workspace: Workspace) -> tuple[list[Path], list[Path]]:
         PerdureError: a job's record cannot be read.
     """
     project = workspace.project
-    # The folder of a sweep has a record too, from which jobs are still to be made.
-    kept = (*_folders(project.results), *_folders(project.state / "sweeps"))
-    records = [folders.read_record(folder) for folder in kept if folders.is_job(folder)]
+    records = _records(workspace)
     needed = {record.code.snapshot for record in records}
     prefixes = {Path(r.environment.prefix).name for r in records if r.environment.prefix}
     current = _current_environments(workspace)
@@ -211,6 +212,20 @@ def unneeded(workspace: Workspace) -> tuple[list[Path], list[Path]]:
         if folder.name not in prefixes and not folder.name.startswith(current)
     ]
     return snapshots, environments
+
+
+def _unneeded_images(workspace: Workspace) -> list[Path]:
+    """Return the files of images that no job needs. Reads the disk."""
+    records = _records(workspace)
+    used = [each.environment.image for each in records if each.environment.image is not None]
+    return slurm_image.unneeded(str(workspace.project.root), used)
+
+
+def _records(workspace: Workspace) -> list[JobRecord]:
+    project = workspace.project
+    # The folder of a sweep has a record too, from which jobs are still to be made.
+    kept = (*_folders(project.results), *_folders(project.state / "sweeps"))
+    return [folders.read_record(folder) for folder in kept if folders.is_job(folder)]
 
 
 def _sweep_objects(objects: Path) -> int:

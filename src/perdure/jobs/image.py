@@ -29,7 +29,7 @@ def image_for(
 ) -> EnvironmentUsed:
     """Return the project's image, locked and built if need be; with `code`, the code is in it.
 
-    It is on the engine of the target's host.
+    It is on the engine of the target's host; of a Slurm, a file on what its nodes share.
 
     Raises:
         EnvironmentFailed: it cannot be had.
@@ -39,12 +39,16 @@ def image_for(
         return own
     from perdure.environments.lock import lock_digest
 
-    project, host = workspace.project, target.place.host
-    with _advised(host):
+    _require_maker(workspace, target)
+    with _advised(target):
         image = ensure_image_on(
-            host, workspace, Stage.RUNTIME, variant=variant, code=code, report=report
+            _builder(target), workspace, Stage.RUNTIME, variant=variant, code=code, report=report
         )
-    return EnvironmentUsed(lock_digest(project), image.variant, "", None, _used(image))
+    used = _used(image)
+    if _is_squashed(target):
+        # A lent machine's is brought when it is lent; this one may be asked before a job begins.
+        _bring(workspace, target, used, report)
+    return EnvironmentUsed(lock_digest(workspace.project), image.variant, "", None, used)
 
 
 def push_for(workspace: Workspace, target: Target, variant: str | None, report: Report) -> bool:
@@ -139,7 +143,7 @@ def planned_image(
     from perdure.images.user import choose_user
 
     project = workspace.project
-    settings = settings_on(target.place.host, workspace.settings)
+    settings = settings_on(_builder(target), workspace.settings)
     entries = {} if tree is None else tree.entries
     listed = listed_files((path, f"{each.kind}:{each.content}") for path, each in entries.items())
     code = None if tree is None else listed
@@ -155,29 +159,54 @@ def restore_image(
 ) -> EnvironmentUsed:
     """Return the image of a recorded job, built again from the same lock if its engine has lost it.
 
-    One for machines that are lent is in their bucket then.
+    One for machines that are lent is in their bucket then, one for a Slurm where its nodes see it.
 
     Raises:
         EnvironmentFailed: it is gone, and the lock is another one now.
     """
     if image_of(target) is not None:
         return record.environment
-    if not _is_lent(target.place.host):
-        return _found_or_built(workspace, target, record, report)
-    from perdure.targets import cloud_image
-    from perdure.targets.cloud import Cloud
-
-    assert isinstance(target, Cloud)  # nobody else has such a host
-    used, bucket = record.environment, target.bucket()
-    assert used.image is not None  # what the caller asked
-    if used.image.id and cloud_image.is_there(bucket, target.address, used.image):
-        return used
-    with _advised(target.place.host):
+    image = record.environment.image
+    assert image is not None  # what the caller asked
+    if image.id and _is_brought(target, image):
+        return record.environment
+    with _advised(target):
         used = _found_or_built(workspace, target, record, report)
-        assert used.image is not None  # as it was recorded
-        moved = cloud_image.bring(bucket, target.address, used.image, workspace.settings, report)
-    report(f"the image is in the bucket: {moved.sent_layers} layers sent")
+    assert used.image is not None  # as it was recorded
+    _bring(workspace, target, used.image, report)
     return used
+
+
+def _is_brought(target: Target, image: ImageUsed) -> bool:
+    """Return whether an image is where no engine is asked for it: in a bucket, on a file system."""
+    if _is_lent(target.place.host):
+        from perdure.targets import cloud_image
+        from perdure.targets.cloud import Cloud
+
+        assert isinstance(target, Cloud)  # nobody else has such a host
+        return cloud_image.is_there(target.bucket(), target.address, image)
+    if _is_squashed(target):
+        from perdure.targets import squashed
+
+        return squashed.is_there(target.place, image)
+    return False
+
+
+def _bring(workspace: Workspace, target: Target, image: ImageUsed, report: Report) -> None:
+    """Have an image of this machine's engine where the target's jobs take it from."""
+    settings = workspace.settings
+    if _is_squashed(target):
+        from perdure.targets import squashed
+
+        squashed.bring(target.place, image, settings, report)
+    elif _is_lent(target.place.host):
+        from perdure.targets import cloud_image
+        from perdure.targets.cloud import Cloud
+
+        assert isinstance(target, Cloud)  # as above
+        with _advised(target):
+            moved = cloud_image.bring(target.bucket(), target.address, image, settings, report)
+        report(f"the image is in the bucket: {moved.sent_layers} layers sent")
 
 
 def image_there(
@@ -225,7 +254,7 @@ def _found_or_built(
 
     used = record.environment
     assert used.image is not None  # what the caller asked
-    engine = find_engine(settings_on(target.place.host, workspace.settings))
+    engine = find_engine(settings_on(_builder(target), workspace.settings))
     found = engine.inspect_image(used.image.reference)
     if found is not None:
         return replace(used, image=replace(used.image, id=used.image.id or found.id))
@@ -263,15 +292,43 @@ def _require_lock(workspace: Workspace, record: JobRecord, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _advised(host: Host) -> Iterator[None]:
-    """Have the error that there is no engine here say what a cloud's jobs do without one."""
-    if not _is_lent(host):
+def _advised(target: Target) -> Iterator[None]:
+    """Have the error that there is no engine here say what jobs elsewhere do without one."""
+    if not (_is_lent(target.place.host) or _is_squashed(target)):
         yield
         return
     from perdure.targets.cloud_image import made_here
 
-    with made_here(host.name):
+    with made_here(target.name):
         yield
+
+
+def _require_maker(workspace: Workspace, target: Target) -> None:
+    """Return if a file can be made of an image here, for a target that takes it from one."""
+    if not _is_squashed(target):
+        return
+    from perdure.hosts.engine import find_engine
+    from perdure.images.squashfs import find_program
+
+    with _advised(target):
+        find_engine(workspace.settings)
+    find_program()
+
+
+def _builder(target: Target) -> Host:
+    """Return the host whose engine has a target's images: the nodes of a Slurm have none."""
+    if _is_squashed(target):
+        from perdure.hosts.here import HERE
+
+        return HERE
+    return target.place.host
+
+
+def _is_squashed(target: Target) -> bool:
+    """Return whether a target's jobs take their image from a file: Apptainer on a Slurm's nodes."""
+    from perdure.targets.cluster import is_slurm
+
+    return is_slurm(target)
 
 
 def _is_built_here(host: Host) -> bool:

@@ -29,6 +29,7 @@ from perdure.model.job import Data, JobRecord, JobStatus, Machine, State
 from perdure.model.report import Report, silent
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
+from perdure.targets.cluster import is_slurm
 from perdure.targets.protocol import Handle, Plan, Target
 from perdure.targets.registry import open_target
 
@@ -262,6 +263,12 @@ def _target(workspace: Workspace, request: JobRequest) -> Target:
     if request.pegged and not target.in_image:
         raise UsageError(
             f"`--pegged` runs the code in an image; `{target.name}` has none", hint="--on docker"
+        )
+    if request.pegged and is_slurm(target):
+        raise UsageError(
+            f"`--pegged`: jobs on `{target.name}` have their code from the file system that its "
+            "nodes share",
+            hint="leave out --pegged: it is a snapshot as well, and is kept",
         )
     return target
 

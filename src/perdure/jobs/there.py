@@ -20,10 +20,11 @@ from perdure.errors import ConflictError, StorageError
 from perdure.hosts.machine import this_machine
 from perdure.jobs import ending, snapshot
 from perdure.jobs.provenance import read_data
+from perdure.model.job import ImageUsed
 from perdure.model.job_values import data_values, machine_values
 from perdure.model.project import Project
 from perdure.runtime import generation, names
-from perdure.targets import far, presence
+from perdure.targets import far, presence, slurm_image
 from perdure.targets.protocol import Handle
 
 Values = dict[str, Any]
@@ -182,13 +183,18 @@ def forget(root: str, name: str) -> bool:
 def sweep(root: str) -> int:
     """Return how many snapshots were deleted that no job of the project needs any more.
 
+    The files of images that none needs are deleted with them.
+
     A job whose record cannot be read needs all of them.
     """
     project = _project(root)
-    needed = set()
+    needed, used = set(), []
     for record in (*project.results.glob("*/job.json"), *project.state.glob("drills/*/*/job.json")):
         try:
-            needed.add(json.loads(record.read_bytes())["code"]["snapshot"])
+            known = json.loads(record.read_bytes())
+            needed.add(known["code"]["snapshot"])
+            image = known.get("environment", {}).get("image")
+            used += [ImageUsed(image["tag"], image["id"], 0, 0)] if image else []
         except (OSError, ValueError, KeyError, TypeError):
             return 0
     doomed = [
@@ -198,6 +204,8 @@ def sweep(root: str) -> int:
     ]
     for folder in doomed:
         snapshot.remove_tree(folder)
+    for file in slurm_image.unneeded(root, used):
+        file.unlink()
     for file in (project.state / "objects").glob("??/*"):
         if file.lstat().st_nlink == 1:
             file.unlink()

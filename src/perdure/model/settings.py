@@ -46,7 +46,8 @@ class SlurmSettings:
     """What Slurm is told of every job of a target. None: the cluster's own default.
 
     `time_s` is the limit of one run of a job, in seconds. `lines` stand in the script as they are;
-    `modules` are loaded in it.
+    `modules` are loaded in it. `engine` is "apptainer" where jobs run in the project's image, and
+    "process" where they run in the locked environment, as they do without it.
     """
 
     partition: str | None = None
@@ -55,6 +56,12 @@ class SlurmSettings:
     time_s: float | None = None
     lines: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    engine: str | None = None
+
+    @property
+    def in_image(self) -> bool:
+        """Return whether new jobs run in the project's image."""
+        return self.engine == "apptainer"
 
 
 @dataclass(frozen=True, slots=True)

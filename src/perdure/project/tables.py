@@ -92,10 +92,11 @@ class TargetTable(Struct, forbid_unknown_fields=True):
     ) = UNSET
     engine: (
         Annotated[
-            Literal["docker", "process"],
+            Literal["docker", "process", "apptainer"],
             Meta(
-                description="default: docker if it answers there; clouds: docker if the "
-                "environment has packages of Debian or conda"
+                description="docker or process; default: docker if it answers there; clouds: "
+                "docker if the environment has packages of Debian or conda; slurm: process or "
+                "apptainer, default: process"
             ),
         ]
         | UnsetType

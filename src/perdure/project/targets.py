@@ -20,11 +20,15 @@ from perdure.project.validate import Problem, dotted, problems_in, read_toml, re
 
 RESERVED = ("local", "docker")
 SSH, SLURM, KUBERNETES = "ssh", "slurm", "kubernetes"
+PROCESS, APPTAINER = "process", "apptainer"
 # The keys that not every kind of target has.
 KINDS = MappingProxyType(
     {
         SSH: ("host", "root", "sync", "engine", "images"),
-        SLURM: ("host", "root", "sync", "partition", "account", "qos", "time", "lines", "modules"),
+        SLURM: (
+            *("host", "root", "sync", "engine"),
+            *("partition", "account", "qos", "time", "lines", "modules"),
+        ),
         KUBERNETES: kubernetes.KEYS,
         **clouds.KEYS,
     }
@@ -113,6 +117,8 @@ def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[t
         # Of a Slurm they are anything that sbatch and a shell take.
         yield from kubernetes.line_problems(_given(table))
     for key in _given(table):
+        if key == "engine" and (problem := _engine_problem(kind, table.engine)):
+            yield key, problem
         if key == "kind" or key in KINDS[kind]:
             continue
         owners = [each for each, keys in KINDS.items() if key in keys]
@@ -121,6 +127,16 @@ def _misfits(whole: tables.TargetTable, table: tables.TargetTable) -> Iterator[t
         else:
             names = " and ".join(f'`kind = "{each}"`' for each in owners)
             yield key, f"is a key of {names} only"
+
+
+def _engine_problem(kind: str, engine: object) -> str | None:
+    """Return what is wrong with an engine that is known, for a kind of target that has engines."""
+    apptainer = engine == APPTAINER
+    if "engine" not in KINDS[kind] or engine == PROCESS or apptainer == (kind == SLURM):
+        return None
+    ways = (PROCESS, APPTAINER if kind == SLURM else "docker")
+    listed = " or ".join(f"`{each}`" for each in ways)
+    return f'`{engine}` is none of `kind = "{kind}"`: {listed}'
 
 
 def _problems_of(name: str, table: tables.TargetTable) -> Iterator[tuple[str, str]]:
@@ -188,6 +204,7 @@ def _target(table: tables.TargetTable) -> TargetSettings:
         return TargetSettings("", kind, KUBERNETES, sync="none", kubernetes=made)
     if kind == SLURM:
         limit = own.pop("time", None)
+        own["engine"] = given.get("engine")
         given |= {"host": given.get("host", ""), "engine": SLURM}
         own |= {key: tuple(own[key]) for key in ("lines", "modules") if key in own}
         given["slurm"] = SlurmSettings(**own, time_s=None if limit is None else seconds_in(limit))

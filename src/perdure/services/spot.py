@@ -12,7 +12,7 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.report import Report
 from perdure.services import requirement
 from perdure.services.side import desk, record, tools
-from perdure.targets.cluster import image_of
+from perdure.targets.cluster import image_of, is_slurm
 from perdure.targets.place import Place
 from perdure.targets.registry import open_target
 
@@ -89,5 +89,7 @@ def find_spot(workspace: Workspace, target: str) -> Spot:
     """
     found = open_target(target, workspace.project, workspace.settings)
     image = image_of(found)
-    # In a pod the image is what is around: nothing is started in another one.
-    return Spot(workspace, target, found.place, found.in_image and image is None, image is not None)
+    # In a pod the image is what is around: nothing is started in another one. The nodes of a Slurm
+    # have no engine that would start it.
+    contained = found.in_image and image is None and not is_slurm(found)
+    return Spot(workspace, target, found.place, contained, image is not None)

@@ -13,6 +13,8 @@ Values = dict[str, Any]
 KUBERNETES = "kubernetes"
 # Slurm tries for nine seconds before it says that it does not answer.
 _LEAVE_S = 60.0
+# Beyond what is allowed for what is done there.
+_WAY_S = 20.0
 
 
 def queue_of(target: Target) -> list[Values]:
@@ -33,6 +35,26 @@ def capacity_of(target: Target) -> list[Values]:
         EnvironmentFailed: it does not answer.
     """
     return _asked(target, "capacity")
+
+
+def node_of(target: Target) -> dict[str, str]:
+    """Return what a node of a Slurm has that runs images: `slurm_apptainer.look`. Takes a node.
+
+    Raises:
+        PerdureError: none is free, Slurm refuses, or does not answer.
+    """
+    from perdure.targets import far, slurm_apptainer
+    from perdure.targets.remote import Remote
+    from perdure.targets.slurm import Slurm
+
+    if isinstance(target, Remote):
+        timeout_s = slurm_apptainer.ANSWER_S + _WAY_S
+        found: dict[str, str] = target.host.call_long(
+            far.node, target.values(), timeout_s=timeout_s
+        )
+        return found
+    assert isinstance(target, Slurm)  # what the caller knows
+    return slurm_apptainer.look(target.settings)
 
 
 def image_of(target: Target) -> ImageUsed | None:
@@ -84,6 +106,17 @@ def is_scheduled(target: Target) -> bool:
 
     if isinstance(target, Remote):
         return target.station.engine in (far.SLURM, KUBERNETES)
+    return isinstance(target, Slurm)
+
+
+def is_slurm(target: Target) -> bool:
+    """Return whether a target's jobs run on the nodes of a Slurm; may ask the host."""
+    from perdure.targets import far
+    from perdure.targets.remote import Remote
+    from perdure.targets.slurm import Slurm
+
+    if isinstance(target, Remote):
+        return target.station.engine == far.SLURM
     return isinstance(target, Slurm)
 
 

@@ -72,9 +72,14 @@ def submit(there: Values, planned: Values, key: str) -> Values:
 
     `lacking`: the supervisor's sources are not there, and nothing was started.
     """
-    if there["engine"] != DOCKER and not _main(there).is_file():
+    if there["engine"] != DOCKER and not has_supervisor(there):
         return {"pid": None, "lacking": True}
     return {"pid": _open(there).submit(plan_of(planned), key).pid, "lacking": False}
+
+
+def has_supervisor(there: Values) -> bool:
+    """Return whether the supervisor's sources are there."""
+    return _main(there).is_file()
 
 
 def poll(run_dirs: Sequence[str]) -> list[str]:
@@ -149,6 +154,13 @@ def listed(there: Values, what: str) -> list[Values]:
     from perdure.targets.slurm_listing import LISTS
 
     return LISTS[what](_slurm_settings(there))
+
+
+def node(there: Values) -> dict[str, str]:
+    """Return what a node of a cluster has that runs images: `slurm_apptainer.look`."""
+    from perdure.targets.slurm_apptainer import look
+
+    return look(_slurm_settings(there))
 
 
 def open_there(there: Values, commands: dict[str, str] | None = None) -> Target:

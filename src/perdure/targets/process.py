@@ -233,6 +233,8 @@ class Process:
             if code is None:
                 return job.argv
             word, rest = "python", ["-c", code, *rest]
+        if job.environment.image is not None:
+            return ("python", *rest)
         if job.environment.prefix is not None:
             return (f"{job.environment.prefix}/bin/python", *rest)
         path = self.surroundings.get("PATH", os.defpath)

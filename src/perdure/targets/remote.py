@@ -94,7 +94,8 @@ class Remote:
     @property
     def in_image(self) -> bool:
         """Return whether its jobs run in an image; may ask the host."""
-        return self.station.engine == far.DOCKER
+        slurm = self.wanted.slurm
+        return self.station.engine == far.DOCKER or (slurm is not None and slurm.in_image)
 
     @property
     def place(self) -> Place:
@@ -185,6 +186,7 @@ class Remote:
         import sys
 
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        self._enable(job)
         given = (self.values(), self._job(job), self._commands(job), list(argv), terminal)
         found = self.host.call(far.aside, *given)
         return self.host.attached(found["argv"], variables=found["environment"], cwd=found["cwd"])
@@ -208,6 +210,7 @@ class Remote:
         end = functools.partial(self._long, lasting.end, folder, timeout_s=_START_S)
         try:
             patiently(self.host, report, lambda: self.host.call(lasting.prepare, folder))
+            patiently(self.host, report, lambda: self._enable(job))
             patiently(self.host, report, lambda: self.host.call(far.begin, *given))
             said = self._heard(folder, on_line, report)
         except BaseException:
@@ -276,6 +279,14 @@ class Remote:
             if "end" in said:
                 end: Mapping[str, Any] = said["end"]
                 return end
+
+    def _enable(self, job: JobRecord) -> None:
+        """Have there what runs a command in a job's image on a node: it comes with a supervisor."""
+        if job.environment.image is None or self.station.engine != far.SLURM:
+            return
+        there = self.values()
+        if not self.host.call(far.has_supervisor, there):
+            self._bring_supervisor(there)
 
     def _bring_supervisor(self, there: Mapping[str, Any]) -> None:
         given = (there["root"], there["supervisor"], supervisor.sources())

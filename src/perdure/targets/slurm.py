@@ -29,6 +29,7 @@ from perdure.runtime import generation, names, settled
 from perdure.targets import presence, supervision, supervisor
 from perdure.targets import slurm_capacity as capacity
 from perdure.targets import slurm_script as scripts
+from perdure.targets import slurm_surroundings as around
 from perdure.targets import slurm_ticket as tickets
 from perdure.targets.place import Place, here
 from perdure.targets.process import Process
@@ -42,6 +43,8 @@ from perdure.targets.protocol import (
     Plan,
     Presence,
 )
+from perdure.targets.slurm_apptainer import loading
+from perdure.targets.slurm_image import SHELL, enclosing, is_enclosed
 from perdure.targets.slurm_queue import Word, ask, environ, no_slurm
 from perdure.targets.slurm_step import Step, without_srun
 from perdure.targets.slurm_submission import submit_script
@@ -73,8 +76,8 @@ class Slurm:
 
     @property
     def in_image(self) -> bool:
-        """Return that its jobs run in an installed environment."""
-        return False
+        """Return whether its jobs run in an image: by Apptainer."""
+        return self.settings.in_image
 
     @property
     def place(self) -> Place:
@@ -120,7 +123,7 @@ class Slurm:
         self._require_time(job)
         beneath = self._beneath()
         cwd = beneath.code_folder(job)
-        python = self.python if job.environment.prefix is None else command_python(job)
+        python = self.python if job.environment.prefix is None else around.python(job)
         return scripts.Turn(
             job=job.job,
             comment=tickets.comment_of(self.root, job.job),
@@ -128,13 +131,14 @@ class Slurm:
             options=supervision.supervisor_options(job, str(job.folder), str(cwd)),
             command=beneath.plan(job).command,
             grace_s=job.limits.grace_s,
-            first={k: v for k, v in _first(job, cwd).items() if k not in job.variables},
-            exports={k: v for k, v in _exports(job).items() if k not in job.variables},
+            first={k: v for k, v in around.first(job, cwd).items() if k not in job.variables},
+            exports={k: v for k, v in around.exports(job).items() if k not in job.variables},
+            enclosing=self._enclosing(job),
         )
 
     def verify(self, plan: Plan) -> None:
-        """Return if there is such a program; what a module brings is not seen from here."""
-        if not self.settings.modules:
+        """Return if there is such a program; what modules and images have is not seen from here."""
+        if not (self.settings.modules or is_enclosed(plan.script or "")):
             self._beneath().verify(plan)
 
     def submit(self, plan: Plan, key: str) -> Handle:
@@ -175,9 +179,12 @@ class Slurm:
     def aside(self, job: JobRecord, argv: Sequence[str], *, terminal: bool) -> Aside:
         """Return the srun that runs one beside the job; one that does not run gets its own node."""
         inside = self._beneath().aside(job, argv, terminal=terminal)
+        self.bring_supervisor()
         step = self._step(job)
         variables = {**without_srun(inside.environment), "SLURM_EXPORT_ENV": "ALL"}
-        return Aside((*step.argv(terminal=terminal), *inside.argv), variables, inside.cwd)
+        image = self._beside(job)
+        words = (*image, *(argv or SHELL)) if image else inside.argv
+        return Aside((*step.argv(terminal=terminal), *words), variables, inside.cwd)
 
     def run(
         self,
@@ -216,13 +223,15 @@ class Slurm:
     def errand(self, job: JobRecord, argv: Sequence[str], key: str) -> Errand:
         """Return the srun that runs a command in the job's place, with a node of its own."""
         inside = self._beneath().aside(job, argv, terminal=False)
+        self.bring_supervisor()
         name = f"perdure-{key}"
         # Twice: srun tells of the command's exit code as of an error of its own.
         words = ("srun", "--quiet", "--quiet", f"--job-name={name}")
         where = scripts.allocation(self.settings, job.resources)
         variables = {**without_srun(inside.environment), "SLURM_EXPORT_ENV": "ALL"}
         after = ("scancel", f"--name={name}")
-        return Errand((*words, *where, *argv), variables, inside.cwd, after)
+        task = (*self._beside(job), *argv)
+        return Errand((*words, *where, *task), variables, inside.cwd, after)
 
     def seen(self, job: JobRecord, path: Path) -> str:  # noqa: ARG002 - the protocol's
         """Return the path itself: the nodes share it."""
@@ -307,6 +316,15 @@ class Slurm:
             known_commands=self.known_commands,
         )
 
+    def _beside(self, job: JobRecord) -> tuple[str, ...]:
+        """Return the words before a command in the job's image that no script is around."""
+        image = self._enclosing(job)
+        return (*loading(self.settings.modules), *image) if image else ()
+
+    def _enclosing(self, job: JobRecord) -> tuple[str, ...]:
+        cwd = self._beneath().code_folder(job)
+        return enclosing(job, self.root, cwd, self.main, self.python)
+
     def _require_time(self, job: JobRecord) -> None:
         limit_s = scripts.time_limit_s(self.settings, job.resources)
         needed_s = scripts.warning_s(job.limits.grace_s)
@@ -371,23 +389,3 @@ def record_stop(run_dir: Path, reason: str, now: float) -> None:
         file.writelines(json.dumps({"t": now, **each}) + "\n" for each in told)
         file.flush()
         os.fsync(file.fileno())
-
-
-def command_python(job: JobRecord) -> str:
-    """Return the Python of a job's environment: it is on the file system that nodes share."""
-    return f"{job.environment.prefix}/bin/python"
-
-
-def _first(job: JobRecord, cwd: Path) -> dict[str, str]:
-    """Return what comes before the cluster's own: the snapshot wins over an editable install."""
-    found = {"PYTHONPATH": f"{cwd / 'src'}{os.pathsep}{cwd}"}
-    if job.environment.prefix is not None:
-        found["PATH"] = f"{job.environment.prefix}/bin"
-    return found
-
-
-def _exports(job: JobRecord) -> dict[str, str]:
-    found = {"PYTHONUNBUFFERED": "1"}
-    if job.environment.prefix is not None:
-        found["VIRTUAL_ENV"] = job.environment.prefix
-    return found

@@ -21,7 +21,6 @@ from perdure.errors import PerdureError, SchedulerUnreachable
 from perdure.model.job import JobRecord
 from perdure.model.sweep import JOB_DIGITS
 from perdure.runtime import array, generation, names
-from perdure.targets import slurm_nodes as nodes
 from perdure.targets import slurm_script as scripts
 from perdure.targets import slurm_ticket as tickets
 from perdure.targets import supervision
@@ -219,7 +218,7 @@ def _write_turns(target: Slurm, order: Order, made: Array) -> None:
         "comment": made.comment,
         "asked_at": made.asked_at,
         "options": turn.options,
-        "command": nodes.launched(turn.command, order.base.resources),
+        "command": turn.launched(order.base.resources),
         "trials": {
             index: (job.job, job.seed, made.afters[index], job.arguments[fixed:])
             for index, job in order.jobs.items()

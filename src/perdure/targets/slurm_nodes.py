@@ -10,6 +10,7 @@ Standard library only, Python 3.9 or newer: this is streamed to other hosts.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 
 from perdure.model.job import Resources
@@ -39,10 +40,15 @@ exit "$code"
 """
 
 
-def launched(command: Sequence[str], resources: Resources) -> tuple[str, ...]:
-    """Return the command that runs a training on all nodes of its job."""
+def launched(
+    command: Sequence[str], resources: Resources, enclosing: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the command that runs a training on all nodes of its job.
+
+    `enclosing` are the words that run a command in the job's image, on whichever node.
+    """
     if resources.nodes == 1:
-        return tuple(command)
+        return (*enclosing, *command)
     nodes = resources.nodes
     srun = (
         f"srun --overlap --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 "
@@ -55,9 +61,11 @@ def launched(command: Sequence[str], resources: Resources) -> tuple[str, ...]:
     )
     first = os.path.basename(command[0])  # noqa: PTH119 - a word
     python = command[0] if first.startswith("python") else "python"
-    # Slurm's warning reaches every process of the job: torchrun would end of it at once.
+    # Slurm's warning reaches every process of the job: torchrun would end of it at once. It does so
+    # in an image, too, where what is ignored outside is not.
     deaf = """sh -c 'trap "" USR2; exec "$@"' torchrun"""
-    started = f'setsid {srun} {deaf} "$python" {torchrun} "$@" &'
+    image = f"{shlex.join(enclosing)} " if enclosing else ""
+    started = f'setsid {srun} {image}{deaf} "$python" {torchrun} "$@" &'
     words = f"python=$1; shift; {_ASKED}\n{started}\n{_WAITED}"
     return ("sh", "-c", words, "torchrun", python, *command)
 

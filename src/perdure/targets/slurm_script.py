@@ -57,6 +57,7 @@ class Turn:
     """What a script runs: a training under its supervisor. `comment` names the job in Slurm.
 
     `first` lie before what the variables have on the cluster, such as PATH; `exports` stand alone.
+    `enclosing` are the words that run a command in the job's image, none without one.
     """
 
     job: str
@@ -67,6 +68,11 @@ class Turn:
     grace_s: float
     first: Mapping[str, str]
     exports: Mapping[str, str]
+    enclosing: tuple[str, ...] = ()
+
+    def launched(self, resources: Resources) -> tuple[str, ...]:
+        """Return the supervisor's child: the training, on all nodes of its job. Pure."""
+        return nodes.launched(self.command, resources, self.enclosing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def script(turn: Turn, settings: SlurmSettings, resources: Resources) -> str:
             *_srun(resources),
             f"  {' '.join(map(quoted, (*turn.supervisor, *turn.options)))} \\",
             f'  --scheduled-after "${{{names.SCHEDULED_AFTER}:-0}}" -- \\',
-            f"  {' '.join(map(quoted, nodes.launched(turn.command, resources)))}",
+            f"  {' '.join(map(quoted, turn.launched(resources)))}",
             "code=$?",
             _ANOTHER_TURN.replace("NUMBER", _NUMBER),
         ]

@@ -75,7 +75,7 @@ def examined(target: str | None, console: Console) -> tuple[Finding, ...]:
         return found
     from perdure.doctor.cluster import examine_cluster
 
-    return (*found, examine_cluster(target, project, settings))
+    return (*found, *examine_cluster(target, project, settings))
 
 
 def examined_cloud(
