@@ -71,13 +71,22 @@ class GooglePlane(Plane):
             return 200, {"email": "someone@my-project", "scopes": ["a"], "aliases": ["default"]}
         if name == "instance/preempted":
             return self._preempted(machine, query)
-        words = {
+        if name == "instance/attributes":
+            text, _ = self.made_of(self.groups[machine.rpartition("-")[0]])
+            return 200, {"user-data": text}
+        words = self._words(machine)
+        return (200, words[name]) if name in words else GONE
+
+    def _words(self, machine: str) -> dict[str, str]:
+        return {
             "": "0.1/",
+            # Of these cloud-init wants to know.
+            "instance/zone": f"projects/1/zones/{self.region}-a",
+            "instance/hostname": f"{machine}.c.{self.project}.internal",
             "instance/id": machine,
             "instance/machine-type": "projects/1/machineTypes/e2-standard-4",
             "project/project-id": self.project,
         }
-        return (200, words[name]) if name in words else GONE
 
     def _preempted(self, machine: str, query: Values) -> Answer:
         until = time.monotonic() + float(query.get("timeout_sec", 0))

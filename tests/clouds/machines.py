@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import shutil
+import socketserver
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import boto3
 
 from tests.clouds.booting import boot, cut_power
+from tests.clouds.imds import Metadata, serve_on_loopback
 
 ALIVE = ["pending", "running"]
 LIMIT_S = 120.0
@@ -28,41 +28,13 @@ class Machine:
     id: str
     folder: Path
     process: subprocess.Popen[bytes]
-    metadata: http.server.ThreadingHTTPServer
+    metadata: Metadata
+    server: socketserver.BaseServer
     action: dict[str, str] | None = None
 
     @property
     def project(self) -> Path:
         return self.folder / "opt/perdure/project"
-
-
-class Metadata(http.server.BaseHTTPRequestHandler):
-    """IMDSv2: nothing without a token; a spot notice where there is one."""
-
-    words: ClassVar[dict[str, Any]] = {}
-
-    def log_message(self, template: str, *arguments: object) -> None:
-        pass
-
-    def do_PUT(self) -> None:
-        if "X-aws-ec2-metadata-token-ttl-seconds" not in self.headers:
-            self._answer(400, b"")
-        else:
-            self._answer(200, b"a-token")
-
-    def do_GET(self) -> None:
-        if self.headers.get("X-aws-ec2-metadata-token") != "a-token":
-            self._answer(401, b"")
-            return
-        found = self.words.get(self.path.removeprefix("/latest/meta-data/"))
-        found = found() if callable(found) else found
-        self._answer(404, b"") if found is None else self._answer(200, found.encode())
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 @dataclass
@@ -118,8 +90,7 @@ class Machines:
     def kill(self, machine: Machine) -> None:
         """Cut the power: nothing on the machine does another step."""
         cut_power(machine.folder, machine.process)
-        machine.metadata.shutdown()
-        machine.metadata.server_close()
+        _end(machine.server)
 
     def boot(self, name: str) -> None:
         answer = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
@@ -127,30 +98,30 @@ class Machines:
         # Paths begin at the machine's own root, and that is a folder here.
         folder = self.folder / name
         folder.mkdir()
-        server, words = self._metadata(name)
-        process = boot(folder, text, self._variables(server.server_address[1]))
-        machine = Machine(name, folder, process, server)
-        words["spot/instance-action"] = lambda: machine.action and json.dumps(machine.action)
+        metadata = Metadata(self._words(name), text)
+        process, server = self.begin(folder, metadata)
+        machine = Machine(name, folder, process, metadata, server)
+        metadata.words["spot/instance-action"] = lambda: (
+            json.dumps(machine.action) if machine.action else None
+        )
         self.booted.append(machine)
 
-    def _variables(self, port: int) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}",
-            "AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}",
-        }
+    def begin(
+        self, folder: Path, metadata: Metadata
+    ) -> tuple[subprocess.Popen[bytes], socketserver.BaseServer]:
+        """Return the process that is a machine, and the server of its metadata."""
+        server, url = serve_on_loopback(metadata)
+        names = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_METADATA_ENDPOINT")
+        variables = {"AWS_ENDPOINT_URL": self.url, **dict.fromkeys(names, url)}
+        return boot(folder, metadata.user_data, variables), server
 
-    def _metadata(self, name: str) -> tuple[http.server.ThreadingHTTPServer, dict[str, Any]]:
-        words: dict[str, Any] = {
+    def _words(self, name: str) -> dict[str, Any]:
+        return {
             "instance-id": name,
             "instance-type": "m5.large",
-            "iam/security-credentials/": "perdure-instance",
+            "placement/region": self.region,
             "iam/security-credentials/perdure-instance": self._credentials,
         }
-        handler = type("Handler", (Metadata,), {"words": words})
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server, words
 
     def _credentials(self) -> str:
         keys = self.role
@@ -171,8 +142,12 @@ class Machines:
             if each.process.poll() is None:
                 self.kill(each)
             else:
-                each.metadata.shutdown()
-                each.metadata.server_close()
+                _end(each.server)
+
+
+def _end(server: socketserver.BaseServer) -> None:
+    server.shutdown()
+    server.server_close()
 
 
 def client(service: str, url: str, region: str, keys: tuple[str, str]) -> Any:  # noqa: ANN401

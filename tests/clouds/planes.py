@@ -39,7 +39,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _do(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length) or b"{}") if length else {}
+        text = self.rfile.read(length)
+        # What cloud-init tells of a machine is plain text.
+        body = json.loads(text) if text[:1] == b"{" else {}
         parts = urlsplit(self.path)
         query = {name: each[0] for name, each in parse_qs(parts.query).items()}
         status, found = type(self).answer(self.command, parts.path, query, self.headers, body)
@@ -125,8 +127,12 @@ class Plane:
         folder.mkdir(parents=True)
         metadata = serve(lambda *asked: self.metadata(machine, *asked))
         text, tags = self.made_of(group)
-        process = boot(folder, text, self.variables(address(metadata)))
+        process = self.begin(folder, text, address(metadata))
         self.alive[machine] = Machine(machine, name, folder, process, metadata, tags)
+
+    def begin(self, folder: Path, text: str, metadata: str) -> Popen[bytes]:
+        """Return the process that is a machine with that user-data."""
+        return boot(folder, text, self.variables(metadata))
 
     def end(self, machine: Machine) -> None:
         """Cut the power: preempted, deleted, or turned off by itself."""

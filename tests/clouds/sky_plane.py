@@ -6,12 +6,11 @@ one to recover on, on another machine each time; then SUCCEEDED, FAILED, or CANC
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
+import socketserver
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ import boto3
 
 from tests.clouds import sky_cli
 from tests.clouds.booting import cut_power
-from tests.clouds.machines import Metadata
+from tests.clouds.imds import Metadata, serve_on_loopback
 from tests.engines.amazon import KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +36,7 @@ class Machine:
     number: int
     folder: Path
     process: subprocess.Popen[bytes]
-    metadata: http.server.ThreadingHTTPServer
+    metadata: socketserver.BaseServer
     words: dict[str, Any]
 
 
@@ -141,9 +140,10 @@ class SkyPlane:
         )
         for target, source in job["task"].get("file_mounts", {}).items():
             self._mount(home, target, source)
-        server, words = self._metadata()
+        words: dict[str, Any] = {"instance-id": "i-1", "instance-type": "g5.xlarge"}
+        server, url = serve_on_loopback(Metadata(words))
         number = int(job["job_id"])
-        process = self._run(job, folder, cloud, f"http://127.0.0.1:{server.server_address[1]}")
+        process = self._run(job, folder, cloud, url)
         self.alive[number] = Machine(number, folder, process, server, words)
 
     def _run(
@@ -179,13 +179,6 @@ class SkyPlane:
         file.parent.mkdir(parents=True, exist_ok=True)
         found = boto3.client("s3", REGION, endpoint_url=self.url).get_object(Bucket=bucket, Key=key)
         file.write_bytes(found["Body"].read())
-
-    def _metadata(self) -> tuple[http.server.ThreadingHTTPServer, dict[str, Any]]:
-        words: dict[str, Any] = {"instance-id": "i-1", "instance-type": "g5.xlarge"}
-        handler = type("Handler", (Metadata,), {"words": words})
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server, words
 
     def _end(self, machine: Machine | None) -> None:
         if machine is None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.cli.command import Ended, perdure
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 # The provider is a thread of this process: whoever asks often slows it down.
 _LOOK_S = 0.2
@@ -19,11 +19,12 @@ _LOOK_S = 0.2
 class Submitter:
     """Who submits jobs: `step` does what time does to the cloud's machines.
 
-    Each machine has a folder in `folder_of_machines`, and there a log.
+    Each machine has a folder in `folder_of_machines`, and there a log, or some.
     """
 
     project: Path
     environ: dict[str, str]
+    patience_s: float = field(default=PATIENCE_S, kw_only=True)
 
     @property
     def folder_of_machines(self) -> Path:
@@ -50,9 +51,11 @@ class Submitter:
             self.step()
             return what()
 
-        until(there, told=self.logs, every_s=_LOOK_S)
+        until(there, told=self.logs, every_s=_LOOK_S, patience_s=self.patience_s)
 
     def logs(self) -> str:
         """Return the ends of what the machines have said."""
-        found = sorted(self.folder_of_machines.glob("*/log"))
-        return "\n".join(f"--- {each}\n{each.read_text()[-3000:]}" for each in found)
+        found = sorted(self.folder_of_machines.glob("*/log*"))
+        return "\n".join(
+            f"--- {each}\n{each.read_text(errors='replace')[-3000:]}" for each in found
+        )

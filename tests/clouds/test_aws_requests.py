@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,18 @@ def test_user_data_is_small_whole_and_has_no_secret() -> None:
     compile(boot("aws"), "boot.py", "exec")
     assert files["/opt/perdure/boot.py"] == boot("aws")
     assert content["runcmd"][0][2].endswith("shutdown -h now")
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
+def test_a_machine_that_is_turned_off_tells_the_program_first(cloud: str) -> None:
+    text = user_data(CONFIG.text(), cloud).removeprefix("#cloud-config\n")
+    (_, _, line), *others = json.loads(text)["runcmd"]
+    words = shlex.split(line)
+    assert not others
+    # What the system stops before it stops these: tests/clouds/test_google_machine.py sees it.
+    assert "--property=After=network-online.target docker.service" in words
+    assert "--property=KillMode=mixed" in words
+    assert {"--wait", "--unit=perdure"} < set(words)
 
 
 def test_signatures_are_those_of_aws_own_sdk() -> None:

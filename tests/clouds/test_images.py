@@ -17,6 +17,7 @@ import pytest
 from perdure.clouds.images import called
 from perdure.runtime.result import read_result
 from tests.cli.command import is_one_error
+from tests.clouds.submitter import Submitter
 from tests.clouds.test_planes import Cloud, cloud
 from tests.clouds.test_spot import TRAINING
 from tests.engines.engines import RealEngine
@@ -71,32 +72,39 @@ class Yard:
         return {str(each): each.stat().st_mtime_ns for each in found if each.is_file()}
 
 
-@pytest.fixture
-def yard(cloud: Cloud, old_engine: RealEngine, modern_engine: RealEngine) -> Iterator[Yard]:
-    """Return a project whose image is taken for built, under its own tag."""
-    cloud.environ.update({**old_engine.variables, "PATH": _path_without(modern_engine)})
+def give_image(user: Submitter, engine: RealEngine) -> tuple[str, str]:
+    """Have an image be taken for the built one of a user's project; return its tag and its name."""
+    user.environ.update(engine.variables)
     for name, file in runtime_files().items():
-        (cloud.project / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, cloud.project / name)
-    training = TRAINING.replace("time.sleep(pause_s)\n", _PAUSING)
-    (cloud.project / "train.py").write_text(f"import os\n{training}")
-    table = cloud.project / "pyproject.toml"
+        (user.project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, user.project / name)
+    table = user.project / "pyproject.toml"
     needs = 'version = "0.1"\nrequires-python = "==3.11.*"\n'
     table.write_text(table.read_text().replace('version = "0.1"\n', needs))
-    local = cloud.project / ".perdure/local.toml"
+    local = user.project / ".perdure/local.toml"
     local.write_text(local.read_text() + _SETTINGS)
-    cloud.perdure("lock")
-    tag = re.search(r"--tag=(\S+)", cloud.perdure("build", "--explain").out)
+    user.perdure("lock")
+    tag = re.search(r"--tag=(\S+)", user.perdure("build", "--explain").out)
     assert tag is not None
-    known = smaller_image(old_engine).id
-    old_engine.docker("tag", known, tag[1])
-    found = Yard(cloud, modern_engine, called(known))
+    known = smaller_image(engine).id
+    engine.docker("tag", known, tag[1])
+    return tag[1], called(known)
+
+
+@pytest.fixture
+def yard(cloud: Cloud, old_engine: RealEngine, modern_engine: RealEngine) -> Iterator[Yard]:
+    """Return a project that has an image."""
+    training = TRAINING.replace("time.sleep(pause_s)\n", _PAUSING)
+    (cloud.project / "train.py").write_text(f"import os\n{training}")
+    cloud.environ["PATH"] = _path_without(modern_engine)
+    tag, image = give_image(cloud, old_engine)
+    found = Yard(cloud, modern_engine, image)
     found.empty()
     yield found
     for machine in list(cloud.plane.alive.values()):
         cloud.plane.end(machine)
     found.empty()
-    old_engine.docker("rmi", tag[1], check=False)
+    old_engine.docker("rmi", tag, check=False)
 
 
 def _path_without(modern: RealEngine) -> str:

@@ -23,7 +23,7 @@ from tests.clouds.planes import Machine, Plane
 from tests.clouds.submitter import Submitter
 from tests.clouds.test_spot import PROJECT, TRAINING
 
-_GCP = """\
+GCP = """\
 [targets.cloud]
 kind = "gcp"
 project = "my-project"
@@ -96,7 +96,7 @@ def cloud(
     (project / "pyproject.toml").write_text(PROJECT)
     (project / "train.py").write_text(TRAINING)
     is_google = request.param == "gcp"
-    text = (_GCP if is_google else _AZURE).format(bucket=f"file://{project.parent}/a bucket")
+    text = (GCP if is_google else _AZURE).format(bucket=f"file://{project.parent}/a bucket")
     (project / ".perdure/local.toml").write_text(text)
     plane = (GooglePlane if is_google else AzurePlane)(tmp_path / "machines")
     yield Cloud(project, {**plane.user, "HOME": str(tmp_path)}, plane)

@@ -5,6 +5,7 @@ The AWS is moto's, with its IAM; processes stand in for machines, booted by thei
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -155,25 +156,35 @@ def price_list(method: str, path: str, query: Values, headers: Message, body: Va
     return 200, {"FormatVersion": "aws_v1", "PriceList": [json.dumps({"terms": term})]}
 
 
-@pytest.fixture
-def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """Return an AWS that was set up for a user who may do no more than is needed."""
+@contextlib.contextmanager
+def open_cloud(
+    kind: type[Machines], aws: str, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    """Yield an AWS that was set up for a user who may do no more than is needed."""
     role, keys = set_up(aws)
     # Of what was set up nobody asked who did it; from now on everybody is asked.
     monkeypatch.setattr("moto.core.responses.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    folder = tmp_path / "machines"
-    folder.mkdir()
     provider = keys["provider"]
-    machines = Machines(aws, REGION, folder, role, client("ec2", aws, REGION, provider))
+    machines = kind(aws, REGION, folder, role, client("ec2", aws, REGION, provider))
     ada = {"AWS_ACCESS_KEY_ID": keys["ada"][0], "AWS_SECRET_ACCESS_KEY": keys["ada"][1]}
     prices = serve(price_list)
-    environ = {**ada, "AWS_ENDPOINT_URL": aws, "HOME": str(tmp_path)}
+    environ = {**ada, "AWS_ENDPOINT_URL": aws, "HOME": str(home)}
     # moto has no price list.
     environ["AWS_ENDPOINT_URL_PRICING"] = f"http://{address(prices)}"
-    yield Cloud(make_project(tmp_path), environ, machines, provider)
-    machines.close()
-    close(prices)
+    try:
+        yield Cloud(make_project(home), environ, machines, provider)
+    finally:
+        machines.close()
+        close(prices)
+
+
+@pytest.fixture
+def cloud(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    folder = tmp_path / "machines"
+    folder.mkdir()
+    with open_cloud(Machines, aws, tmp_path, folder, monkeypatch) as found:
+        yield found
 
 
 def check_cost(cost: dict[str, Any], machines: int) -> None:

@@ -20,6 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 Headers = list[tuple[str, str]]
 Environ = dict[str, Any]
 _SOMEBODY = "AWS4-HMAC-SHA256 Credential=a/20200101/us-east-1/s3/aws4_request, Signature=x"
+_JSON = "/storage/v1/b/"
 _MISMATCH = b"<?xml version='1.0'?><Error><Code>PreconditionFailed</Code></Error>"
 
 
@@ -38,7 +39,7 @@ class Google:
         if source := environ.pop("HTTP_X_GOOG_COPY_SOURCE", None):
             environ["HTTP_X_AMZ_COPY_SOURCE"] = source
         wanted = environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None)
-        path = environ["PATH_INFO"]
+        path = _plain(environ)
         with self._lock:
             if wanted is not None and int(wanted) != self._generations.get(path, 0):
                 start("412 Precondition Failed", [("Content-Type", "application/xml")])
@@ -57,6 +58,20 @@ class Google:
             headers = [*headers, ("x-goog-generation", str(self._generations[path]))]
         start(status, headers)
         return [body]
+
+
+def _plain(environ: Environ) -> str:
+    """Return the path of what is asked; the content of an object by the JSON API is the same one.
+
+    https://cloud.google.com/storage/docs/json_api/v1/objects/get, with `alt=media`.
+    """
+    path = str(environ["PATH_INFO"])
+    if path.startswith(_JSON):
+        bucket, _, key = path.removeprefix(_JSON).partition("/o/")
+        assert environ["QUERY_STRING"] == "alt=media"
+        path = f"/{bucket}/{key}"
+        environ |= {"PATH_INFO": path, "QUERY_STRING": "", "RAW_URI": path, "REQUEST_URI": path}
+    return path
 
 
 class _Quiet(WSGIRequestHandler):

@@ -33,13 +33,13 @@ def test_docker_is_installed_where_there_is_none(
     write_program(
         programs / "apt-get",
         f'echo "$DEBIAN_FRONTEND $*" >>"{asked}"',
-        f'case "$*" in *docker.io) {install} ;; esac',
+        f'case "$*" in *"docker.io apparmor") {install} ;; esac',
     )
     assert ensure_engine(said.append).version().server
     update, words = asked.read_text().splitlines()
     assert update.startswith("noninteractive ")
     assert update.endswith(" update")
-    assert words.endswith(" install --yes --no-install-recommends docker.io")
+    assert words.endswith(" install --yes --no-install-recommends docker.io apparmor")
     assert said == ["installing docker.io"]
     # From now on it is there.
     ensure_engine(said.append)

@@ -18,6 +18,18 @@ CONFIG = f"{FOLDER}/config.json"
 BOOT = f"{FOLDER}/boot.py"
 LOG = "/var/log/perdure.log"
 
+# A unit of its own: at a power button's press systemd has the program save while there is still a
+# network, and Docker. What cloud-init itself has started is told only after both are gone
+# (`KillMode=process`). As long as the longest notice of any provider.
+_UNIT = " ".join(
+    (
+        "systemd-run --wait --collect --quiet --unit=perdure",
+        "--property=KillMode=mixed --property=TimeoutStopSec=120",
+        "--property='After=network-online.target docker.service'",
+        f"--property=StandardOutput=append:{LOG} --property=StandardError=append:{LOG}",
+        f"python3 {BOOT}",
+    )
+)
 # Not powered off at once where it fails: the group would start one after the other.
 _ONCE = "{begin} || sleep 60; shutdown -h now"
 _LINES = MappingProxyType(
@@ -121,7 +133,7 @@ def user_data(config: str, cloud: str) -> str:
             {"path": CONFIG, "permissions": "0644", "content": config},
             {"path": BOOT, "permissions": "0644", "content": boot(reading)},
         ],
-        "runcmd": [["sh", "-c", _LINES[cloud].format(begin=f"python3 {BOOT} >>{LOG} 2>&1")]],
+        "runcmd": [["sh", "-c", _LINES[cloud].format(begin=_UNIT)]],
     }
     return f"#cloud-config\n{json.dumps(content)}\n"
 

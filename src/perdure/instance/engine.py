@@ -14,6 +14,8 @@ from perdure.hosts.local import Completed
 from perdure.model.settings import Settings
 
 PACKAGE = "docker.io"
+# Where the kernel has it on, no container starts without its parser; Docker only recommends that.
+_WITH_IT = "apparmor"
 _QUIETLY = {"DEBIAN_FRONTEND": "noninteractive"}
 # A new machine looks for updates of its own, and holds the lock meanwhile.
 _APT = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3")
@@ -52,7 +54,7 @@ def _install(say: Callable[[str], None]) -> None:
         )
     say(f"installing {PACKAGE}")
     _run((*_APT, "update"), _UPDATE_S)
-    install = ("install", "--yes", "--no-install-recommends", PACKAGE)
+    install = ("install", "--yes", "--no-install-recommends", PACKAGE, _WITH_IT)
     done = _run((*_APT, *install), _INSTALL_S)
     if done.returncode != 0:
         raise EnvironmentFailed(

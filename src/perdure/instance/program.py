@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class _Turning:
         if unbegun:
             _write_refused(run_dir, job, code)
         turn.trying(writer.flush)
-        return _settled(run_dir, before, code)
+        return why_settled(run_dir, before, code)
 
     def _tell(self, run_dir: Path, error: PerdureError) -> None:
         """Say where a person looks what failed; the next machine tries again, to a limit."""
@@ -188,12 +189,18 @@ class _Turning:
         return replace(plan, argv=(*plan.argv[:at], *_watch(self.machine.watched), *plan.argv[at:]))
 
 
-def _settled(run_dir: Path, before: int, code: int) -> str | None:
-    """Return how attempts after the generation `before` settled a job, None where they did not."""
-    if code == names.EXIT_INTERRUPTED and not settled.is_over(run_dir, before):
-        return None
+def why_settled(run_dir: Path, before: int, code: int) -> str | None:
+    """Return how attempts after the generation `before` settled a job, None where they did not.
+
+    What an attempt has written down counts, and not `code`, the supervisor's: where its machine is
+    turned off, a signal may reach that when all is said.
+    """
     events = settled.ended(run_dir, before)
-    return str(events[-1].get("state", "")) if events else f"the supervisor ended with {code}"
+    if settled.is_over(run_dir, before):
+        return str(events[-1].get("state", ""))
+    if events or code in (names.EXIT_INTERRUPTED, -signal.SIGTERM):
+        return None
+    return f"the supervisor ended with {code}"
 
 
 def _watch(cloud: str) -> tuple[str, ...]:
