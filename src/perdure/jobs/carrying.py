@@ -35,8 +35,11 @@ def fetch(place: Place, folder: Path) -> None:
         StorageError: it names files outside of the folder.
     """
     gather(place, folder)
-    for name in checkpoints.here(folder)[:1]:
-        gather(place, folder / names.CHECKPOINTS / name)
+    for name in checkpoints.told(folder):
+        found = folder / names.CHECKPOINTS / name
+        gather(place, found)
+        if checkpoints.is_whole(found):
+            return
 
 
 def send(where: Remote, record: JobRecord, report: Report) -> None:

@@ -328,7 +328,7 @@ class Cloud:
         with asking(self.address, "read"):
             for name in shelf.committed()[:1]:
                 final = handle.run_dir / names.CHECKPOINTS / name
-                if (final / "state.safetensors").exists():
+                if checkpoints.is_whole(final):
                     return name
                 # What tells of it may be here already, and is in it as well.
                 shutil.rmtree(final, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.clouds import history
 from perdure.clouds.side import checkpoints, keys
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.checkpoints import Damaged, Shelf, Superseded
@@ -41,6 +42,31 @@ def test_it_comes_back_as_it_was(shelf: Shelf, tmp_path: Path) -> None:
     assert content(tmp_path / "b/checkpoints" / NAME) == content(folder)
     assert warnings == []
     assert checkpoints.restore(Shelf(shelf.bucket, "another"), tmp_path, warnings.append) == ""
+
+
+def hollow(run_dir: Path, name: str) -> None:
+    """Have a run folder know of a checkpoint whose machine died before the rest was sent."""
+    folder = run_dir / "checkpoints" / name
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_bytes(b"{}\n")
+
+
+def test_one_of_which_only_its_meta_came_is_none(tmp_path: Path) -> None:
+    newer = "g000001-s0000000020"
+    make(tmp_path)
+    hollow(tmp_path, newer)
+    assert checkpoints.here(tmp_path) == [NAME]
+    assert checkpoints.told(tmp_path) == [newer, NAME]
+
+
+def test_from_one_cloud_to_another_goes_the_newest_that_is_whole(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "a")
+    hollow(tmp_path / "a", "g000001-s0000000020")
+    history.bring(bucket, "otter", tmp_path / "a", "somebody")
+    assert checkpoints.restore(Shelf(bucket, "otter"), tmp_path / "b", print) == NAME
+    assert content(tmp_path / "b/checkpoints" / NAME) == content(folder)
 
 
 def test_an_upload_that_was_broken_off_does_not_count_and_goes_on(

@@ -26,6 +26,8 @@ PART_BYTES = 16 << 20
 WORKERS = 8
 FORMAT = 1
 _NAME = re.compile(r"g([0-9]+)-s([0-9]+)(?:-([0-9]+))?")
+# It is there from the start: the folder has its name only once it is whole.
+_STATE = "state.safetensors"
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -215,12 +217,25 @@ def order(name: str) -> tuple[int, ...]:
 
 
 def here(run_dir: Path) -> list[str]:
-    """Return the names of a run folder's checkpoints, the newest first. Reads the disk."""
+    """Return the names of a run folder's whole checkpoints, the newest first. Reads the disk.
+
+    A mirror has the `meta.json` of one whose machine died before the rest was sent: that is none.
+    """
+    return [name for name in told(run_dir) if is_whole(run_dir / names.CHECKPOINTS / name)]
+
+
+def told(run_dir: Path) -> list[str]:
+    """Return the names of the checkpoints of which a run folder has anything, as `here` does."""
     try:
         found = os.listdir(run_dir / names.CHECKPOINTS)  # noqa: PTH208 - names, not paths
     except OSError:
         return []
     return sorted((name for name in found if order(name)), key=order, reverse=True)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether the folder of a checkpoint has what was saved, too. Reads the disk."""
+    return (folder / _STATE).is_file()
 
 
 def restore(shelf: Shelf, run_dir: Path, warn: Callable[[str], None]) -> str:
