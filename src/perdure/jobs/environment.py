@@ -85,6 +85,11 @@ def _restore_there(workspace: Workspace, record: JobRecord, place: Place, report
 
     used = record.environment
     assert used.prefix is not None  # what the caller asked
+    if not Path(used.prefix).is_relative_to(place.root):
+        raise EnvironmentFailed(
+            f"the environment of `{record.job}` is not one of `{place.host.name}`: `{used.prefix}`",
+            hint=f"perdure resume {record.job} --on {place.host.name}",
+        )
     name = Path(used.prefix).relative_to(place.root).as_posix()
     if place.host.call(away.look, place.root, name)["python"] is not None:
         return
