@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.clouds.side import checkpoints
-from perdure.errors import ConflictError, HostUnreachable
+from perdure.errors import ConflictError, HostUnreachable, PerdureError
 from perdure.hosts import sending
 from perdure.jobs import folder as folders
+from perdure.jobs import there
 from perdure.model.job import JobRecord
 from perdure.model.report import Report
 from perdure.runtime import names
@@ -24,6 +26,8 @@ from perdure.targets.remote import Remote
 TICKETS = (names.TICKET_FILE, names.KUBERNETES_FILE)
 # Of the host or of this machine, not of the job; and what a start brings by itself.
 _LEFT_OUT = frozenset({folders.WITNESS_FILE, names.LOCK_FILE, names.JOB_FILE, *TICKETS})
+_PART = ".perdure-part"
+_STATE = ".perdure"
 _ENOUGH_BYTES = 1 << 22
 
 
@@ -45,28 +49,79 @@ def fetch(place: Place, folder: Path) -> None:
 def send(where: Remote, record: JobRecord, report: Report) -> None:
     """Bring a run folder to a target, in place of what it had there at an earlier stay.
 
-    All but its record: with that it is the host's. Touches disk and network.
+    All but its record: with that it is the host's. It has its name there once all of it is there.
+    Touches disk and network.
 
     Raises:
         ConflictError: there is another job of that name there, or this one runs there.
         HostUnreachable: the host does not answer.
-        StorageError: the disk there refuses.
+        StorageError: a disk refuses, here or there.
     """
     folder, place = record.folder, where.place
+    final, part = place.path(folder), place.path(folder.with_name(f".{folder.name}{_PART}"))
     with place.writing():
         _require_room(place, record)
         _require_rest(where, record)
-        place.host.call(shelf.remove, place.path(folder))
+        # Both: what cannot be removed would pass for what was sent.
+        for each in (final, part):
+            place.host.call(shelf.clear, each)
+        place.host.call(shelf.make, [part])
         wanted = list(_wanted(folder))
         for number, name in enumerate(wanted):
             report(f"sending `{record.job}` to `{place.host.name}`", done=number, total=len(wanted))
-            sending.send(place.host, folder / name, f"{place.path(folder)}/{name}")
+            sending.send(place.host, folder / name, f"{part}/{name}")
+        place.host.call(shelf.move, part, final)
+
+
+def are_one(one: Place, other: Place) -> bool:
+    """Return whether two places are the same folder, whatever they and their hosts are called.
+
+    Told by a mark: names of hosts, links and file systems that are shared cannot deceive it.
+    Touches disk and network.
+
+    Raises:
+        HostUnreachable: a host does not answer.
+        StorageError: a disk refuses.
+    """
+    mark = f"{_STATE}/mark-{secrets.token_hex(8)}"
+    with one.writing():
+        one.host.call(shelf.make, [f"{one.root}/{_STATE}"])
+        one.host.call(shelf.touch, f"{one.root}/{mark}")
+    try:
+        return other.host.call(shelf.has, f"{other.root}/{mark}")
+    finally:
+        with one.writing():
+            one.host.call(shelf.drop, f"{one.root}/{mark}")
+
+
+def release(place: Place, folder: Path, claimed: int) -> None:
+    """Have a host have no such job any more; its files stay. Touches disk and network.
+
+    Raises:
+        ConflictError: it runs there, or has run since it had claimed that generation.
+        HostUnreachable: the host does not answer.
+        StorageError: the disk there refuses.
+    """
+    with place.writing():
+        place.host.call(there.release, place.root, place.name(folder), claimed)
+
+
+def remove(place: Place, folder: Path, report: Report) -> None:
+    """Remove what a host still has of a job that has gone; what cannot be removed is told.
+
+    Touches disk and network.
+    """
+    try:
+        place.host.call(shelf.clear, place.path(folder))
+    except (PerdureError, OSError) as error:
+        why = error.message if isinstance(error, PerdureError) else str(error)
+        report(f"warning: `{place.host.name}` keeps what it had of `{folder.name}`: {why}")
 
 
 def _require_room(place: Place, record: JobRecord) -> None:
-    there = place.path(record.folder)
+    file = f"{place.path(record.folder)}/{names.JOB_FILE}"
     try:
-        text = place.host.call(shelf.piece, f"{there}/{names.JOB_FILE}", 0, _ENOUGH_BYTES)
+        text = place.host.call(shelf.piece, file, 0, _ENOUGH_BYTES)
         submitted = json.loads(text).get("submitted")
     except FileNotFoundError:
         submitted = record.submitted

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from perdure.errors import ConflictError, PerdureError, UsageError
 from perdure.hosts.machine import this_machine
-from perdure.jobs import elsewhere, mirror, provenance, source
+from perdure.jobs import custody, elsewhere, mirror, provenance, source
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
 from perdure.jobs import image as images
@@ -172,14 +172,15 @@ def start(
         EnvironmentFailed: its environment is gone and cannot be made again.
         PerdureError: the supervisor ends without having begun; its last words are the hint.
     """
-    mirror.bring(record.folder)
-    if folders.is_alive(record.folder):
-        raise _running(record)
-    target = target_of(workspace, record)
-    plan = prepared(workspace, target, record, environment, report=report)
-    elsewhere.tell_of_wait(target, report)
-    with storing("the run folder"):
-        handle = target.submit(plan, record.job)
+    with custody.starting(record.folder):
+        mirror.bring(record.folder)
+        if folders.is_alive(record.folder):
+            raise _running(record)
+        target = target_of(workspace, record)
+        _require_settled(target, record)
+        plan = prepared(workspace, target, record, environment, report=report)
+        with storing("the run folder"):
+            handle = target.submit(plan, record.job)
     mirror.bring(record.folder)
     if handle.pid is None:
         raise _running(record)
@@ -220,18 +221,19 @@ def resume(
         ConflictError: it is running, or it has succeeded.
         Others: as `start`.
     """
-    mirror.bring(record.folder)
-    status = read_status(record.folder)
-    if folders.is_alive(record.folder):
-        raise _running(record)
-    if not can_become(status.state, State.STARTING):
-        raise ConflictError(
-            f"job `{record.job}` has {status.state.value.lower()} already",
-            hint=f"perdure rerun {record.job}",
-        )
-    if status.state is State.LOST:
-        clear_strays(workspace, record)
-    return start(workspace, record, environment=environment, report=report)
+    with custody.starting(record.folder):
+        mirror.bring(record.folder)
+        status = read_status(record.folder)
+        if folders.is_alive(record.folder):
+            raise _running(record)
+        if not can_become(status.state, State.STARTING):
+            raise ConflictError(
+                f"job `{record.job}` has {status.state.value.lower()} already",
+                hint=f"perdure rerun {record.job}",
+            )
+        if status.state is State.LOST:
+            clear_strays(workspace, record)
+        return start(workspace, record, environment=environment, report=report)
 
 
 def clear_strays(workspace: Workspace, record: JobRecord) -> int:
@@ -246,6 +248,21 @@ def clear_strays(workspace: Workspace, record: JobRecord) -> int:
 def target_of(workspace: Workspace, record: JobRecord) -> Target:
     """Return the target that a job is on."""
     return target_in(record.folder, workspace.project, record.target, workspace.settings)
+
+
+def _require_settled(target: Target, record: JobRecord) -> None:
+    """Return if a job's record is of where it is: read anew, and all of it.
+
+    Raises:
+        ConflictError: it went elsewhere since it was read, or was broken off on its way.
+    """
+    recorded = folders.target_of(record.folder)
+    if recorded == target.name == record.target:
+        return
+    raise ConflictError(
+        f"job `{record.job}` went to `{target.name}`, and its record is that of `{record.target}`",
+        hint=f"perdure resume {record.job} --on {target.name}",
+    )
 
 
 def plan_of(workspace: Workspace, record: JobRecord) -> Plan:

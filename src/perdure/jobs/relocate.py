@@ -7,12 +7,14 @@ it has it no more: there are never two who write.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from perdure.errors import ConflictError, SchedulerUnreachable, UsageError
-from perdure.jobs import carrying, ledger, mirror
+from perdure.jobs import carrying, custody, ledger, mirror
 from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
 from perdure.jobs import image as images
@@ -23,6 +25,7 @@ from perdure.jobs.witness import Witness, write_witness
 from perdure.jobs.workspace import Workspace, storing
 from perdure.model.job import UNLIMITED, EnvironmentUsed, JobRecord, Resources, State
 from perdure.model.report import Report
+from perdure.targets import presence
 from perdure.targets.cloud import Cloud
 from perdure.targets.cluster import leave, registry_of
 from perdure.targets.protocol import Handle, Target
@@ -44,33 +47,105 @@ def relocate(
 
     Raises:
         UsageError: there is no such target, or none that this job can go to.
-        ConflictError: it is running or waits to, or has succeeded.
+        ConflictError: it is running or waits to, or has succeeded; somebody starts or moves it.
         EnvironmentFailed: its environment or image is another one by now, or cannot be had there.
         HostUnreachable, SchedulerUnreachable, StorageError: who has it, or is to have it, does not
             answer, or refuses.
     """
     now = target_in(record.folder, workspace.project, record.target, workspace.settings)
     if name == now.name:
-        _require_no_resources(record, resources)
-        return record
+        return _already(workspace, now, record, resources, report)
     where = open_target(name, workspace.project, workspace.settings)
     _require_alike(now, where, record)
     wanted = replace(record, resources=record.resources if resources is None else resources)
     _require_resources(where, wanted, anew=resources is not None)
-    mirror.bring(record.folder)
-    _require_rest(workspace, record)
-    leave(now, Handle(now.name, record.job, record.folder))
-    where = _with_image(workspace, where, record, report)
-    used = _environment_there(workspace, record, where, report)
-    report(f"bringing `{record.job}` from `{now.name}` to `{name}`")
-    _fetch(now, record.folder, report)
-    _send(where, record, report)
-    # Somebody may have gone on with it where it was, all this while.
-    _require_quiet(record)
-    with storing("the run folder"):
-        _settle(where, replace(wanted, target=name, environment=used))
+    with custody.alone(record.folder):
+        mirror.bring(record.folder)
+        _require_rest(workspace, record)
+        leave(now, Handle(now.name, record.job, record.folder))
+        with _held(now, record):
+            where = _with_image(workspace, where, record, report)
+            used = _environment_there(workspace, record, where, report)
+            moved = replace(wanted, target=name, environment=used)
+            _move(now, where, record, moved, report)
     ledger.forget(workspace, record.job)
-    return replace(wanted, target=name, environment=used)
+    return moved
+
+
+def _already(
+    workspace: Workspace,
+    now: Target,
+    record: JobRecord,
+    resources: Resources | None,
+    report: Report,
+) -> JobRecord:
+    """Return the record of a job that is there already; that of one that just came is made whole.
+
+    A crash may have come between the word of where it is and its record.
+    """
+    if record.target == now.name:
+        _require_no_resources(record, resources)
+        return record
+    wanted = replace(record, resources=record.resources if resources is None else resources)
+    _require_resources(now, wanted, anew=resources is not None)
+    with custody.alone(record.folder):
+        used = _environment_there(workspace, record, now, report)
+        moved = replace(wanted, target=now.name, environment=used)
+        with storing("the run folder"):
+            folders.write_record(moved)
+    ledger.forget(workspace, record.job)
+    return moved
+
+
+def _held(now: Target, record: JobRecord) -> AbstractContextManager[None]:
+    """Keep a supervisor of this machine from starting a job meanwhile; elsewhere one looks again.
+
+    Raises:
+        ConflictError: one lives.
+    """
+    if isinstance(now, Cloud | Remote):
+        return contextlib.nullcontext()
+    return presence.held(record.folder)
+
+
+def _move(now: Target, where: Target, record: JobRecord, moved: JobRecord, report: Report) -> None:
+    """Bring a job that nobody has from one target to another; then it is said that it is there."""
+    claimed = folders.claimed(record.folder)
+    apart = not _are_one(now, where)
+    if apart:
+        report(f"bringing `{record.job}` from `{now.name}` to `{where.name}`")
+        _fetch(now, record.folder, report)
+        _send(where, record, report)
+    _release(now, record, claimed)
+    with storing("the run folder"):
+        _settle(where, moved)
+    if apart and isinstance(now, Remote):
+        carrying.remove(now.place, record.folder, report)
+
+
+def _are_one(now: Target, where: Target) -> bool:
+    """Return whether two targets have their run folders in one place. Asks hosts."""
+    if isinstance(now, Cloud) or isinstance(where, Cloud):
+        return False
+    return carrying.are_one(now.place, where.place)
+
+
+def _release(now: Target, record: JobRecord, claimed: int) -> None:
+    """Have a target have a job no more, if nobody has gone on with it there since `claimed`.
+
+    Raises:
+        ConflictError: somebody has.
+    """
+    if isinstance(now, Cloud):
+        mirror.bring(record.folder)
+        _require_quiet(record)
+        if folders.claimed(record.folder) != claimed:
+            raise ConflictError(f"job `{record.job}` has run meanwhile", hint="try again")
+        return
+    # A container that its engine would start again is removed with it.
+    now.sweep(Handle(now.name, record.job, record.folder), folders.read_history(record.folder))
+    if isinstance(now, Remote):
+        carrying.release(now.place, record.folder, claimed)
 
 
 def _require_alike(now: Target, where: Target, record: JobRecord) -> None:
@@ -206,8 +281,9 @@ def _settle(where: Target, record: JobRecord) -> None:
     folder = record.folder
     for each in carrying.TICKETS:
         (folder / each).unlink(missing_ok=True)
+    # The witness counts: it comes first, and goes last.
     if isinstance(where, Cloud | Remote):
         write_witness(folder, Witness(where.name, where.station))
-    else:
-        (folder / folders.WITNESS_FILE).unlink(missing_ok=True)
     folders.write_record(record)
+    if not isinstance(where, Cloud | Remote):
+        (folder / folders.WITNESS_FILE).unlink(missing_ok=True)

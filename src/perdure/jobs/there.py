@@ -180,6 +180,24 @@ def forget(root: str, name: str) -> bool:
     return True
 
 
+def release(root: str, name: str, claimed: int) -> None:
+    """Have a run folder be no job's any more, if nobody has run it since generation `claimed`.
+
+    Who looks for jobs finds none there, and no scheduler is asked after it. Touches the disk.
+
+    Raises:
+        ConflictError: it runs, or has run meanwhile.
+    """
+    folder = Path(root, name)
+    if not folder.is_dir():
+        return
+    with presence.held(folder):
+        if generation.newest(folder) != claimed:
+            raise ConflictError(f"job `{folder.name}` has run meanwhile", hint="try again")
+        for each in (names.JOB_FILE, names.TICKET_FILE, names.KUBERNETES_FILE):
+            (folder / each).unlink(missing_ok=True)
+
+
 def sweep(root: str) -> int:
     """Return how many snapshots were deleted that no job of the project needs any more.
 

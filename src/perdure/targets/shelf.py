@@ -58,6 +58,31 @@ def remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def clear(folder: str) -> None:
+    """Remove a folder with all that is in it; none there is right too.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        # It names the file alone.
+        raise OSError(error.errno, error.strerror, folder) from error
+
+
+def has(path: str) -> bool:
+    """Return whether there is something of that name."""
+    return os.path.lexists(path)
+
+
+def drop(path: str) -> None:
+    """Remove a file; none there is right too."""
+    Path(path).unlink(missing_ok=True)
+
+
 def lead(path: str, to: str) -> None:
     """Have a folder be a link to another one; an empty one gives way to it.
 
