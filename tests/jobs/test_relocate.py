@@ -77,3 +77,9 @@ def test_an_image_of_the_users_own_has_to_be_there(
     with pytest.raises(EnvironmentFailed, match="an image of your own") as error:
         images.image_there(workspace, docker, own, silent)
     assert error.value.hint == "docker pull registry.example.org/no/such:1"
+
+
+def test_what_runs_the_working_tree_stays_with_it(workspace: Workspace) -> None:
+    live = submit(workspace, JobRequest(command=("true",), seed=1, live=True))
+    with pytest.raises(UsageError, match=r"runs the working tree .*not on `k8s`"):
+        relocate(workspace, live, "k8s", silent)

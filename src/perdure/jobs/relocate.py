@@ -150,6 +150,11 @@ def _release(now: Target, record: JobRecord, claimed: int) -> None:
 
 def _require_alike(now: Target, where: Target, record: JobRecord) -> None:
     """Return if a job can get there: one in an image stays in one. May ask the hosts."""
+    if record.code.snapshot is None and isinstance(where, Cloud | Remote):
+        raise UsageError(
+            f"job `{record.job}` runs the working tree (`--live`), which is not on `{where.name}`",
+            hint=f"perdure run --on {where.name}: a snapshot is sent there",
+        )
     in_image = record.environment.image is not None
     # A cloud runs either.
     if isinstance(where, Cloud) or where.in_image == in_image:
