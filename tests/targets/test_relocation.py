@@ -218,3 +218,20 @@ def test_an_environment_of_another_machine_is_no_traceback(
     strange = replace(record, environment=used)
     with pytest.raises(EnvironmentFailed, match="is not one of `box`"):
         restore_environment(workspace, strange, opened(workspace).place, silent)
+
+
+def test_what_cannot_be_read_here_is_not_told_of_the_host(
+    workspace: Workspace, record: JobRecord
+) -> None:
+    gone = record.folder / names.OUTPUTS / "epoch 3"
+
+    def taken_away() -> None:
+        gone.unlink()
+
+    with pytest.raises(StorageError, match=r"(?s)^cannot read `.*epoch 3`: no such file"):
+        sending.send(opened(workspace).host, gone.with_name("none, epoch 3"), "/nowhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sending, "send", broken_after(1, taken_away))
+        with pytest.raises(StorageError, match=r"(?s)^cannot read `.*epoch 3`: no such file"):
+            go(workspace, record, "box", silent)
+    assert now(record) == record

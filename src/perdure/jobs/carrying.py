@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.clouds.side import checkpoints
-from perdure.errors import ConflictError, HostUnreachable, PerdureError
+from perdure.errors import ConflictError, HostUnreachable, PerdureError, StorageError
 from perdure.hosts import sending
 from perdure.jobs import folder as folders
 from perdure.jobs import there
@@ -149,9 +149,13 @@ def _require_rest(where: Remote, record: JobRecord) -> None:
 
 
 def _wanted(folder: Path) -> Iterator[str]:
-    """Yield the files of a run folder that go along: of checkpoints those of the newest."""
+    """Yield the files of a run folder that go along: of checkpoints those of the newest.
+
+    Raises:
+        StorageError: a folder of it cannot be read.
+    """
     newest = checkpoints.here(folder)[:1]
-    for path, inner, found in os.walk(folder):
+    for path, inner, found in os.walk(folder, onerror=_refuse):
         at = Path(path).relative_to(folder)
         if at == Path(names.CHECKPOINTS):
             inner[:] = [each for each in inner if each in newest]
@@ -159,3 +163,8 @@ def _wanted(folder: Path) -> Iterator[str]:
             file = Path(path, name)
             if not (file.is_symlink() or (at == Path() and name in _LEFT_OUT)):
                 yield (at / name).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    why = (error.strerror or str(error)).lower()
+    raise StorageError(f"cannot read `{error.filename}`: {why}") from error
