@@ -20,7 +20,7 @@ from perdure.jobs.relocate import relocate as go
 from perdure.jobs.witness import Witness, write_witness
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
-from perdure.model.report import silent
+from perdure.model.report import Report, silent
 from perdure.model.settings import Settings, TargetSettings
 from perdure.runtime import names
 from perdure.targets.place import Place
@@ -183,9 +183,9 @@ def test_what_somebody_else_has_run_meanwhile_stays_there(
     away = go(workspace, record, "box", silent)
     fetch = carrying.fetch
 
-    def while_another_runs_it(place: Place, folder: Path) -> None:
+    def while_another_runs_it(place: Place, folder: Path, report: Report) -> None:
         (there(workspace, record) / "gen-000001").write_text("{}")
-        fetch(place, folder)
+        fetch(place, folder, report)
 
     monkeypatch.setattr(carrying, "fetch", while_another_runs_it)
     with pytest.raises(ConflictError, match="has run meanwhile"):
@@ -235,3 +235,27 @@ def test_what_cannot_be_read_here_is_not_told_of_the_host(
         with pytest.raises(StorageError, match=r"(?s)^cannot read `.*epoch 3`: no such file"):
             go(workspace, record, "box", silent)
     assert now(record) == record
+
+
+def test_links_go_along_and_those_that_lead_out_are_told(
+    workspace: Workspace, record: JobRecord
+) -> None:
+    outputs, told = record.folder / names.OUTPUTS, list[str]()
+    (outputs / "latest").symlink_to("epoch 3")
+    (outputs / "whole").symlink_to(outputs / "epoch 3")
+    (outputs / "data").symlink_to("/anywhere")
+    (outputs / "above").symlink_to("../../other")
+    away = go(workspace, record, "box", lambda message, **_: told.append(message))
+    arrived = there(workspace, record) / names.OUTPUTS
+    assert {each.name: str(each.readlink()) for each in arrived.iterdir() if each.is_symlink()} == {
+        "latest": "epoch 3",
+        "whole": "epoch 3",
+    }
+    assert [each for each in told if "leads out" in each] == [
+        "warning: the link `outputs/above` leads out of the run folder: left out (`../../other`)",
+        "warning: the link `outputs/data` leads out of the run folder: left out (`/anywhere`)",
+    ]
+    (arrived / "latest").unlink()
+    (arrived / "latest").symlink_to("epoch 4")
+    go(workspace, away, "local", silent)
+    assert str((outputs / "latest").readlink()) == "epoch 4"

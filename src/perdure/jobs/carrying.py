@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from perdure.clouds.side import checkpoints
@@ -15,6 +15,7 @@ from perdure.jobs import folder as folders
 from perdure.jobs import there
 from perdure.model.job import JobRecord
 from perdure.model.report import Report
+from perdure.model.station import inside
 from perdure.runtime import names
 from perdure.targets import shelf
 from perdure.targets.gathering import gather
@@ -31,14 +32,18 @@ _STATE = ".perdure"
 _ENOUGH_BYTES = 1 << 22
 
 
-def fetch(place: Place, folder: Path) -> None:
+def fetch(place: Place, folder: Path, report: Report) -> None:
     """Bring a run folder here from a host, its newest checkpoint whole. Touches disk and network.
+
+    Links that lead out of it are left out, and told.
 
     Raises:
         HostUnreachable: the host does not answer.
         StorageError: it names files outside of the folder.
     """
     gather(place, folder)
+    links = place.host.call(shelf.links, place.path(folder))
+    shelf.make_links(str(folder), _staying(links, report))
     for name in checkpoints.told(folder):
         found = folder / names.CHECKPOINTS / name
         gather(place, found)
@@ -70,6 +75,8 @@ def send(where: Remote, record: JobRecord, report: Report) -> None:
         for number, name in enumerate(wanted):
             report(f"sending `{record.job}` to `{place.host.name}`", done=number, total=len(wanted))
             sending.send(place.host, folder / name, f"{part}/{name}")
+        links = _staying(shelf.links(str(folder)), report)
+        place.host.call(shelf.make_links, part, links)
         place.host.call(shelf.move, part, final)
 
 
@@ -116,6 +123,21 @@ def remove(place: Place, folder: Path, report: Report) -> None:
     except (PerdureError, OSError) as error:
         why = error.message if isinstance(error, PerdureError) else str(error)
         report(f"warning: `{place.host.name}` keeps what it had of `{folder.name}`: {why}")
+
+
+def _staying(links: Sequence[Sequence[str]], report: Report) -> list[list[str]]:
+    """Return the links that lead to something of their run folder; the others are told.
+
+    Raises:
+        StorageError: one lies outside of the folder itself.
+    """
+    kept = []
+    for name, to in links:
+        if shelf.stays(inside(name).as_posix(), to):
+            kept.append([name, to])
+        else:
+            report(f"warning: the link `{name}` leads out of the run folder: left out (`{to}`)")
+    return kept
 
 
 def _require_room(place: Place, record: JobRecord) -> None:

@@ -265,7 +265,7 @@ def _digest(file: Path) -> str | None:
 def _fetch(now: Target, folder: Path, report: Report) -> None:
     """Bring what is elsewhere of a job here; a group of a cloud's is no more then."""
     if isinstance(now, Remote):
-        carrying.fetch(now.place, folder)
+        carrying.fetch(now.place, folder, report)
     if isinstance(now, Cloud):
         handle = Handle(now.name, folder.name, folder)
         now.collect(handle)

@@ -58,6 +58,42 @@ def remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def links(folder: str) -> list[list[str]]:
+    """Return name and target of each link below a folder; of checkpoints none.
+
+    One that names something of the folder in full is told as it would be from where it is.
+    """
+    base = Path(folder)
+    found: list[list[str]] = []
+    for path, inner, files in os.walk(base):
+        if Path(path) == base and names.CHECKPOINTS in inner:
+            inner.remove(names.CHECKPOINTS)
+        for each in (Path(path, name) for name in sorted([*inner, *files])):
+            if each.is_symlink():
+                to = str(each.readlink())
+                if base in Path(os.path.normpath(to)).parents:
+                    to = os.path.relpath(to, path)
+                found.append([each.relative_to(base).as_posix(), to])
+    return found
+
+
+def stays(name: str, to: str) -> bool:
+    """Return whether a link of that name leads to something of its own folder. Pure."""
+    final = Path(os.path.normpath(Path(name).parent / to))
+    return not final.is_absolute() and final.parts[:1] != ("..",)
+
+
+def make_links(folder: str, wanted: Sequence[Sequence[str]]) -> None:
+    """Make links, each by name and target, in place of older ones; what is no link stays."""
+    for name, to in wanted:
+        final = Path(folder, name)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and not final.is_symlink():
+            continue
+        final.unlink(missing_ok=True)
+        final.symlink_to(to)
+
+
 def clear(folder: str) -> None:
     """Remove a folder with all that is in it; none there is right too.
 
