@@ -14,6 +14,9 @@ from perdure.runtime.result import read_result
 from tests.e2e.demonstrated import PATIENCE_S, Demonstrated
 from tests.waiting import until
 
+# Enough of them that a quick machine, too, is still at it when it is interrupted and killed.
+EPOCHS = "20"
+
 
 def wait_for(folder: Path, attempt: int, event: str, step: int) -> dict[str, object]:
     """Return the first event of this name from that step on, of that attempt."""
@@ -44,7 +47,7 @@ def test_kill_9_of_supervisor_and_training_then_recover_ends_alike(
 ) -> None:
     project, said = demonstrated.project, demonstrated.said
     folder = project / "results" / "broken"
-    said("run", "-d", "--name", "broken", "--seed", "3", "train", "--epochs", "3")
+    said("run", "-d", "--name", "broken", "--seed", "3", "train", "--epochs", EPOCHS)
     wait_for(folder, 1, "step", 25)
     said("interrupt", "broken")
     wait_for(folder, 1, "ended", 0)
@@ -59,7 +62,7 @@ def test_kill_9_of_supervisor_and_training_then_recover_ends_alike(
     said("recover")
     said("logs", "-f", "broken")
     assert wait_for(folder, 3, "restored", 1)["step"] == saved
-    said("run", "--name", "whole", "--seed", "3", "train", "--epochs", "3")
+    said("run", "--name", "whole", "--seed", "3", "train", "--epochs", EPOCHS)
     broken, whole = read_result(str(folder)), read_result(str(project / "results" / "whole"))
     assert broken is not None
     assert whole is not None

@@ -23,7 +23,9 @@ def _alone() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def _slurm_running() -> Iterator[Cluster]:
     try:
-        started = start()
+        # Another process may be about to kill a node.
+        with _alone():
+            started = start()
     except RuntimeError as error:
         pytest.fail(str(error), pytrace=False)
     yield Cluster()

@@ -92,7 +92,8 @@ def change_base(yard: Yard) -> None:
         assert done.returncode == 0, done.complaint
 
 
-def test_an_image_is_built_there_or_sent(yard: Yard) -> None:
+def test_an_image_is_built_there_or_sent(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.hosts.progress.QUIET_S", 0.0)
     tag, told = yard.ensure(here=NOBODY)
     assert "building" in told
     assert yard.ensure(here=NOBODY) == (tag, "")

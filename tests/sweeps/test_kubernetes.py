@@ -149,7 +149,7 @@ def test_interrupted_trials_and_drivers_change_no_result(
     assert len(interrupted) == (2 if trials > 4 else 1)
     for trial in range(1, trials + 1):
         assert came_to(workspace, trial) == expected(trial)
-    assert kubernetes.pods() == []
+    until(lambda: kubernetes.pods() == [])
 
 
 @pytest.mark.long
