@@ -173,7 +173,7 @@ CLAIMS = (
         (("submitit", "submitit on Slurm: 1000 no-ops"),),
     ),
     Claim(
-        "one job on Slurm, from the command to its first line",
+        "one job on Slurm, from the command to its first line (ratio of medians)",
         "sweep",
         "perdure run on Slurm: submit to start",
         "bare sbatch: submit to start",

@@ -31,7 +31,7 @@ QUEUED = 5_000
 # A peer that takes half a second a job is asked for fewer, and its time for all is told.
 FEW = {"submitit local": 20}
 LIST_WITHIN_S = 0.3
-STARTS = 20
+STARTS = 60
 DRIVER_MB = 100.0
 TELL_WITHIN_S = 0.005
 LIMIT_S = 1800.0
