@@ -74,12 +74,36 @@ def test_an_element_takes_its_own_trial_and_then_those_nobody_has(tmp_path: Path
     folder = make(tmp_path, 4)
     supervisor = Supervisor()
     assert array.run(str(folder), 2, supervisor, job="77") == 0
-    assert supervisor.seen == ["rates-0002", "rates-0004", "rates-0003", "rates-0001"]
-    assert supervisor.words[-4:] == ["python", "train.py", "--n", "1"]
+    assert supervisor.seen == ["rates-0002", "rates-0004", "rates-0001", "rates-0003"]
+    assert supervisor.words[-4:] == ["python", "train.py", "--n", "3"]
     # A trial of another element says who has it.
     ticket = json.loads((tmp_path / "rates-0004" / names.TICKET_FILE).read_text())
     assert (ticket["comment"], ticket["number"]) == (f"{COMMENT}#2", "77_2")
     assert (folder / array.NEEDLESS_FILE).read_text() == "77_[1,3-4]\n"
+
+
+def test_elements_take_from_the_end_each_from_a_place_of_its_own() -> None:
+    numbers = list(range(1, 201))
+    orders = [array.apart(numbers, index) for index in range(16)]
+    assert all(sorted(order) == numbers for order in orders)
+    # The last ones come first, and no two elements begin with the same.
+    assert all(set(order[:64]) == set(numbers[-64:]) for order in orders)
+    assert len({order[0] for order in orders}) == 16
+    assert array.apart([], 3) == []
+
+
+def test_what_others_take_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    folder = make(tmp_path, 4)
+
+    class Meanwhile(Supervisor):
+        def __call__(self, words: Sequence[str]) -> int:
+            if len(self.seen) == 1:
+                assert array.take(str(folder), 1, "9")
+            return super().__call__(words)
+
+    supervisor = Meanwhile()
+    assert array.run(str(folder), 2, supervisor) == 0
+    assert supervisor.seen == ["rates-0002", "rates-0004", "rates-0003"]
 
 
 def test_an_element_that_ran_for_long_takes_no_other(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional
 from perdure.runtime import generation, names, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 OPTION = "--array"
 TURNS_FILE = "turns.json"
@@ -29,6 +29,8 @@ HELD_PREFIX = "held-"
 NEEDLESS_FILE = "needless"
 # An element takes no other trial once it has run for so long.
 LONGEST_S = 60.0
+# Trials that elements which run at a time share out.
+_BLOCK = 64
 Supervise = Callable[["Sequence[str]"], int]
 
 
@@ -70,24 +72,21 @@ def read_turns(folder: str) -> Turns:
 
 def take(folder: str, trial: int, who: str) -> bool:
     """Return whether a trial is the caller's from now on. Touches the disk."""
-    path = os.path.join(folder, TAKEN, str(trial))
-    # Whole at once, or somebody could read half a word.
-    draft = os.path.join(folder, f".{TAKEN}-{trial}-{who}")
-    with open(draft, "w", encoding="ascii") as file:
-        file.write(who)
+    # Whole at once, or somebody could read half a word: a name more for what says the same of all.
+    word = os.path.join(folder, f".{TAKEN}-by-{who}")
+    if not os.path.exists(word):
+        _write(word, who)
     try:
-        os.link(draft, path)
+        os.link(word, _taken(folder, trial))
     except FileExistsError:
         return taker(folder, trial) == who
-    finally:
-        os.unlink(draft)
     return True
 
 
 def taker(folder: str, trial: int) -> str:
     """Return who has taken a trial, "" where nobody has. Reads the disk."""
     try:
-        with open(os.path.join(folder, TAKEN, str(trial)), encoding="ascii") as file:
+        with open(_taken(folder, trial), encoding="ascii") as file:
             return file.read()
     except FileNotFoundError:
         return ""
@@ -135,6 +134,7 @@ class _Element:
         self._index = index
         self._turns = turns
         self._job = job
+        self._free: Optional[Iterator[int]] = None
 
     def own(self) -> Optional[int]:
         """Return the trial that was held before, or its own; None where others have that."""
@@ -151,9 +151,14 @@ class _Element:
         return self.following() if own is None else own
 
     def following(self) -> Optional[int]:
-        """Return a trial that nobody has: from the end, where no element comes to soon."""
-        for trial in sorted(set(self._turns.trials) - set(taken(self._folder)), reverse=True):
-            if self._take(trial):
+        """Return a trial that nobody has, and that no element comes to soon."""
+        # What was taken once stays so: the trials that were free at first are gone through once.
+        if self._free is None:
+            free = set(self._turns.trials) - set(taken(self._folder))
+            self._free = iter(apart(sorted(free), self._index))
+        for trial in self._free:
+            # Looking does not keep others from the folder, as trying does.
+            if not os.path.exists(_taken(self._folder, trial)) and self._take(trial):
                 return trial
         self._say_needless()
         return None
@@ -218,6 +223,19 @@ class _Element:
             _write(os.path.join(self._folder, NEEDLESS_FILE), f"{self._job}_[{left}]\n")
 
 
+def apart(numbers: List[int], index: int) -> List[int]:
+    """Return numbers from the end, in blocks, each begun elsewhere by one of another index. Pure.
+
+    Elements come to the end last; and they get in each other's way when all try the same trial.
+    """
+    found: List[int] = []
+    for end in range(len(numbers), 0, -_BLOCK):
+        block = numbers[max(0, end - _BLOCK) : end]
+        begin = index % len(block)
+        found += block[begin:] + block[:begin]
+    return found
+
+
 def ranges(numbers: List[int]) -> str:
     """Return numbers in ascending order as a scheduler writes them: `1-4,7`. Pure."""
     found: List[List[int]] = []
@@ -227,6 +245,10 @@ def ranges(numbers: List[int]) -> str:
         else:
             found.append([number, number])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
+def _taken(folder: str, trial: int) -> str:
+    return os.path.join(folder, TAKEN, str(trial))
 
 
 def _comment(run_dir: str) -> str:
