@@ -1,18 +1,20 @@
 """What a sweep and a job on Slurm cost, against sbatch alone: on the tests' own cluster.
 
 A bare array is over when squeue has nothing of it any more. A job is started when its first line
-runs on a node; the clock runs from the command that the user types. The scheduler looks at its
-queue about once a second, whoever submitted: commands are given at any moment between two looks.
+runs on a node; the clock runs from the command that the user types. How long a scheduler lets a
+job wait hangs on when it looks at its queue next, whoever submitted: each way's commands are spread
+evenly over a second. That is measured as Slurm schedules by default, and as the tests have it look.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.engines import slurm
@@ -84,26 +86,47 @@ def submitit_array(folder: Path, count: int, env: Mapping[str, str]) -> float:
     return (time.perf_counter() - began) * count / few
 
 
-def bare_start(folder: Path) -> float:
-    """Return the seconds from sbatch to the first line of its script."""
+@contextlib.contextmanager
+def scheduling_as_it_comes() -> Iterator[None]:
+    """Have the cluster schedule by Slurm's own defaults for a while: the tests' looks oftener."""
+    conf = slurm.Cluster().conf
+    before = conf.read_text()
+    kept = [line for line in before.splitlines() if not line.startswith("SchedulerParameters=")]
+    try:
+        conf.write_text("\n".join(kept) + "\n")
+        _said("scontrol", "reconfigure")
+        yield
+    finally:
+        conf.write_text(before)
+        _said("scontrol", "reconfigure")
+
+
+def moments() -> Iterator[float]:
+    """Yield parts of the time between two looks, as even as so many can be (golden ratio)."""
+    for turn in itertools.count():
+        yield turn * 0.6180339887498949 % 1.0 * LOOKS_EVERY_S
+
+
+def bare_start(folder: Path, moment: float) -> float:
+    """Return the seconds from sbatch, given at a moment, to the first line of its script."""
     script = folder / "when.sh"
     script.write_text(WHEN)
-    return _until_started(
-        folder, lambda told: ("sbatch", "--quiet", "--output=/dev/null", str(script), told)
-    )
+    words = ("sbatch", "--quiet", "--output=/dev/null", str(script))
+    return _until_started(folder, words, moment)
 
 
-def perdure_start(root: Path, perdure: tuple[str, ...]) -> float:
-    """Return the seconds from `perdure run` to the first line of the training."""
-    return _until_started(root, lambda told: (*perdure, "run", "-d", "--on", "lab", "when", told))
+def perdure_start(root: Path, perdure: tuple[str, ...], moment: float) -> float:
+    """Return the seconds from `perdure run`, given at a moment, to the training's first line."""
+    return _until_started(root, (*perdure, "run", "-d", "--on", "lab", "when"), moment)
 
 
-def _until_started(folder: Path, words: Callable[[str], tuple[str, ...]]) -> float:
+def _until_started(folder: Path, words: tuple[str, ...], moment: float) -> float:
     told = folder / "started"
     told.unlink(missing_ok=True)
-    time.sleep(random.uniform(0, LOOKS_EVERY_S))
+    time.sleep((moment - time.time()) % LOOKS_EVERY_S)
     began = time.time()
-    subprocess.run(words(str(told)), cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
+    argv = (*words, str(told))
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True, timeout=LIMIT_S)
     while not told.exists():
         time.sleep(0.005)
     seconds = float(told.read_text()) - began
