@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from tests.engines import google, vm
 __all__ = ["image"]
 
 STEPS = 300
+# All servers of a process have the same buckets.
+BUCKET = f"lab{uuid.uuid4().hex}"
 
 
 @dataclass
@@ -37,7 +40,7 @@ class GoogleCloud(Cloud):
     def saved_steps(self) -> list[int]:
         """Return the steps of the checkpoints in the bucket."""
         assert isinstance(self.plane, VirtualGooglePlane)
-        with urlopen(f"{self.plane.storage}/lab?list-type=2", timeout=60) as answer:
+        with urlopen(f"{self.plane.storage}/{BUCKET}?list-type=2", timeout=60) as answer:
             keys = re.findall(r"<Key>([^<]*)</Key>", answer.read().decode())
         found = [key for key in keys if "/checkpoints/g" in key and key.endswith(".json")]
         return [int(key[-15:-5]) for key in found]
@@ -60,12 +63,12 @@ def cloud(
     (project / ".perdure").mkdir(parents=True)
     (project / "pyproject.toml").write_text(PROJECT)
     (project / "train.py").write_text(TRAINING)
-    text = GCP.format(bucket="gs://lab/perdure").replace("lease_s = 6", "lease_s = 20")
+    text = GCP.format(bucket=f"gs://{BUCKET}/perdure").replace("lease_s = 6", "lease_s = 20")
     (project / ".perdure/local.toml").write_text(text)
     # A socket's path is to be short.
     folder = Path(tempfile.mkdtemp(prefix="perdure-vm-"))
     with google.serve() as storage:
-        google.make_bucket(storage, "lab")
+        google.make_bucket(storage, BUCKET)
         monkeypatch.setattr(VirtualGooglePlane, "storage", storage, raising=False)
         plane = VirtualGooglePlane(folder)
         offline = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "PIP_CONFIG_FILE": "/dev/null"}

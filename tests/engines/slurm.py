@@ -38,10 +38,10 @@ class Cluster:
         """Return its configuration for clients on the hosts of the tests."""
         return self.state / "away" / "slurm.conf"
 
-    def ask(self, *argv: str) -> str:
+    def ask(self, *argv: str, timeout_s: float = 120) -> str:
         """Return what one of Slurm's own commands printed."""
         environ = {**os.environ, "SLURM_CONF": str(self.conf)}
-        done = subprocess.run(argv, env=environ, capture_output=True, timeout=120)
+        done = subprocess.run(argv, env=environ, capture_output=True, timeout=timeout_s)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 

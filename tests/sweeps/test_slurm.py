@@ -241,7 +241,9 @@ def requeue(slurm: Cluster, number: str) -> None:
 
 
 def notify(slurm: Cluster, number: str) -> None:
-    slurm.ask("scancel", "--signal=USR2", number)
+    # One that is just being requeued scancel tries to reach for a minute and a half.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        slurm.ask("scancel", "--signal=USR2", number, timeout_s=5)
 
 
 def kill_node(slurm: Cluster, number: str) -> None:

@@ -74,7 +74,7 @@ def run_demo(folder: Path, *, target: str, report: Report, tell: Tell) -> DemoRe
     workspace = open_workspace(folder)
     began = time.monotonic()
     broken = _interrupted_training(workspace, target, report, tell)
-    whole = _submit(workspace, target, report)
+    whole = _submit(workspace, target, report, _epochs(broken))
     tell(f"job `{whole.job}`: the same training with the same seed, left alone")
     _uninterrupted_training(workspace, whole, report)
     result = judge(folder, broken, whole, time.monotonic() - began)
@@ -87,11 +87,11 @@ class _Missed(DifferenceError):
     """A training did not end as it was to: nobody reached it in time, it may be."""
 
 
-def _submit(workspace: Workspace, target: str, report: Report) -> JobRecord:
+def _submit(workspace: Workspace, target: str, report: Report, epochs: int) -> JobRecord:
     # One thread is enough for a network this small, and stays quick on a machine that is busy.
     request = JobRequest(
         task=TASK,
-        arguments=("--epochs", str(EPOCHS)),
+        arguments=("--epochs", str(epochs)),
         seed=SEED,
         environment=thread_settings(1, cores=1),
         target=target,
@@ -99,17 +99,23 @@ def _submit(workspace: Workspace, target: str, report: Report) -> JobRecord:
     return launch.submit(workspace, request, report=report)
 
 
+def _epochs(record: JobRecord) -> int:
+    return int(record.arguments[-1])
+
+
 def _interrupted_training(
     workspace: Workspace, target: str, report: Report, tell: Tell
 ) -> JobRecord:
     """Return a job that was interrupted and killed, and finished.
 
-    One whose host answers too late goes on meanwhile, and may be over: then it is done once more.
+    One whose host answers too late goes on meanwhile, and may be over: then it is done once more,
+    with twice as many epochs.
     """
     tries = 0
     while True:
-        record = _submit(workspace, target, report)
-        tell(f"job `{record.job}`: a CNN learns to read handwritten digits, {EPOCHS} epochs")
+        epochs = EPOCHS * 2**tries
+        record = _submit(workspace, target, report, epochs)
+        tell(f"job `{record.job}`: a CNN learns to read handwritten digits, {epochs} epochs")
         with _killed_at_the_end(Attended(workspace, record, report)) as job:
             try:
                 _interrupt_and_kill(job, report, tell)
@@ -196,11 +202,12 @@ def _wait_for_end(job: Attended, report: Report) -> Event | None:
 def _watch(job: Attended, report: Report) -> Iterator[Progress | None]:
     """Yield where the training is, again and again, until its supervisor has ended."""
     record, shown = job.record, -1
+    epochs = _epochs(record)
     for in_time in job.while_it_runs(_LIMIT_S, _POLL_S):
         progress = read_progress(record.folder)
         if progress is not None and progress.step != shown:
             shown = progress.step
-            report(f"training `{record.job}`", done=progress.step, total=progress.total(EPOCHS))
+            report(f"training `{record.job}`", done=progress.step, total=progress.total(epochs))
         yield progress
         if not in_time:
             raise TimeoutExpired(
