@@ -303,6 +303,24 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
     assert cloud.tagged() == (0, 0, 0)
 
 
+@pytest.mark.timeout(JOB_S)
+def test_machines_of_a_job_whose_bucket_vanished_can_be_ended(cloud: Cloud) -> None:
+    cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", "train", "9000", "0.1")
+    cloud.until_saved("otter")
+    # It would write beside this.
+    cloud.machines.kill(cloud.machines.alive()[0])
+    for each in cloud.s3().list_objects_v2(Bucket="lab")["Contents"]:
+        cloud.s3().delete_object(Bucket="lab", Key=each["Key"])
+    cloud.s3().delete_bucket(Bucket="lab")
+    assert cloud.job("otter")["problem"] == "there is no bucket `lab`"
+    killed = cloud.perdure("kill", "otter", code=2)
+    assert is_one_error(killed, 2, "no bucket `lab`", "perdure reap")
+    # No job can want what it has there.
+    said = cloud.perdure("reap", "--on", "aws", "--yes").out
+    assert {"group", "template", "machine"} <= set(said.split())
+    assert cloud.tagged() == (0, 0, 0)
+
+
 def bring_along(project: Path) -> None:
     """Have a project depend on a wheel of its own."""
     file = project / "vendor/brought-1.0-py3-none-any.whl"

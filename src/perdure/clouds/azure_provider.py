@@ -13,7 +13,7 @@ from perdure.clouds import azure_prices, azure_setup
 from perdure.clouds import azure_requests as requests
 from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import Call, Exists, Gone, Rest, Values
-from perdure.clouds.side.azure import MANAGER, manager_base
+from perdure.clouds.side.tokens import MANAGER, manager_base
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, UsageError
 from perdure.model.settings import CloudSettings
 

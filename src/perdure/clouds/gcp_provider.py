@@ -15,7 +15,7 @@ from perdure.clouds import gcp_prices, gcp_setup
 from perdure.clouds import gcp_requests as requests
 from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
-from perdure.clouds.side.gcp import compute_base
+from perdure.clouds.side.tokens import compute_base
 from perdure.errors import EnvironmentFailed, PerdureError, UsageError
 from perdure.model.settings import CloudSettings
 
