@@ -263,7 +263,8 @@ def test_what_is_wrong_is_found_before_a_job(cloud: Cloud) -> None:
     local.write_text(text.replace("m5.xlarge", "z9.huge"))
     assert is_one_error(cloud.perdure("run", "--on", "aws", "train", code=2), 2, "z9.huge")
     local.write_text(text.replace("//lab/", "//nobodys/"))
-    assert is_one_error(cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None), 5)
+    another = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None)
+    assert is_one_error(another, 5, "permission denied", "is the bucket yours?")
     local.write_text(text)
     nobody = {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000", "AWS_SECRET_ACCESS_KEY": "x"}
     cloud.environ.update(nobody)

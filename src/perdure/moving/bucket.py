@@ -221,9 +221,11 @@ def _shut_out(address: Address, what: str, error: Exception) -> PerdureError | N
             f"no credentials for `{address}` were found", hint=_CREDENTIALS[address.provider]
         )
     if isinstance(error, PermissionError) or _is_refusal(error, said):
+        usual = _CREDENTIALS[address.provider]
+        granted = "is the bucket yours? `perdure cloud setup TARGET --explain`: what a job needs"
         return StorageError(
             f"`{address}` does not let us {what}: permission denied",
-            hint=_CREDENTIALS[address.provider],
+            hint=usual if address.provider == "file" else f"{usual}; {granted}",
         )
     return None
 
