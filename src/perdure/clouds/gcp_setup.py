@@ -47,9 +47,6 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     bucket = f"gs://{address.bucket}"
     member = ("--member", f"serviceAccount:{account}")
     objects = f"projects/_/buckets/{address.bucket}/objects/{address.folder}/"
-    # "Pre-populated rules in the default network": ssh from anywhere. A network of the user's own
-    # is the user's affair.
-    closed = () if wanted.subnets else (_closed(account, in_project),)
     below = f'resource.name.startsWith("{objects}") || resource.type == "{_BUCKET}"'
     return (
         (
@@ -58,7 +55,7 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
             "--public-access-prevention",
         ),
         ("gcloud", "iam", "service-accounts", "create", account.partition("@")[0], *in_project),
-        *closed,
+        *(() if wanted.subnets else (_closed(account, in_project),)),
         (
             *("gcloud", "iam", "roles", "create", ROLE, *in_project),
             *("--permissions", ",".join(MACHINE)),
@@ -81,7 +78,11 @@ _RULE = "perdure-closed"
 
 
 def _closed(account: str, in_project: tuple[str, str]) -> Command:
-    """Return what lets nobody in to the machines of a service account, before any other rule."""
+    """Return what lets nobody in to the machines of a service account, before any other rule.
+
+    "Pre-populated rules in the default network" let ssh in from anywhere. A network of the user's
+    own is the user's affair.
+    """
     return (
         *("gcloud", "compute", "firewall-rules", "create", _RULE, *in_project),
         *("--network", "default", "--direction", "INGRESS", "--action", "DENY"),
