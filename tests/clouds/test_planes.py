@@ -180,6 +180,11 @@ def test_a_cloud_is_examined_and_explained(cloud: Cloud) -> None:
     assert verdicts["machines"] == verdicts["quota"] == verdicts["bucket"] == "ok"
     lacks = "compute.instanceGroupManagers.create" if is_google else "Microsoft.Network/"
     assert any(name.startswith(lacks) for name, each in verdicts.items() if each == "problem")
+    file = cloud.project / ".perdure/local.toml"
+    file.write_text(file.read_text() + 'market = "on-demand"\n')
+    said = json.loads(cloud.perdure("doctor", "cloud", "--json", code=None).out)["findings"]
+    none = [each["seen"] for each in said if each["name"] == "quota" and each["verdict"] != "ok"]
+    assert none == ["CPUS: 0 left" if is_google else "standardDSv5Family: 0 left"]
 
 
 def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:

@@ -187,9 +187,7 @@ class GcpProvider:
     def _quotas(self) -> Iterator[Found]:
         path = f"projects/{self.wanted.project}/regions/{self.wanted.region}"
         known = {each["metric"]: each for each in self._compute.send(Call("GET", path))["quotas"]}
-        for metric in metrics(self.wanted):
-            if metric not in known:
-                continue
+        for metric in metrics(self.wanted.market, self._machine_types(), known):
             left = float(known[metric]["limit"]) - float(known[metric].get("usage", 0))
             remedy = "ask for more: the console, IAM & Admin, Quotas"
             told = f"{metric}: {left:g} left"
@@ -225,9 +223,25 @@ class GcpProvider:
         return self._kept["credentials"]
 
 
-def metrics(wanted: CloudSettings) -> tuple[str, ...]:
-    """Return the quotas of a region that count: "Allocation quotas", Compute Engine. Pure."""
-    return ("PREEMPTIBLE_CPUS",) if wanted.market == "spot" else ("CPUS",)
+def metrics(market: str, types: Mapping[str, Values], known: Mapping[str, Values]) -> list[str]:
+    """Return the quotas of a region that count, of those that it is `known` to have. Pure.
+
+    "Allocation quotas", Compute Engine: processors, and GPUs by their kind. Spot machines count
+    against the ordinary ones until preemptible ones were granted ("Spot VMs", quotas).
+    """
+    kinds = (
+        str(each["guestAcceleratorType"])
+        for machine in types.values()
+        for each in machine.get("accelerators", ())
+    )
+    plain = (each.removeprefix("nvidia-").removeprefix("tesla-") for each in kinds)
+    gpus = sorted({f"NVIDIA_{each.upper().replace('-', '_')}_GPUS" for each in plain})
+    found = []
+    for each in ("CPUS", *gpus):
+        own = f"PREEMPTIBLE_{each}"
+        granted = market == "spot" and float(known.get(own, {}).get("limit", 0)) > 0
+        found.append(own if granted else each)
+    return [each for each in found if each in known]
 
 
 def _job_of(machine: Values) -> str:
