@@ -91,6 +91,7 @@ def test_machines_may_do_little(told: Path) -> None:
     assert "firewall-rules" not in gcp_setup.preparation(own).teardown_text()
     azure = azure_setup.preparation(WANTED["azure"]).setup_text()
     assert "containers/jobs" in azure
+    assert azure.count("--tags perdure=az://jobs/perdure") == 3
     assert azure.count("virtualMachineScaleSets/write") == 2
     assert "Owner" not in azure
     assert isinstance(WANTED["azure"], CloudSettings)
