@@ -266,6 +266,11 @@ def test_what_is_wrong_is_found_before_a_job(cloud: Cloud) -> None:
     another = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None)
     assert is_one_error(another, 5, "permission denied", "is the bucket yours?")
     local.write_text(text)
+    quotas = serve(lambda *_: (200, {"Quota": {"Value": 0.0}}))
+    cloud.environ["AWS_ENDPOINT_URL_SERVICE_QUOTAS"] = f"http://{address(quotas)}"
+    none = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=4)
+    close(quotas)
+    assert is_one_error(none, 4, "a quota is 0: standard machines, spot", "perdure doctor aws")
     nobody = {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000", "AWS_SECRET_ACCESS_KEY": "x"}
     cloud.environ.update(nobody)
     refused = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=4)
