@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import obstore
 
+from benchmarks.spot_upload import processor_s
 from perdure.clouds.opening import open_folder
 from perdure.moving.address import Address
 from tests.clouds.conftest import REGION
@@ -155,6 +156,11 @@ class Cloud(Submitter):
             found = time.monotonic() - began
         obstore.delete(store, "probe")
         return found
+
+    def uploads_s(self, mib: int, count: int) -> list[float]:
+        """Return the processor seconds that so many uploads of so much state take, by the link."""
+        with _variable("AWS_ENDPOINT_URL", self.link.url):
+            return processor_s(Address("s3", "lab", "uploads"), mib, count)
 
     def turns(self, mib: int, count: int) -> list[Taken]:
         """Return what so many notices took, of a training with so much state."""

@@ -2,6 +2,7 @@
 
     PerdureError                1   anything below; what failed, the value, a hint
     ├── UsageError              2   an argument, a task, a job name, a key in a file
+    │   └── NoBucket            2   a provider has no bucket of that name
     ├── ConflictError           3   the job is running already, the folder exists already
     ├── EnvironmentFailed       4   no resolution, no such variant
     │   ├── MissingProgram      4   no uv, no git, no such command
@@ -42,6 +43,10 @@ class UsageError(PerdureError):
 
     exit_code = 2
     usual_hint = "mend it, and try again"
+
+
+class NoBucket(UsageError):
+    """A provider has no bucket of that name, or has it no more."""
 
 
 class ConflictError(PerdureError):

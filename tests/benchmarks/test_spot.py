@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks import spot
+from benchmarks import spot, spot_upload
 from benchmarks.spot import Costs, Way
+from perdure.moving.address import Address
+from perdure.runtime.interval import best, rate
 
 #: A save stops the training for a second, is on disk after 2 and in the bucket 10 s later.
 COSTS = Costs(stall=1.0, write=2.0, upload=10.0, notice=6.0)
@@ -74,3 +78,17 @@ def test_the_first_row_has_what_is_to_be_reached() -> None:
 
 def test_the_same_seed_is_the_same_region() -> None:
     assert spot.generated(10.0, 3) == spot.generated(10.0, 3) != spot.generated(10.0, 4)
+
+
+def test_what_uploads_take_is_spread_over_the_interval_of_saves() -> None:
+    every_s = best(COSTS.stall, COSTS.write, rate(0.0, 0.0))
+    (one, two) = (spot.beside_row(9, [taken], COSTS) for taken in (every_s / 200, every_s / 50))
+    assert one.ratio == pytest.approx(1.005)
+    assert two.ratio == pytest.approx(1.02)
+    assert [one.met, two.met] == [True, False]
+
+
+def test_an_upload_is_measured_in_processor_seconds(tmp_path: Path) -> None:
+    found = spot_upload.processor_s(Address("file", "", str(tmp_path)), 1, 2)
+    assert len(found) == 2
+    assert min(found) > 0

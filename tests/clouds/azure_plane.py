@@ -106,8 +106,12 @@ class AzurePlane(Plane):
         if path == f"{where}/providers/Microsoft.Compute/skus":
             return 200, self._page(path, query, self._sizes())
         if path.startswith(f"{where}/providers/Microsoft.Compute/locations/"):
-            quota = {"name": {"value": "lowPriorityCores"}, "limit": 8, "currentValue": 0}
-            return 200, {"value": [quota]}
+            limits = {"lowPriorityCores": 8, "cores": 8, "standardDSv5Family": 0}
+            told = [
+                {"name": {"value": name}, "limit": limit, "currentValue": 0}
+                for name, limit in limits.items()
+            ]
+            return 200, {"value": told}
         if not inner.startswith("providers/Microsoft.Compute/"):
             return 404, {"error": {"code": "ResourceGroupNotFound", "message": "not found"}}
         kind, _, name = inner.removeprefix("providers/Microsoft.Compute/").partition("/")
@@ -143,6 +147,7 @@ class AzurePlane(Plane):
             {
                 "resourceType": "virtualMachines",
                 "name": name,
+                "family": "standardDSv5Family",
                 "restrictions": [],
                 "capabilities": [{"name": "GPUs", "value": str(gpus)}] if gpus else [],
             }

@@ -22,6 +22,8 @@ class GooglePlane(Plane):
     TYPES: ClassVar[dict[str, int]] = {"e2-standard-4": 0, "e2-standard-8": 0, "g2-standard-4": 1}
     region: str = "europe-west4"
     project: str = "my-project"
+    #: Of processors of spot machines, and of others.
+    limits: tuple[int, int] = (8, 4)
 
     @property
     def user(self) -> dict[str, str]:
@@ -110,8 +112,9 @@ class GooglePlane(Plane):
         if inner == "aggregated/instances":
             return 200, {"items": {f"zones/{self.region}-a": {"instances": self._instances(query)}}}
         if inner == f"regions/{self.region}":
-            quotas = [{"metric": "PREEMPTIBLE_CPUS", "limit": 8, "usage": 0}]
-            return 200, {"quotas": [*quotas, {"metric": "CPUS", "limit": 4, "usage": 4}]}
+            quotas = [{"metric": "PREEMPTIBLE_CPUS", "limit": self.limits[0], "usage": 0}]
+            ordinary = {"metric": "CPUS", "limit": self.limits[1], "usage": self.limits[1]}
+            return 200, {"quotas": [*quotas, ordinary]}
         if "/instances/" in inner:
             return 200, self._begun()
         return self._kept(method, inner, query, body)

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from perdure.clouds import gcp_requests as requests
+from perdure.clouds.gcp_provider import metrics
 from perdure.clouds.provider import Group
 from perdure.clouds.rest import Call
 from perdure.clouds.user_data import user_data
@@ -161,3 +162,23 @@ def test_it_is_explained_without_a_token() -> None:
     text = requests.words(requests.template(WANTED, GROUP), "https://compute.googleapis.com/")
     assert text.startswith("curl -sS -X POST")
     assert "gcloud auth print-access-token" in text
+
+
+def test_the_quotas_that_count_are_those_of_processors_and_gpus() -> None:
+    types = {
+        "g2": {"accelerators": [{"guestAcceleratorType": "nvidia-l4"}]},
+        "a2": {"accelerators": [{"guestAcceleratorType": "nvidia-a100-80gb"}]},
+        "n1": {"accelerators": [{"guestAcceleratorType": "nvidia-tesla-t4"}]},
+        "e2": {},
+    }
+    gpus = ["NVIDIA_A100_80GB_GPUS", "NVIDIA_L4_GPUS", "NVIDIA_T4_GPUS"]
+    compute = json.loads(DOCUMENT.read_text())
+    named = compute["schemas"]["Quota"]["properties"]["metric"]["enum"]
+    assert {*gpus, *(f"PREEMPTIBLE_{each}" for each in gpus)} <= {*named}
+    known = {each: {"limit": 1.0} for each in ("CPUS", *gpus)}
+    assert metrics("spot", types, known) == ["CPUS", *gpus]
+    # Not granted as long as it is 0.
+    known["PREEMPTIBLE_CPUS"], known["PREEMPTIBLE_NVIDIA_L4_GPUS"] = {"limit": 0}, {"limit": 1}
+    found = metrics("spot", types, known)
+    assert found == ["CPUS", gpus[0], "PREEMPTIBLE_NVIDIA_L4_GPUS", gpus[2]]
+    assert metrics("on-demand", {"e2": {}}, known) == ["CPUS"]

@@ -180,6 +180,11 @@ def test_a_cloud_is_examined_and_explained(cloud: Cloud) -> None:
     assert verdicts["machines"] == verdicts["quota"] == verdicts["bucket"] == "ok"
     lacks = "compute.instanceGroupManagers.create" if is_google else "Microsoft.Network/"
     assert any(name.startswith(lacks) for name, each in verdicts.items() if each == "problem")
+    file = cloud.project / ".perdure/local.toml"
+    file.write_text(file.read_text() + 'market = "on-demand"\n')
+    said = json.loads(cloud.perdure("doctor", "cloud", "--json", code=None).out)["findings"]
+    none = [each["seen"] for each in said if each["name"] == "quota" and each["verdict"] != "ok"]
+    assert none == ["CPUS: 0 left" if is_google else "standardDSv5Family: 0 left"]
 
 
 def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:
@@ -187,6 +192,11 @@ def test_what_is_wrong_is_one_clear_error(cloud: Cloud) -> None:
     is_google = isinstance(cloud.plane, GooglePlane)
     gpus = cloud.perdure("run", "--on", "cloud", "--gpus", "1", "train", code=2)
     assert is_one_error(gpus, 2, "fewer than 1 GPUs")
+    if isinstance(cloud.plane, GooglePlane):
+        # A group would be made, and wait.
+        cloud.plane.limits = (0, 0)
+        assert is_one_error(cloud.perdure(*run, code=4), 4, "a quota is 0: CPUS")
+        cloud.plane.limits = (8, 4)
     cloud.plane.refusal = (403, {"error": {"message": "Quota exceeded for PREEMPTIBLE_CPUS"}})
     assert is_one_error(cloud.perdure(*run, code=4), 4, "a quota is reached")
     cloud.plane.refusal = (403, {"error": {"message": "does not have authorization"}})

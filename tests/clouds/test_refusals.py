@@ -24,6 +24,14 @@ Values = dict[str, Any]
     [
         ("AccessDenied", "no", EnvironmentFailed, "`RunInstances`: permission denied", "setup aws"),
         ("UnauthorizedOperation", "no", EnvironmentFailed, "permission denied", "--explain"),
+        (
+            "AccessDenied",
+            "User: arn:aws:iam::1:user/ada is not authorized to perform: iam:PassRole on resource",
+            EnvironmentFailed,
+            "`iam:PassRole`: permission denied",
+            "setup aws --explain",
+        ),
+        ("BucketAlreadyExists", "x", UsageError, "belongs to another account", "another name"),
         ("RequestExpired", "old", EnvironmentFailed, "the signature", "clock"),
         ("SignatureDoesNotMatch", "x", EnvironmentFailed, "the signature", "timedatectl"),
         ("InvalidClientTokenId", "x", EnvironmentFailed, "know the credentials", "aws configure"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from pathlib import Path
@@ -83,8 +84,14 @@ def test_machines_may_do_little(told: Path) -> None:
     assert "compute.instanceGroupManagers.get,compute.instanceGroupManagers.update" in text
     assert "objects/perdure/" in text
     assert 'startsWith("perdure-")' in text
+    assert "firewall-rules create perdure-closed" in text
+    assert "--action DENY --rules all" in text
+    own = dataclasses.replace(WANTED["gcp"], subnets=("a-subnet-of-mine",))
+    assert "firewall-rules" not in gcp_setup.preparation(own).setup_text()
+    assert "firewall-rules" not in gcp_setup.preparation(own).teardown_text()
     azure = azure_setup.preparation(WANTED["azure"]).setup_text()
     assert "containers/jobs" in azure
+    assert azure.count("--tags perdure=az://jobs/perdure") == 3
     assert azure.count("virtualMachineScaleSets/write") == 2
     assert "Owner" not in azure
     assert isinstance(WANTED["azure"], CloudSettings)

@@ -263,8 +263,14 @@ def test_what_is_wrong_is_found_before_a_job(cloud: Cloud) -> None:
     local.write_text(text.replace("m5.xlarge", "z9.huge"))
     assert is_one_error(cloud.perdure("run", "--on", "aws", "train", code=2), 2, "z9.huge")
     local.write_text(text.replace("//lab/", "//nobodys/"))
-    assert is_one_error(cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None), 5)
+    another = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=None)
+    assert is_one_error(another, 5, "permission denied", "is the bucket yours?")
     local.write_text(text)
+    quotas = serve(lambda *_: (200, {"Quota": {"Value": 0.0}}))
+    cloud.environ["AWS_ENDPOINT_URL_SERVICE_QUOTAS"] = f"http://{address(quotas)}"
+    none = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=4)
+    close(quotas)
+    assert is_one_error(none, 4, "a quota is 0: standard machines, spot", "perdure doctor aws")
     nobody = {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000", "AWS_SECRET_ACCESS_KEY": "x"}
     cloud.environ.update(nobody)
     refused = cloud.perdure("run", "--on", "aws", "train", "9", "0", code=4)
@@ -300,6 +306,24 @@ def test_a_job_is_interrupted_gone_on_with_and_killed(cloud: Cloud) -> None:
     cloud.perdure("kill", "@last")
     cloud.until_gone()
     cloud.perdure("reap", "--on", "aws", "--yes")
+    assert cloud.tagged() == (0, 0, 0)
+
+
+@pytest.mark.timeout(JOB_S)
+def test_machines_of_a_job_whose_bucket_vanished_can_be_ended(cloud: Cloud) -> None:
+    cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", "train", "9000", "0.1")
+    cloud.until_saved("otter")
+    # It would write beside this.
+    cloud.machines.kill(cloud.machines.alive()[0])
+    for each in cloud.s3().list_objects_v2(Bucket="lab")["Contents"]:
+        cloud.s3().delete_object(Bucket="lab", Key=each["Key"])
+    cloud.s3().delete_bucket(Bucket="lab")
+    assert cloud.job("otter")["problem"] == "there is no bucket `lab`"
+    killed = cloud.perdure("kill", "otter", code=2)
+    assert is_one_error(killed, 2, "no bucket `lab`", "perdure reap")
+    # No job can want what it has there.
+    said = cloud.perdure("reap", "--on", "aws", "--yes").out
+    assert {"group", "template", "machine"} <= set(said.split())
     assert cloud.tagged() == (0, 0, 0)
 
 

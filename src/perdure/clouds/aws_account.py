@@ -6,6 +6,7 @@ boto3 is imported on use: it takes a quarter of a second.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -296,6 +297,11 @@ def _explained(target: str, operation: str, code: str, message: str) -> PerdureE
     lowered = f"{code} {message}".lower()
     if operation == "add_role_to_instance_profile" and code == "LimitExceeded":
         return _Exists(message)  # it has one, which is its own
+    if code == "BucketAlreadyExists":  # one's own is "already owned by you"
+        return UsageError(
+            "the bucket belongs to another account: names are shared by all of AWS",
+            hint=f"`bucket` in `[targets.{target}]`: another name, or that account's credentials",
+        )
     if code in _THERE or "alreadyexists" in code.lower() or "alreadyowned" in code.lower():
         return _Exists(message)
     if code == "DryRunOperation":
@@ -308,7 +314,9 @@ def _explained(target: str, operation: str, code: str, message: str) -> PerdureE
 def _refused(target: str, operation: str, code: str, message: str) -> PerdureError:
     """Return the error for what AWS does not do. Pure."""
     if code in _DENIED:
-        call = "".join(word.title() for word in operation.split("_"))
+        # It may be another one than of the call: a group is refused for want of `iam:PassRole`.
+        named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
+        call = named[1] if named else "".join(word.title() for word in operation.split("_"))
         return EnvironmentFailed(
             f"AWS does not let us `{call}`: permission denied",
             hint=f"perdure cloud setup {target} --explain: the permissions that are needed",

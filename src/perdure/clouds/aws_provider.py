@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from perdure.clouds import aws_prices, aws_setup
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
-from perdure.clouds.provider import Found, Group, Preparation, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
 from perdure.model.settings import CloudSettings
 
 
@@ -57,7 +57,14 @@ class AwsProvider:
         return "\n".join(requests.words(*call) for call in requests.calls(wish)) + "\n"
 
     def start(self, group: Group) -> None:
-        """Make template, group and the action at the deadline."""
+        """Make template, group and the action at the deadline.
+
+        Raises:
+            EnvironmentFailed: no quota allows for such a machine; a group would wait for good.
+        """
+        quotas = self.account.quotas(self.wanted.types, self.wanted.market)
+        if quotas and not any(cores is None or cores > 0 for cores in quotas.values()):
+            raise no_quota("AWS", quotas, self.target)
         image = self.account.image(self._image(group.gpus))
         subnets = self.wanted.subnets or self.account.subnets()
         self.account.start(self._wish(group, image, subnets))

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perdure.clouds.side.order import BEYOND_S
+
 Values = dict[str, Any]
 
 # A tag of everything that is made, and its value is the project's folder in the bucket.
@@ -27,8 +29,6 @@ GPU_IMAGE = (
 )
 # "Find Ubuntu images with SSM" in Canonical's documentation.
 CPU_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
-# Beyond a job's own deadline: by then it has saved, and asked for no machine itself.
-BEYOND_S = 900.0
 ACTION = "perdure-deadline"
 
 _NAME_LENGTH = 100

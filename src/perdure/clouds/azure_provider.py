@@ -13,7 +13,7 @@ from perdure.clouds import azure_prices, azure_setup
 from perdure.clouds import azure_requests as requests
 from perdure.clouds.provider import Found, Group, Preparation, Price
 from perdure.clouds.rest import Call, Exists, Gone, Rest, Values
-from perdure.clouds.side.azure import MANAGER, manager_base
+from perdure.clouds.side.tokens import MANAGER, manager_base
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, UsageError
 from perdure.model.settings import CloudSettings
 
@@ -63,6 +63,10 @@ class AzureProvider:
 
     def gpus(self) -> dict[str, int]:
         """Return how many GPUs each size has; one that may not be had there is refused."""
+        return {name: _gpus(each) for name, each in self._sizes().items()}
+
+    def _sizes(self) -> dict[str, Values]:
+        """Return each type as the list of sizes has it."""
         path = f"/subscriptions/{self.wanted.subscription}/providers/Microsoft.Compute/skus"
         query = {**_SKUS, "$filter": f"location eq '{self.wanted.region}'"}
         told = {
@@ -76,7 +80,7 @@ class AzureProvider:
                 f"`{self.wanted.region}` has no machines `{', '.join(lacking)}` for you",
                 hint=f"`types` in `[targets.{self.target}]`; az vm list-skus --all",
             )
-        return {each: _gpus(told[each]) for each in self.wanted.types}
+        return {each: told[each] for each in self.wanted.types}
 
     def explained(self, group: Group) -> str:
         """Return the call as `az rest` takes it. Pure."""
@@ -191,10 +195,12 @@ class AzureProvider:
     def _quotas(self) -> Iterator[Found]:
         where = f"providers/Microsoft.Compute/locations/{self.wanted.region}/usages"
         path = f"/subscriptions/{self.wanted.subscription}/{where}"
-        # "vCPU quotas": spot machines have one for all sizes.
-        metric = "lowPriorityCores" if self.wanted.market == "spot" else "cores"
+        # "vCPU quotas": spot machines have one for all sizes, others one for each family as well.
+        families = {str(each.get("family", "")).lower() for each in self._sizes().values()}
+        counted = {"lowprioritycores"} if self.wanted.market == "spot" else {"cores", *families}
         for each in self._api.send(Call("GET", path, None, _USAGES))["value"]:
-            if each["name"]["value"] == metric:
+            metric = str(each["name"]["value"])
+            if metric.lower() in counted:
                 left = int(each["limit"]) - int(each["currentValue"])
                 told, remedy = f"{metric}: {left} left", "ask for more: the portal, Quotas"
                 verdict = Found("quota", "problem", told, remedy)

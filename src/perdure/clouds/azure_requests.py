@@ -16,7 +16,7 @@ from typing import Any
 
 from perdure.clouds.provider import Group
 from perdure.clouds.rest import Call
-from perdure.clouds.side.azure import SCALE_SETS
+from perdure.clouds.side.tokens import SCALE_SETS
 from perdure.model.settings import CloudSettings
 
 Values = dict[str, Any]

@@ -43,16 +43,16 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     role = {"Name": ROLE, "Actions": list(MACHINE), "AssignableScopes": [scope]}
     described = json.dumps({**role, "Description": "machines of perdure end their own group"})
     closed = ("--allow-blob-public-access", "false", "--min-tls-version", "TLS1_2")
-    network = requests.NETWORK
+    network, tagged = requests.NETWORK, ("--tags", f"{requests.TAG}={wanted.bucket}")
     return (
         _az("group", "create", "--name", wanted.group, "--location", wanted.region, *where[2:]),
         # A security group lets nobody in from outside by its default rules.
-        _az("network", "nsg", "create", "--name", network, *where),
+        _az("network", "nsg", "create", "--name", network, *tagged, *where),
         _az(
             *("network", "vnet", "create", "--name", network, "--subnet-name", network),
-            *("--network-security-group", network, *where),
+            *("--network-security-group", network, *tagged, *where),
         ),
-        _az("identity", "create", "--name", wanted.profile, *where),
+        _az("identity", "create", "--name", wanted.profile, *tagged, *where),
         _az("storage", "account", "create", "--name", wanted.account, *closed, *where),
         _az(
             *("storage", "container-rm", "create", "--name", address.bucket),

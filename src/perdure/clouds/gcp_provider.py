@@ -13,9 +13,9 @@ from typing import Any
 
 from perdure.clouds import gcp_prices, gcp_setup
 from perdure.clouds import gcp_requests as requests
-from perdure.clouds.provider import Found, Group, Preparation, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
 from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
-from perdure.clouds.side.gcp import compute_base
+from perdure.clouds.side.tokens import compute_base
 from perdure.errors import EnvironmentFailed, PerdureError, UsageError
 from perdure.model.settings import CloudSettings
 
@@ -89,7 +89,17 @@ class GcpProvider:
         return "\n".join(requests.words(call, compute_base()) for call in calls) + "\n"
 
     def start(self, group: Group) -> None:
-        """Make template and managed instance group."""
+        """Make template and managed instance group.
+
+        Raises:
+            EnvironmentFailed: no quota allows for such a machine; a group would wait for good.
+        """
+        limits = self._limits()
+        none = [name for name, (limit, _) in limits.items() if limit == 0]
+        gpus = {name for name in limits if name.endswith("_GPUS")} if group.gpus else set()
+        # One kind of GPU that may be had will do.
+        if any(name.endswith("CPUS") for name in none) or (gpus and gpus <= {*none}):
+            raise no_quota("GCP", none, self.target)
         for call in requests.starting(self.wanted, group):
             found = requests.problems(call)
             if found:
@@ -184,13 +194,20 @@ class GcpProvider:
             denied = Found(each, "problem", "permission denied", remedy)
             yield Found(each, "ok", "allowed") if each in allowed else denied
 
-    def _quotas(self) -> Iterator[Found]:
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        """Return limit and use of each quota that counts."""
         path = f"projects/{self.wanted.project}/regions/{self.wanted.region}"
-        known = {each["metric"]: each for each in self._compute.send(Call("GET", path))["quotas"]}
-        for metric in metrics(self.wanted):
-            if metric not in known:
-                continue
-            left = float(known[metric]["limit"]) - float(known[metric].get("usage", 0))
+        told = self._compute.send(Call("GET", path)).get("quotas", ())
+        known = {each["metric"]: each for each in told}
+        counted = metrics(self.wanted.market, self._machine_types(), known)
+        amounts = (known[each] for each in counted)
+        return {
+            each["metric"]: (float(each["limit"]), float(each.get("usage", 0))) for each in amounts
+        }
+
+    def _quotas(self) -> Iterator[Found]:
+        for metric, (limit, used) in self._limits().items():
+            left = limit - used
             remedy = "ask for more: the console, IAM & Admin, Quotas"
             told = f"{metric}: {left:g} left"
             yield Found("quota", "ok" if left > 0 else "problem", told, "" if left > 0 else remedy)
@@ -225,9 +242,25 @@ class GcpProvider:
         return self._kept["credentials"]
 
 
-def metrics(wanted: CloudSettings) -> tuple[str, ...]:
-    """Return the quotas of a region that count: "Allocation quotas", Compute Engine. Pure."""
-    return ("PREEMPTIBLE_CPUS",) if wanted.market == "spot" else ("CPUS",)
+def metrics(market: str, types: Mapping[str, Values], known: Mapping[str, Values]) -> list[str]:
+    """Return the quotas of a region that count, of those that it is `known` to have. Pure.
+
+    "Allocation quotas", Compute Engine: processors, and GPUs by their kind. Spot machines count
+    against the ordinary ones until preemptible ones were granted ("Spot VMs", quotas).
+    """
+    kinds = (
+        str(each["guestAcceleratorType"])
+        for machine in types.values()
+        for each in machine.get("accelerators", ())
+    )
+    plain = (each.removeprefix("nvidia-").removeprefix("tesla-") for each in kinds)
+    gpus = sorted({f"NVIDIA_{each.upper().replace('-', '_')}_GPUS" for each in plain})
+    found = []
+    for each in ("CPUS", *gpus):
+        own = f"PREEMPTIBLE_{each}"
+        granted = market == "spot" and float(known.get(own, {}).get("limit", 0)) > 0
+        found.append(own if granted else each)
+    return [each for each in found if each in known]
 
 
 def _job_of(machine: Values) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from perdure.clouds.provider import Group
 from perdure.clouds.rest import Call
+from perdure.clouds.side.order import BEYOND_S
 from perdure.model.settings import CloudSettings
 
 Values = dict[str, Any]
@@ -29,8 +30,6 @@ GPU_IMAGE = (
 )
 # "Create and use Spot VMs": at most 120 s between notice and end.
 NOTICE_S = 120
-# Beyond a job's own deadline: by then it has saved, and asked for no machine itself.
-BEYOND_S = 900
 # "Setting custom metadata", limits: 256 KB for a value.
 _METADATA_BYTES = 256 << 10
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -55,6 +55,7 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
             "--public-access-prevention",
         ),
         ("gcloud", "iam", "service-accounts", "create", account.partition("@")[0], *in_project),
+        *(() if wanted.subnets else (_closed(account, in_project),)),
         (
             *("gcloud", "iam", "roles", "create", ROLE, *in_project),
             *("--permissions", ",".join(MACHINE)),
@@ -73,12 +74,28 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
 
 
 _BUCKET = "storage.googleapis.com/Bucket"
+_RULE = "perdure-closed"
+
+
+def _closed(account: str, in_project: tuple[str, str]) -> Command:
+    """Return what lets nobody in to the machines of a service account, before any other rule.
+
+    "Pre-populated rules in the default network" let ssh in from anywhere. A network of the user's
+    own is the user's affair.
+    """
+    return (
+        *("gcloud", "compute", "firewall-rules", "create", _RULE, *in_project),
+        *("--network", "default", "--direction", "INGRESS", "--action", "DENY"),
+        *("--rules", "all", "--priority", "100", "--target-service-accounts", account),
+    )
 
 
 def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     """Return what undoes it, but for the bucket: jobs are in it."""
     in_project = ("--project", wanted.project, "--quiet")
+    rule = ("gcloud", "compute", "firewall-rules", "delete", _RULE, *in_project)
     return (
+        *(() if wanted.subnets else (rule,)),
         ("gcloud", "iam", "service-accounts", "delete", account_of(wanted), *in_project),
         ("gcloud", "iam", "roles", "delete", ROLE, *in_project),
     )

@@ -18,17 +18,18 @@ class Leftover:
     job: str
 
 
-def find(provider: Provider, bucket: Bucket, folder: str) -> list[Leftover]:
+def find(provider: Provider, bucket: Bucket | None, folder: str) -> list[Leftover]:
     """Return what a project's folder has in the cloud beyond what its jobs want.
 
-    Asks the provider and the bucket.
+    None: the bucket is gone, and with it all that a job could want. Asks the provider and the
+    bucket.
     """
     groups = {name: job for name, (job, _) in provider.groups(folder).items()}
     templates, machines = provider.templates(folder), provider.machines(folder)
     jobs = {*groups.values(), *templates.values(), *machines.values()}
-    wanted = {job: standing.wanted(bucket, job) for job in sorted(jobs)}
-    kept = {provider.name(folder, job, each.turn) for job, each in wanted.items() if each.wanted}
-    running = {job for job, each in wanted.items() if each.wanted}
+    stands = {} if bucket is None else {job: standing.wanted(bucket, job) for job in sorted(jobs)}
+    kept = {provider.name(folder, job, each.turn) for job, each in stands.items() if each.wanted}
+    running = {job for job, each in stands.items() if each.wanted}
     found = [Leftover("group", name, job) for name, job in groups.items() if name not in kept]
     found += [
         Leftover("template", name, job) for name, job in templates.items() if name not in kept

@@ -7,10 +7,11 @@ the provider does not answer, `UsageError` for what it cannot give.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from perdure.errors import EnvironmentFailed
 from perdure.model.settings import CloudSettings
 
 Verdict = Literal["ok", "warning", "problem"]
@@ -61,6 +62,14 @@ class Price(NamedTuple):
             share = 1 - hour / self.on_demand
             line += f"; on demand ${self.on_demand:.4g}: {share:.0%} saved"
         return f"{line} ({wanted.max_hours:g} h)"
+
+
+def no_quota(called: str, names: Iterable[str], target: str) -> EnvironmentFailed:
+    """Return the error of who may not have a single machine. Pure."""
+    return EnvironmentFailed(
+        f"{called} lends no such machine: a quota is 0: {', '.join(names)}",
+        hint=f"perdure doctor {target}; ask for more in the provider's console, or other `types`",
+    )
 
 
 class Preparation(Protocol):

@@ -37,21 +37,32 @@ _LINES = MappingProxyType(
         "aws": _ONCE,
         "gcp": _ONCE,
         # A machine that turns itself off is kept there, and paid for: whoever was not taken away by
-        # the event that ended its turn goes on. Its group at 0 deletes it.
-        "azure": "while {begin}; [ $? -eq 75 ]; do sleep 120; done; sleep 60; shutdown -h now",
+        # the event that ended its turn goes on, and whoever could not begin tries again. Its group
+        # at 0 deletes it.
+        "azure": "until {begin}; do sleep 120; done; sleep 60; shutdown -h now",
     }
 )
 # How a machine reads its bucket before it has anything, in the text of the module behind which this
 # stands.
 _READING = MappingProxyType(
     {
-        "aws": (signing, 'return fetch(bucket, key, config["region"])'),
-        "gcp": (tokens, "return fetch_google(bucket, key)"),
-        "azure": (tokens, 'return fetch_azure(config["storage"], bucket, key)'),
+        "aws": 'return fetch(bucket, key, config["region"])',
+        "gcp": "return fetch_google(bucket, key)",
+        "azure": 'return fetch_azure(config["storage"], bucket, key)',
         # SkyPilot has put it beside this file, whatever bucket it was in.
-        "sky": (None, 'return open(os.path.dirname(__file__) + "/kit.zip", "rb").read()'),
+        "sky": 'return open(os.path.dirname(__file__) + "/kit.zip", "rb").read()',
         # A folder that all machines have: of a file server, or in tests.
-        "file": (None, 'return open("/" + bucket + "/" + key, "rb").read()'),
+        "file": 'return open("/" + bucket + "/" + key, "rb").read()',
+    }
+)
+# That module, and how a machine sets its own group to 0 when it has nothing else.
+_ENDING = MappingProxyType(
+    {
+        "aws": (signing, 'end_group(config["region"], config["group"])'),
+        "gcp": (tokens, 'end_google(config["owner"], config["region"], config["group"])'),
+        "azure": (tokens, 'end_azure(config["owner"], config["group"])'),
+        # The exit code says it there.
+        "sky": (None, "return None"),
     }
 )
 # Below the home of the user that SkyPilot made; it is root there that runs, as on other machines.
@@ -78,6 +89,23 @@ def _read(bucket, key, config):
     {reading}
 
 
+def _end(config):
+    {ending}
+
+
+def _over(config, why):
+    """Have no machine follow this one, whose bucket cannot say so; return 0 once none does."""
+    import sys
+
+    print("perdure: no machine is to follow:", why, file=sys.stderr, flush=True)
+    try:
+        _end(config)
+    except (OSError, ValueError, KeyError) as error:
+        print("perdure: the group cannot be set to 0:", error, file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
 def _begin(here, tries=150, pause_s=2.0):
     """Bring perdure from the bucket, and run it; a new machine's role may be late."""
     import hashlib
@@ -89,6 +117,8 @@ def _begin(here, tries=150, pause_s=2.0):
     with open(os.path.join(here, "config.json")) as file:
         text = file.read()
     config = json.loads(text)
+    if config["until"] is not None and time.time() > config["until"]:
+        return _over(config, "the time of the job is long over")
     place = config["address"].partition("://")[2].lstrip("/")
     bucket, _, folder = place.partition("/")
     os.environ.setdefault("AWS_REGION", config["region"])
@@ -98,6 +128,9 @@ def _begin(here, tries=150, pause_s=2.0):
             break
         except (OSError, ValueError, KeyError) as error:
             print("perdure: no kit yet:", error, file=sys.stderr, flush=True)
+            is_none = isinstance(error, FileNotFoundError) or getattr(error, "code", 0) == 404
+            if left == 1 and is_none:
+                return _over(config, "there is no such bucket any more")
             if left == 1:
                 return 1
             time.sleep(pause_s)
@@ -127,11 +160,14 @@ def user_data(config: str, cloud: str) -> str:
         return _script(config)
     if cloud not in _LINES:
         raise UsageError(f"`{cloud}` has no machines that perdure can begin on")
-    reading = "file" if json.loads(config)["address"].startswith("file:") else cloud
     content = {
         "write_files": [
             {"path": CONFIG, "permissions": "0644", "content": config},
-            {"path": BOOT, "permissions": "0644", "content": boot(reading)},
+            {
+                "path": BOOT,
+                "permissions": "0644",
+                "content": boot(cloud, is_folder=_is_folder(config)),
+            },
         ],
         "runcmd": [["sh", "-c", _LINES[cloud].format(begin=_UNIT)]],
     }
@@ -140,16 +176,20 @@ def user_data(config: str, cloud: str) -> str:
 
 def _script(config: str) -> str:
     """Return what SkyPilot is to run: the same program, by the machine's own uv."""
-    is_folder = json.loads(config)["address"].startswith("file:")
-    text = boot("file" if is_folder else "sky")
+    text = boot("sky", is_folder=_is_folder(config))
     return _SCRIPT.replace("{config}", config).replace("{boot}", text)
 
 
-def boot(reading: str) -> str:
+def _is_folder(config: str) -> bool:
+    return bool(json.loads(config)["address"].startswith("file:"))
+
+
+def boot(cloud: str, *, is_folder: bool = False) -> str:
     """Return the program that begins on a machine: standard library only.
 
-    `reading` is where its bucket is: `aws`, `gcp`, `azure`, `sky` or `file`.
+    `is_folder`: its bucket is a folder that all machines have.
     """
-    module, words = _READING[reading]
+    module, ending = _ENDING[cloud]
     text = _HEAD if module is None else inspect.getsource(module)
-    return text + _MAIN.replace("{reading}", words)
+    reading = _READING["file" if is_folder else cloud]
+    return text + _MAIN.replace("{reading}", reading).replace("{ending}", ending)

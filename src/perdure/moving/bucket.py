@@ -17,6 +17,7 @@ from perdure.errors import (
     EnvironmentFailed,
     HostUnreachable,
     MissingProgram,
+    NoBucket,
     PerdureError,
     StorageError,
     UsageError,
@@ -186,8 +187,10 @@ def explained(address: Address, what: str, error: Exception) -> PerdureError:
     said = str(error)
     lowered = said.lower()
     if _is_no_bucket(said):
-        return UsageError(
-            f"there is no bucket `{address.bucket}`", hint="make it with the provider's own tools"
+        ends = "`perdure reap --on TARGET` ends machines whose bucket is gone"
+        return NoBucket(
+            f"there is no bucket `{address.bucket}`",
+            hint=f"make it with the provider's own tools; {ends}",
         )
     shut_out = _shut_out(address, what, error)
     if shut_out is not None:
@@ -218,9 +221,11 @@ def _shut_out(address: Address, what: str, error: Exception) -> PerdureError | N
             f"no credentials for `{address}` were found", hint=_CREDENTIALS[address.provider]
         )
     if isinstance(error, PermissionError) or _is_refusal(error, said):
+        usual = _CREDENTIALS[address.provider]
+        granted = "is the bucket yours? `perdure cloud setup TARGET --explain`: what a job needs"
         return StorageError(
             f"`{address}` does not let us {what}: permission denied",
-            hint=_CREDENTIALS[address.provider],
+            hint=usual if address.provider == "file" else f"{usual}; {granted}",
         )
     return None
 

@@ -22,7 +22,7 @@ from perdure.clouds.side import order as orders
 from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.user_data import FOLDER, user_data
-from perdure.errors import PerdureError, UsageError
+from perdure.errors import NoBucket, PerdureError, UsageError
 from perdure.hosts.engine_client import DOCKER
 from perdure.hosts.local import Completed
 from perdure.model.job import Event, JobRecord, Resources
@@ -214,7 +214,7 @@ class Cloud:
             submission.begin(bucket, key, order.text().encode())
             turn = standing.want(bucket, key).turn
         resources = Resources(**order.job["resources"])
-        group = replace(self._group_of(key, turn, resources, kit), deadline=order.deadline)
+        group = self._group_of(key, turn, resources, kit, order.deadline)
         try:
             self._forget_settled(key)
             self.provider.start(group)
@@ -351,26 +351,32 @@ class Cloud:
 
     def leftovers(self) -> list[unwanted.Leftover]:
         """Return what the project has in the cloud that no job wants. Asks provider and bucket."""
-        bucket = self.bucket()
-        with asking(self.address, "read"):
-            return unwanted.find(self.provider, bucket, self.station.destination)
+        bucket, folder = self.bucket(), self.station.destination
+        try:
+            with asking(self.address, "read"):
+                return unwanted.find(self.provider, bucket, folder)
+        except NoBucket:
+            return unwanted.find(self.provider, None, folder)
 
     def end_leftovers(self, found: list[unwanted.Leftover]) -> None:
         """End and delete what `leftovers` found. Asks the provider."""
         unwanted.end(self.provider, found)
 
-    def _group_of(self, job: str, turn: int, resources: Resources, kit: str) -> Group:
-        """Return what the provider is to be asked for; its deadline is not known yet. Pure."""
+    def _group_of(
+        self, job: str, turn: int, resources: Resources, kit: str, deadline: float | None = None
+    ) -> Group:
+        """Return what the provider is to be asked for; its deadline may not be known yet. Pure."""
         name, folder = self._group(job, turn), self.station.destination
         wanted = self.wanted
         owner = "/".join(filter(None, (wanted.project, wanted.subscription, wanted.group)))
+        until = None if deadline is None else deadline + orders.BEYOND_S
         config = orders.Config(
-            self.kind, wanted.region, name, folder, job, kit, owner, wanted.account
+            self.kind, wanted.region, name, folder, job, kit, owner, wanted.account, until
         )
         memory, told = resources.memory_bytes, user_data(config.text(), self.kind)
         least = _least(resources.gpus)
         memory_gib = None if memory is None else memory / 2**30
-        return Group(name, job, folder, least, told, None, kit, resources.cpus, memory_gib)
+        return Group(name, job, folder, least, told, deadline, kit, resources.cpus, memory_gib)
 
     def _group(self, job: str, turn: int) -> str:
         return self.provider.name(self.station.destination, job, turn)

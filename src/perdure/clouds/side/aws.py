@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from perdure.clouds.side import signing
-
-# Amazon EC2 Auto Scaling API Reference.
-_VERSION = "2011-01-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +30,7 @@ class Aws:
     def settle(self) -> None:
         """Have the group have no machine: this one is ended, and none follows it.
 
-        Powering off alone would only have the group replace it.
-
         Raises:
             OSError, ValueError: AWS refuses, or does not answer.
         """
-        none = {"MinSize": "0", "MaxSize": "0", "DesiredCapacity": "0"}
-        named = {"AutoScalingGroupName": self.group, **none}
-        words = {"Action": "UpdateAutoScalingGroup", "Version": _VERSION, **named}
-        body = urlencode(words).encode()
-        signing.call("autoscaling", self.region, body, signing.credentials())
+        signing.end_group(self.region, self.group)

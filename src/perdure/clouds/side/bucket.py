@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.moving.bucket import is_missing
+
 if TYPE_CHECKING:
     from obstore import PutResult, UpdateVersion
     from obstore.store import ObjectStore
@@ -66,7 +68,7 @@ class Bucket:
             version = Version(meta["e_tag"], meta["version"])
             return Object(bytes(found.bytes()), version, meta["last_modified"])
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
+            if not is_missing(error):
                 raise
             return None
 

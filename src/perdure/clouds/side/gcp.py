@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from perdure.clouds.side import tokens
-
-COMPUTE = "https://compute.googleapis.com/compute/v1/"
-
-
-def compute_base() -> str:
-    """Return where Compute Engine is asked, as `gcloud` has it."""
-    other = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", COMPUTE)
-    return f"{other.rstrip('/')}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +29,9 @@ class Gcp:
         return tokens.google_metadata("instance/machine-type").rpartition("/")[2]
 
     def settle(self) -> None:
-        """Have the group have no machine: `regionInstanceGroupManagers.resize`.
+        """Have the group have no machine: this one is ended, and none follows it.
 
         Raises:
             OSError, ValueError: GCP refuses, or does not answer.
         """
-        where = f"projects/{self.project}/regions/{self.region}"
-        url = f"{compute_base()}{where}/instanceGroupManagers/{self.group}/resize?size=0"
-        headers = {"Authorization": f"Bearer {tokens.google_token()}"}
-        tokens.answer("POST", url, headers, b"")
+        tokens.end_google(self.project, self.region, self.group)

@@ -11,6 +11,8 @@ from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.lease import TTL_S
 
 FORMAT = 1
+# Beyond a job's own deadline: by then it has saved, and asked for no machine itself.
+BEYOND_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class Config:
     `address` is the project's folder in the bucket. `cloud` is whose machine it is; `group` the
     provider's name for the group that it is in; `kit` names perdure's own modules. `owner` is what
     the group belongs to: GCP's project, Azure's subscription and resource group; `storage` is the
-    bucket's account where the provider has such.
+    bucket's account where the provider has such. `until` is when no machine begins any more (unix
+    seconds), None where it is not known yet.
     """
 
     cloud: str
@@ -31,6 +34,7 @@ class Config:
     kit: str
     owner: str = ""
     storage: str = ""
+    until: float | None = None
 
     @property
     def where(self) -> str:

@@ -12,10 +12,12 @@ import json
 import os
 import time
 import urllib.request
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 METADATA = "http://169.254.169.254"
 _TTL_S = 21600
+# Amazon EC2 Auto Scaling API Reference.
+_AUTOSCALING = "2011-01-01"
 
 
 def metadata(path: str, timeout_s: float = 5.0) -> str:
@@ -99,6 +101,20 @@ def call(
     url = f"{base}/"
     headers = signed("POST", url, body, (region, service), keys, time.time())
     return _answer(url, headers, body, "POST", timeout_s)
+
+
+def end_group(region: str, group: str) -> None:
+    """Have an Auto Scaling group have no machine: its own is ended, and none follows.
+
+    Powering off alone would only have the group replace it.
+
+    Raises:
+        OSError, ValueError: AWS refuses, or does not answer.
+    """
+    none = {"MinSize": "0", "MaxSize": "0", "DesiredCapacity": "0"}
+    named = {"AutoScalingGroupName": group, **none}
+    words = {"Action": "UpdateAutoScalingGroup", "Version": _AUTOSCALING, **named}
+    call("autoscaling", region, urlencode(words).encode(), credentials())
 
 
 def _answer(

@@ -14,6 +14,9 @@ from urllib.parse import quote
 
 LINK_LOCAL = "http://169.254.169.254"
 _BLOB_VERSION = "2021-08-06"
+COMPUTE = "https://compute.googleapis.com/compute/v1/"
+MANAGER = "https://management.azure.com"
+SCALE_SETS = "2024-11-01"
 
 
 def google_metadata(path: str) -> str:
@@ -61,6 +64,46 @@ def fetch_azure(account: str, container: str, key: str) -> bytes:
     token = azure_token("https://storage.azure.com/")
     headers = {"Authorization": f"Bearer {token}", "x-ms-version": _BLOB_VERSION}
     return answer("GET", f"{base}/{container}/{quote(key)}", headers)
+
+
+def compute_base() -> str:
+    """Return where Compute Engine is asked, as `gcloud` has it."""
+    other = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", COMPUTE)
+    return f"{other.rstrip('/')}/"
+
+
+def manager_base() -> str:
+    """Return where Azure's resource manager is asked: clouds of states have another one."""
+    return os.environ.get("AZURE_RESOURCE_MANAGER_ENDPOINT", MANAGER).rstrip("/")
+
+
+def end_google(project: str, region: str, group: str) -> None:
+    """Have a group have no machine: `regionInstanceGroupManagers.resize`.
+
+    Raises:
+        OSError, ValueError: GCP refuses, or does not answer.
+    """
+    where = f"projects/{project}/regions/{region}"
+    url = f"{compute_base()}{where}/instanceGroupManagers/{group}/resize?size=0"
+    answer("POST", url, {"Authorization": f"Bearer {google_token()}"}, b"")
+
+
+def end_azure(owner: str, group: str) -> None:
+    """Have a scale set of a subscription's resource group have no machine: its capacity is 0.
+
+    Raises:
+        OSError, ValueError: Azure refuses, or does not answer.
+    """
+    subscription, _, resources = owner.partition("/")
+    where = f"/subscriptions/{subscription}/resourceGroups/{resources}"
+    kind = f"{where}/providers/Microsoft.Compute/virtualMachineScaleSets"
+    url = f"{manager_base()}{kind}/{group}?api-version={SCALE_SETS}"
+    token = azure_token(f"{MANAGER}/")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    # Of a set with several sizes the name of its sku is not a size: all of it goes back.
+    found = json.loads(answer("GET", url, headers))
+    content = json.dumps({"sku": {**found["sku"], "capacity": 0}}).encode()
+    answer("PATCH", url, headers, content)
 
 
 def answer(
