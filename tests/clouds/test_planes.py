@@ -148,7 +148,6 @@ def test_cancelled_failed_and_crash_looping_all_end_at_none(cloud: Cloud) -> Non
     assert (found["state"], found["reason"]) == ("FAILED", "2 machines in a row made no progress")
 
 
-@pytest.mark.long
 def test_a_second_submission_of_a_job_finds_the_first(cloud: Cloud) -> None:
     run = ("run", "--on", "cloud", "--name", "otter", "-d", "train", "9000", "0.1")
     cloud.perdure(*run)

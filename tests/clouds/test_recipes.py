@@ -54,7 +54,6 @@ def test_spot_machines_of_aws(aws_cloud: Cloud, tmp_path: Path, user_settings: P
     assert aws_cloud.tagged() == (0, 0, 0)
 
 
-@pytest.mark.long
 @pytest.mark.install
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["gcp", "azure"])

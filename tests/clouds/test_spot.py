@@ -30,6 +30,7 @@ from tests.clouds.submitter import Submitter
 from tests.environments.conftest import wheel
 
 JOB_S = 300
+TIMES = 20
 BUCKET = "s3://lab/perdure"
 TRAINING = """\
 import random, sys, time
@@ -192,23 +193,20 @@ def check_cost(cost: dict[str, Any], machines: int) -> None:
     assert 0 < cost["paid"] < cost["on_demand"]
 
 
-@pytest.mark.timeout(JOB_S)
-@pytest.mark.parametrize(
-    "times", [2, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
-)
-def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud, times: int) -> None:
-    steps = 50 * times
+@pytest.mark.timeout(1800)
+def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud) -> None:
+    steps = 50 * TIMES
     arguments = ("--seed", "7", "train", str(steps), "0.1")
     cloud.perdure("run", "--name", "alone", *arguments[:-1], "0")
     expected = read_result(str(cloud.project / "results/alone"))
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *arguments)
     assert cloud.job("otter")["state"] == "QUEUED"
     chance = random.Random(3)
-    for turn in range(times):
+    for turn in range(TIMES):
         cloud.until_saved("otter", 1 if turn == 0 else max(cloud.saved("otter")) + 1)
         machine = cloud.machines.alive()[0]
         assert cloud.job("otter")["state"] == "RUNNING"
-        if (chance.random() < 0.5) if times > 2 else (turn == 1):
+        if chance.random() < 0.5:
             cloud.machines.notify(machine)
             cloud.until(lambda gone=machine: gone.process.poll() is not None)  # type: ignore[misc]
         else:
@@ -218,12 +216,23 @@ def test_a_job_survives_its_machines_and_leaves_nothing(cloud: Cloud, times: int
     assert (found["state"], found["step"]) == ("SUCCEEDED", steps), cloud.logs()
     assert read_result(str(cloud.project / "results/otter")) == expected
     assert f"done at {steps}" in cloud.perdure("logs", "otter").out
-    check_cost(json.loads(cloud.perdure("cost", "otter", "--json").out)[0], times + 1)
+    check_cost(json.loads(cloud.perdure("cost", "otter", "--json").out)[0], TIMES + 1)
     cloud.perdure("pull", "results", "otter", "--on", "aws", "--checkpoints")
     written = "outputs/the result.txt"
     here, alone = (cloud.project / "results" / name for name in ("otter", "alone"))
     assert (here / written).read_text() == (alone / written).read_text()
     assert [each.stat().st_size for each in here.glob("checkpoints/*/state.safetensors")]
+    cloud.perdure("reap", "--on", "aws", "--yes")
+    assert cloud.tagged() == (0, 0, 0)
+
+
+@pytest.mark.timeout(JOB_S)
+def test_a_job_that_fails_leaves_nothing(cloud: Cloud) -> None:
+    cloud.perdure("run", "--on", "aws", "--name", "bad", "--retries", "0", "-d", "--", "false")
+    cloud.until_gone()
+    found = cloud.job("bad")
+    reason = "crashed before its first step: exit code 1"
+    assert (found["state"], found["reason"]) == ("FAILED", reason), cloud.logs()
     cloud.perdure("reap", "--on", "aws", "--yes")
     assert cloud.tagged() == (0, 0, 0)
 
@@ -366,7 +375,6 @@ def test_a_jobs_packages_and_data_are_brought_to_its_machine(
     assert "/project/.perdure/environments/" in said
 
 
-@pytest.mark.long
 @pytest.mark.timeout(JOB_S)
 def test_machines_in_a_row_without_progress_end_it(cloud: Cloud) -> None:
     # Each is gone before it has saved anything.
