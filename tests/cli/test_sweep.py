@@ -136,6 +136,15 @@ def test_bad_input_is_one_clear_error(swept: Path, words: tuple[str, ...], said:
     assert not (swept / "results").exists()
 
 
+def test_a_short_sweep_of_an_axis_that_its_task_does_not_know_says_so(swept: Path) -> None:
+    assert perdure("sweep", "train", "stepps=1,2", "--name", "odd", cwd=swept).code == 0
+    ended(swept, "odd")
+    told = perdure("sweep", "status", "odd", cwd=swept)
+    assert told.code == 0
+    assert "odd: FAILED" in told.out
+    assert "does `train` take `--stepps`?" in told.err
+
+
 def test_a_file_says_it_all(swept: Path) -> None:
     (swept / "sweep.toml").write_text(
         'task = "train"\nname = "drawn"\narguments = ["--pause", "0"]\nmax_running = 2\n'

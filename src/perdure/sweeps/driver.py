@@ -355,6 +355,7 @@ class Driver:
         self._usage_errors += 1
         if self._usage_errors >= ended.MOST_USAGE_ERRORS:
             why = f"its first {self._usage_errors} trials ended with a usage error (exit code 2)"
+            why += f": {self.sweep.doubt}" if self.sweep.doubt else ""
             self._look_again = 0.0
             # A disk that is full now: the next failure says it again.
             with contextlib.suppress(PerdureError):

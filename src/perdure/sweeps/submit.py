@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -108,6 +109,7 @@ def submit(workspace: Workspace, outlined: Outline, *, report: Report = silent) 
     with storing("the sweep"), submitting(project):
         draft = drafted(workspace, outlined.job, outlined.known, report=report)
         _verify(draft, sweep, project.results)
+        _try_results(project.results)
         sweeps_folder(project).mkdir(parents=True, exist_ok=True)
         aside = sweeps_folder(project) / f".tmp-{uuid.uuid4().hex}"
         final = folder_of(project, sweep.name)
@@ -236,6 +238,18 @@ def _verify(draft: Draft, sweep: Sweep, results: Path) -> None:
     """Return if the command of a trial is there, as far as can be seen."""
     record: JobRecord = trial_record(draft.record, sweep, results, 1, {})
     draft.target.verify(draft.target.plan(record))
+
+
+def _try_results(results: Path) -> None:
+    """Return if run folders can be made: whoever submits hears it, not only who asks for status.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with storing("the jobs of a sweep"):
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=results):
+            pass
 
 
 def _take_place(aside: Path, final: Path) -> None:
