@@ -103,7 +103,7 @@ class Kubernetes(Remote):
         try:
             return Capabilities(self.name, capacity.summary(self.kubectl, self.settings))
         except PerdureError as error:
-            return Capabilities(self.name, "no Kubernetes", error.message)
+            return Capabilities(self.name, "no Kubernetes", error.message, error.hint)
 
     def require(self, resources: Resources) -> None:
         """Return if some node has what is asked for, and the volumes are there. Asks the cluster.

@@ -90,7 +90,7 @@ class Slurm:
             capacity.require_partition(self.settings, capacity.read_nodes())
             return Capabilities(self.name, capacity.summary(self.settings))
         except PerdureError as error:
-            return Capabilities(self.name, "no Slurm", error.message)
+            return Capabilities(self.name, "no Slurm", error.message, error.hint)
 
     def require(self, resources: Resources) -> None:
         """Return if some node of the partition has what is asked for. Asks Slurm.
