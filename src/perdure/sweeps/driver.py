@@ -24,6 +24,7 @@ from perdure.model.sweep import job_name, trial_number
 from perdure.runtime import names
 from perdure.sweeps import ended
 from perdure.sweeps.backoff import Backoff
+from perdure.sweeps.brought import catch_up
 from perdure.sweeps.holding import Holding, Word, version
 from perdure.sweeps.pool import Pool, Rest
 from perdure.sweeps.proposals import Proposals, proposals_of
@@ -164,7 +165,9 @@ class Driver:
         name = self.sweep.name
         held = {*self._running, *self._others}
         seen: set[int] = set()
-        for status in statuses(self._workspace, all=True):
+        found = statuses(self._workspace, all=True)
+        catch_up(name, found, self._known)
+        for status in found:
             trial = trial_number(name, status.record.job)
             if trial is None or trial in held:
                 continue
