@@ -83,6 +83,10 @@ def test_a_search_hears_of_it_and_gives_up_what_is_hopeless(workspace: Workspace
         kind="optuna", trials=9, metric="loss", pruner="percentile", sampler="random", seed=3
     )
     folder = swept(workspace, "x=-10.0..10.0", 60, search)
+    # The next driver has the first trial as one that somebody else began.
+    until((workspace.project.results / "far-0001" / "attempts" / "000001.jsonl").exists)
+    kill_driver(folder)
+    assert drive(workspace.project, folder)
     found = over(workspace, folder)
     assert found.states[State.SUCCEEDED] >= 5
     assert found.states[State.CANCELLED] >= 1

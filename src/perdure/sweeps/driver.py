@@ -24,7 +24,7 @@ from perdure.model.sweep import job_name, trial_number
 from perdure.runtime import names
 from perdure.sweeps import ended
 from perdure.sweeps.backoff import Backoff
-from perdure.sweeps.brought import catch_up
+from perdure.sweeps.brought import bring, catch_up
 from perdure.sweeps.holding import Holding, Word, version
 from perdure.sweeps.pool import Pool, Rest
 from perdure.sweeps.proposals import Proposals, proposals_of
@@ -380,10 +380,14 @@ class Driver:
     def _look_at_others(self) -> None:
         with hosts_asked(self._others.values()):
             ended = [t for t, folder in self._others.items() if not folders.is_alive(folder)]
+        if not bring(self._others[trial] for trial in ended):
+            return
         for trial in ended:
             status = read_status(self._others.pop(trial))
             if _goes_on(status.state):
                 self._waiting.append(trial)
+            else:
+                self._proposals.told(trial, status.record.folder, status.state.value)
 
     def _say(self, text: str) -> None:
         if text != self._waits:
