@@ -107,7 +107,7 @@ def test_explain_counts_first_and_runs_nothing(swept: Path) -> None:
     found = perdure("sweep", "train", "steps=1..1000", "seed=0..9999", "--explain", cwd=swept)
     lines = found.out.splitlines()
     assert lines[0].startswith("10,000,000 jobs, ")
-    assert any("steps=1 seed=3" in line for line in lines)
+    assert any(line.endswith("  steps=1 seed=3: --steps 1") for line in lines)
     assert not (swept / "results").exists()
     assert not (swept / ".perdure" / "sweeps").exists()
 

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import random
 import re
+import shlex
 import shutil
 import tempfile
 import uuid
@@ -20,7 +21,7 @@ from perdure.jobs.request import Decided
 from perdure.jobs.workspace import Workspace, storing, submitting
 from perdure.model.job import JobRecord
 from perdure.model.report import Report, silent
-from perdure.model.sweep import SEED, Axis, Search, job_name
+from perdure.model.sweep import SEED, Axis, Search, arguments_of, job_name
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
 from perdure.sweeps.notation import mapping, require_listed
@@ -144,7 +145,9 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
     proposals = Computed(sweep)
     for trial in range(1, min(sweep.count, most) + 1):
         values = proposals.values(trial) or {}
-        lines.append(f"{job_name(sweep.name, trial)}  {told(values)}")
+        words = arguments_of(values, sweep.axes_as, seed_argument=sweep.seed_argument)
+        becomes = f": {shlex.join(words)}" if words else ""
+        lines.append(f"{job_name(sweep.name, trial)}  {told(values)}{becomes}")
     if sweep.count > most:
         lines.append(f"... {sweep.count - most:,} more")
     return lines
