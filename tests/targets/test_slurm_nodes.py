@@ -113,12 +113,14 @@ def stopped_at_one_step(workspace: Workspace, slurm: Cluster) -> JobRecord:
 @pytest.mark.long
 def test_a_warning_while_it_starts_is_heard(workspace: Workspace, slurm: Cluster) -> None:
     train = workspace.project.root / "train.py"
-    gate = "while not os.path.exists(sys.argv[3]): time.sleep(0.05)\nrun = perdure.start"
+    gate = "pathlib.Path(sys.argv[3] + '-here').touch()\n"
+    gate += "while not os.path.exists(sys.argv[3]): time.sleep(0.05)\nrun = perdure.start"
     train.write_text(TRAINING.replace("run = perdure.start", gate))
     go = workspace.project.root / "go"
-    record = started(workspace, str(STEPS), "0.1", str(go), resources=Resources(nodes=2))
+    two = Resources(nodes=2)
+    record = started(workspace, str(STEPS), "0.1", str(go), grace_s=60.0, resources=two)
     first = record.folder / "attempts" / "000001.jsonl"
-    until(lambda: first.exists() and '"started"' in first.read_text())
+    until(go.with_name("go-here").exists)
     slurm.ask("scancel", "--signal=USR2", slurm.jobs()[0][0])
     until(lambda: '"notice"' in first.read_text())
     go.touch()
