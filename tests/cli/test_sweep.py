@@ -107,7 +107,7 @@ def test_explain_counts_first_and_runs_nothing(swept: Path) -> None:
     found = perdure("sweep", "train", "steps=1..1000", "seed=0..9999", "--explain", cwd=swept)
     lines = found.out.splitlines()
     assert lines[0].startswith("10,000,000 jobs, ")
-    assert any("steps=1 seed=3" in line for line in lines)
+    assert any(line.endswith("  steps=1 seed=3: --steps 1") for line in lines)
     assert not (swept / "results").exists()
     assert not (swept / ".perdure" / "sweeps").exists()
 
@@ -134,6 +134,15 @@ def test_explain_counts_first_and_runs_nothing(swept: Path) -> None:
 def test_bad_input_is_one_clear_error(swept: Path, words: tuple[str, ...], said: str) -> None:
     assert is_one_error(perdure("sweep", *words, cwd=swept), 2, said)
     assert not (swept / "results").exists()
+
+
+def test_a_short_sweep_of_an_axis_that_its_task_does_not_know_says_so(swept: Path) -> None:
+    assert perdure("sweep", "train", "stepps=1,2", "--name", "odd", cwd=swept).code == 0
+    ended(swept, "odd")
+    told = perdure("sweep", "status", "odd", cwd=swept)
+    assert told.code == 0
+    assert "odd: FAILED" in told.out
+    assert "does `train` take `--stepps`?" in told.err
 
 
 def test_a_file_says_it_all(swept: Path) -> None:

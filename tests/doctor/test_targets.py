@@ -51,13 +51,14 @@ def test_what_a_target_says_is_told_in_words(monkeypatch: pytest.MonkeyPatch) ->
     found = asked(
         monkeypatch,
         a=Answering(Capabilities("a", "this machine, 2 cores")),
-        b=Answering(Capabilities("b", "no container engine", "no engine answers")),
+        b=Answering(Capabilities("b", "no container engine", "no engine answers", "start it")),
         c=Answering(HostUnreachable("cannot reach `c`", hint="ssh c")),
     )
     assert found["a"].engine == "process, 2 cores"
     assert found["a"].disk_free_bytes
     assert found["a"].round_trip_s is None
     assert (found["b"].problem, found["b"].engine) == ("no engine answers", "process")
+    assert found["b"].hint == "start it"
     assert (found["c"].problem, found["c"].hint) == ("cannot reach `c`", "ssh c")
 
 

@@ -107,6 +107,8 @@ def test_beside_a_job_and_what_the_cluster_has(project: Path, kubernetes: Cluste
     assert checked.code == 0, checked.out
     wrong = perdure("run", "--on", "k8s", "--gpus", "9", "train", "1", "0", cwd=project)
     assert is_one_error(wrong, 2, "9 GPUs are more than any node has: 2 at most")
+    wrong = perdure("jupyter", "--on", "k8s", "--gpus", "9", cwd=project)
+    assert is_one_error(wrong, 2, "9 GPUs are more than any node has: 2 at most")
     killed = perdure("kill", "long", cwd=project)
     assert killed.code == 0, killed.err
     assert kubernetes.pods() == []

@@ -130,6 +130,10 @@ def test_mistakes_are_one_clear_error(project: Path) -> None:
     assert is_one_error(said("queue", "--on", "local"), 2, "`local` has no scheduler")
     wrong = said("run", "--on", "local", "--time", "8h", "train", "1", "0")
     assert is_one_error(wrong, 2, "only a scheduler has time limits")
+    # Nothing is installed before.
+    wrong = said("jupyter", "--on", "lab", "--gpus", "9")
+    assert is_one_error(wrong, 2, "no node in `main` has 9 GPUs: the most is 2")
+    assert not (project / ".perdure" / "services" / "tools").exists()
     assert is_one_error(said("sync", "--on", "lab"), 2, "`lab` is this machine")
     assert states(project) == {}
 

@@ -13,6 +13,7 @@ from perdure.model.sweep import (
     Steps,
     arguments_of,
     combinations,
+    doubt,
     drawn,
     job_name,
     trial_number,
@@ -125,3 +126,11 @@ def test_a_span_has_no_list_and_is_drawn_from() -> None:
     values = {float(drawn([span], 0, index)["lr"]) for index in range(50)}
     assert len(values) > 40
     assert all(0.25 <= value <= 0.5 for value in values)
+
+
+def test_what_a_task_may_not_know_is_asked_for() -> None:
+    assert doubt("train", ("lr", "seed"), "flags") == "does `train` take `--lr`?"
+    assert doubt("train", ("lr", "seed"), "hydra", seed_argument=True) == (
+        "does `train` take `lr=`, `seed=`?"
+    )
+    assert doubt("train", ("seed",), "flags") == ""

@@ -196,7 +196,7 @@ def test_arguments_that_no_trial_takes_stop_it_early(workspace: Workspace) -> No
     folder = driven(workspace, "x=0..99", max_running=1)
     found = over(workspace, folder)
     assert found.states[State.FAILED] == 3
-    assert "usage error" in found.sweep.why
+    assert found.sweep.why.endswith("usage error (exit code 2): does `train` take `--x`?")
     assert not found.orphaned
 
 

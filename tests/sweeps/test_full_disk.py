@@ -149,6 +149,18 @@ def made(as_user: OrdinaryUser) -> Path:
     return as_user.give(root)
 
 
+def test_without_a_place_for_its_jobs_a_sweep_is_not_submitted(as_user: OrdinaryUser) -> None:
+    root = made(as_user)
+    results = root / "results"
+    results.mkdir()
+    as_user.give(root)
+    results.chmod(0o555)
+    refused = as_user.perdure("sweep", "train", "x=1..12", cwd=root)
+    assert is_one_error(refused, 5, "cannot write the jobs of a sweep", "permission denied")
+    assert not (root / ".perdure" / "sweeps").exists()
+    assert list(results.iterdir()) == []
+
+
 def test_what_a_person_may_not_write_is_one_error_and_waited_for(as_user: OrdinaryUser) -> None:
     """A project that becomes read-only under a sweep, and is writable again later."""
     root = made(as_user)

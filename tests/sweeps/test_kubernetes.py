@@ -147,8 +147,9 @@ def test_interrupted_trials_and_drivers_change_no_result(
     again = {n for n in range(1, trials + 1) if len(folders.attempts(run_dir(workspace, n))) > 1}
     assert again >= interrupted
     assert len(interrupted) == (2 if trials > 4 else 1)
-    for trial in range(1, trials + 1):
-        assert came_to(workspace, trial) == expected(trial)
+    for trial in found.trials:
+        assert trial.metrics["x"].last == expected(trial.number)
+        assert came_to(workspace, trial.number) == expected(trial.number)
     until(lambda: kubernetes.pods() == [])
 
 

@@ -96,6 +96,6 @@ def test_what_does_not_extend_a_sweep_is_said_so(workspace: Workspace) -> None:
         ({"seed": "z"}, None, "whole numbers"),
         ({}, 3, "as many trials as combinations"),
     ):
-        with pytest.raises(PerdureError, match=said):
+        with pytest.raises(UsageError, match=said):
             extend(folder, axes, trials=trials)
     assert read_sweep(folder).count == 10

@@ -137,6 +137,14 @@ def test_each_complaint_is_one_clear_error(said: str, kind: type[Exception]) -> 
     assert type(Kubectl("lba").complaint(said)) is kind
 
 
+def test_without_a_configuration_the_cluster_is_not_said_to_be_away() -> None:
+    said = "The connection to the server localhost:8080 was refused - did you specify the right"
+    found = Kubectl().complaint(said)
+    assert type(found) is EnvironmentFailed
+    assert found.message == "kubectl has no configuration of a cluster"
+    assert "KUBECONFIG" in (found.hint or "")
+
+
 def test_a_complaint_without_its_heading() -> None:
     assert last_line("E1121 10:00:00.0 7 x.go:1] a\nError from server (NotFound): b") == "b"
 

@@ -79,6 +79,7 @@ def test_a_volume_that_cannot_be_written(workspace: Workspace) -> None:
 def test_a_volume_that_is_read_only(workspace: Workspace) -> None:
     error = refused(with_settings(workspace, results=SEALED))
     assert isinstance(error, StorageError)
+    assert (error.hint or "").startswith("`results` of `[targets.k8s]`: a claim that user 1000")
     assert "cannot write" in error.message
     assert "read-only file system" in error.message
 
@@ -132,6 +133,13 @@ def test_credentials_that_have_run_out(
     error = refused(workspace)
     assert isinstance(error, EnvironmentFailed)
     assert "does not take your credentials" in error.message
+
+
+def test_a_probe_says_what_to_do(workspace: Workspace) -> None:
+    wrong = with_settings(workspace, namespace="reserch")
+    found = open_target(NAME, wrong.project, wrong.settings).probe()
+    assert (found.problem or "").endswith("no namespace `reserch`")
+    assert found.hint == "did you mean `research`?"
 
 
 def test_a_probe_tells_the_release_and_the_nodes(workspace: Workspace) -> None:

@@ -259,6 +259,12 @@ def test_what_slurm_cannot_give_is_one_clear_error_and_leaves_no_job(
     assert list(workspace.project.results.glob("*")) == []
 
 
+def test_a_probe_says_what_to_do(workspace: Workspace) -> None:
+    wrong = with_settings(workspace, SlurmSettings("mian"))
+    found = open_target("lab", wrong.project, wrong.settings).probe()
+    assert (found.problem, found.hint) == ("Slurm has no partition `mian`", "did you mean `main`?")
+
+
 def test_without_a_scheduler_nothing_is_submitted_and_nothing_is_lost(
     workspace: Workspace, slurm: Cluster
 ) -> None:

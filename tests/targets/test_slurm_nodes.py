@@ -22,6 +22,7 @@ from tests.targets.slurm_project import (
     until_step,
     with_settings,
 )
+from tests.waiting import until
 
 #: Each rank leaves what it came to; the sum over all of them is in each step.
 TRAINING = """\
@@ -94,6 +95,9 @@ def stopped_at_one_step(workspace: Workspace, slurm: Cluster) -> JobRecord:
     events = (record.folder / "attempts" / "000001.jsonl").read_text().splitlines()
     stops = [json.loads(line) for line in events if '"exiting"' in line]
     assert [stop["code"] for stop in stops] == [75]
+    exited = [json.loads(line) for line in events if '"exited"' in line]
+    # torchrun's own word for ranks that end so; no signal has ended what has to ask them.
+    assert [(end["code"], end["signal"]) for end in exited] == [(1, None)]
     for rank in (0, 1):
         path = record.folder / "outputs" / f"sum-{rank}-of-2"
         assert float(path.read_text()) == pytest.approx(expected(), abs=0)
@@ -104,6 +108,28 @@ def stopped_at_one_step(workspace: Workspace, slurm: Cluster) -> JobRecord:
     }
     assert nodes == {"node1", "node2"}
     return record
+
+
+@pytest.mark.long
+def test_a_warning_while_it_starts_is_heard(workspace: Workspace, slurm: Cluster) -> None:
+    train = workspace.project.root / "train.py"
+    gate = "pathlib.Path(sys.argv[3] + '-here').touch()\n"
+    gate += "while not os.path.exists(sys.argv[3]): time.sleep(0.05)\nrun = perdure.start"
+    train.write_text(TRAINING.replace("run = perdure.start", gate))
+    go = workspace.project.root / "go"
+    two = Resources(nodes=2)
+    record = started(workspace, str(STEPS), "0.1", str(go), grace_s=60.0, resources=two)
+    first = record.folder / "attempts" / "000001.jsonl"
+    until(go.with_name("go-here").exists)
+    slurm.ask("scancel", "--signal=USR2", slurm.jobs()[0][0])
+    until(lambda: '"notice"' in first.read_text())
+    go.touch()
+    status = until_gone(record)
+    assert (status.state, status.attempt) == (State.SUCCEEDED, 2)
+    exited = next(line for line in first.read_text().splitlines() if '"exited"' in line)
+    assert json.loads(exited)["signal"] is None, first.read_text()
+    assert json.loads(exited)["durable_step"] < STEPS
+    assert [path.name for path in record.folder.glob(".stop*")] == []
 
 
 def test_more_nodes_than_there_are_is_said_before_anything_is_made(workspace: Workspace) -> None:

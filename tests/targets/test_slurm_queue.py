@@ -244,6 +244,8 @@ def test_complaints_are_told_apart() -> None:
     refused = complaint("sbatch: error: Memory specification can not be satisfied\n")
     assert type(refused) is PerdureError
     assert refused.message == "Memory specification can not be satisfied"
+    unknown = "sbatch: unrecognized option '--x'\nTry \"sbatch --help\" for more information\n"
+    assert complaint(unknown).message == "unrecognized option '--x'"
 
 
 def test_a_job_inside_a_slurm_job_is_not_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,3 +155,6 @@ def test_where_a_job_cannot_go_and_with_what(workspace: Workspace) -> None:
     assert (back.target, back.resources) == ("local", Resources())
     with pytest.raises(UsageError, match="is on `local` already"):
         relocate(workspace, back, "local", silent, Resources(gpus=1))
+    with pytest.raises(UsageError, match="is over before anything is trained"):
+        relocate(workspace, back, "lab", silent, Resources(time_s=30.0))
+    assert folders.read_record(back.folder) == back

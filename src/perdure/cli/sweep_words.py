@@ -248,6 +248,17 @@ def _tell_failures(found: Standing, console: Console) -> None:
             f"{counted(len(bad), 'job')} failed, the first of them {first.job} ({reason}): "
             f"perdure logs {first.job}; perdure sweep retry --failed {found.sweep.name}"
         )
+        if _misunderstood(found, reason):
+            console.say(found.sweep.doubt)
+
+
+def _misunderstood(found: Standing, reason: str) -> bool:
+    """Return whether a sweep is over, and it may be for its axes that nothing came of it."""
+    from perdure.model.job import State
+    from perdure.sweeps.ended import USAGE_ERROR
+
+    complained = reason.endswith(f"exit code {USAGE_ERROR}") and bool(found.sweep.doubt)
+    return complained and found.over and not found.states.get(State.SUCCEEDED)
 
 
 def _tell_full(found: Standing, console: Console) -> None:

@@ -44,7 +44,7 @@ def _node(name: str, project: Project | None, settings: Settings) -> Finding:
         return warning(
             "apptainer",
             f"no node said within {FREE_S} s whether it has it: {error.message}",
-            "try again when a node is free: perdure capacity",
+            f"try again when a node is free: perdure capacity --on {name}",
         )
     wrong = trouble(seen)
     if wrong is not None:

@@ -41,7 +41,7 @@ def _findings(target: Kubernetes) -> Iterator[Finding]:
     yield fine("kubectl", "there" if done.returncode == 0 else done.complaint)
     able = target.probe()
     if able.problem:
-        yield problem("cluster", able.problem, "kubectl get pods")
+        yield problem("cluster", able.problem, able.hint or "kubectl get pods")
         return
     yield fine("cluster", able.summary)
     try:

@@ -118,7 +118,7 @@ def _ask(target: Listed, project: Project, settings: Settings) -> Asked:
             hint = f"perdure doctor {target.name}, which may ask you; or {hint}"
         return replace(facts, problem=error.message, hint=hint)
     if able.problem:
-        return replace(facts, engine=target.engine, problem=able.problem)
+        return replace(facts, engine=target.engine, problem=able.problem, hint=able.hint)
     return replace(facts, engine=able.summary.replace("this machine", "process"))
 
 

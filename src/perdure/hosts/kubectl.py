@@ -33,6 +33,8 @@ _CREDENTIALS = (
     r"must be logged in|unauthorized|provide credentials|getting credentials|token has expired"
     r"|token is expired|certificate has expired|invalid_grant|exec: executable"
 )
+# Where kubectl looks that was told of no cluster.
+_UNCONFIGURED = "localhost:8080"
 _FORBIDDEN = r"\(forbidden\)|is forbidden|cannot \w+ resource"
 
 
@@ -106,6 +108,12 @@ class Kubectl:
             return EnvironmentFailed(
                 f"{self.what} does not take your credentials: {said}",
                 hint="log in to it again, then: kubectl get pods",
+            )
+        if self.context is None and _UNCONFIGURED in text:
+            return EnvironmentFailed(
+                "kubectl has no configuration of a cluster",
+                hint="the file that your cluster gives you: ~/.kube/config, or where KUBECONFIG "
+                "says; then: kubectl config get-contexts",
             )
         if re.search(_SILENT, text, re.IGNORECASE):
             return HostUnreachable(f"{self.what} does not answer: {said}", hint="try again")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from perdure.errors import ConflictError, PerdureError, UsageError
+from perdure.errors import ConflictError, PerdureError
 from perdure.hosts.machine import this_machine
 from perdure.jobs import custody, elsewhere, mirror, provenance, source
 from perdure.jobs import environment as environments
@@ -22,16 +22,16 @@ from perdure.jobs import image as images
 from perdure.jobs import names as job_names
 from perdure.jobs.elsewhere import target_in
 from perdure.jobs.lifecycle import can_become, read_status
-from perdure.jobs.request import Decided, JobRequest, decide, rerun_request
+from perdure.jobs.request import Decided, JobRequest, decide, require_place, rerun_request
 from perdure.jobs.source import Source
 from perdure.jobs.workspace import Workspace, storing, submitting
 from perdure.model.job import Data, JobRecord, JobStatus, Machine, State
 from perdure.model.report import Report, silent
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
-from perdure.targets.cluster import is_slurm
 from perdure.targets.protocol import Handle, Plan, Target
 from perdure.targets.registry import open_target
+from perdure.targets.time_limit import require_turn
 
 __all__ = [
     "Draft",
@@ -90,6 +90,8 @@ def checked(workspace: Workspace, request: JobRequest) -> tuple[Decided, Target]
     """Return what is to be run and where, before anything is made for it. Raises as `submit`."""
     decided = decide(workspace.project, request)
     target = _target(workspace, request)
+    wanted = workspace.settings.targets.get(request.target)
+    require_turn(wanted, request.resources, decided.limits.grace_s)
     target.require(request.resources)
     if request.name is not None and (workspace.project.results / request.name).exists():
         raise ConflictError(
@@ -272,21 +274,7 @@ def plan_of(workspace: Workspace, record: JobRecord) -> Plan:
 
 def _target(workspace: Workspace, request: JobRequest) -> Target:
     target = open_target(request.target, workspace.project, workspace.settings)
-    if request.live and not target.place.is_here:
-        raise UsageError(
-            f"`--live` runs the working tree, which is not on `{target.name}`",
-            hint="leave out --live: a snapshot is sent there",
-        )
-    if request.pegged and not target.in_image:
-        raise UsageError(
-            f"`--pegged` runs the code in an image; `{target.name}` has none", hint="--on docker"
-        )
-    if request.pegged and is_slurm(target):
-        raise UsageError(
-            f"`--pegged`: jobs on `{target.name}` have their code from the file system that its "
-            "nodes share",
-            hint="leave out --pegged: it is a snapshot as well, and is kept",
-        )
+    require_place(request, target)
     return target
 
 

@@ -13,6 +13,8 @@ from perdure.errors import UsageError
 from perdure.jobs import names as job_names
 from perdure.model.job import UNLIMITED, JobRecord, Limits, Resources
 from perdure.model.project import GRACE_S, RETRIES, Project, Task
+from perdure.targets.cluster import is_slurm
+from perdure.targets.protocol import Target
 from perdure.targets.registry import LOCAL
 
 _SEEDS = 2**31
@@ -52,6 +54,29 @@ class Decided:
     arguments: tuple[str, ...]
     seed: int
     limits: Limits
+
+
+def require_place(request: JobRequest, target: Target) -> None:
+    """Return if a target has the code where the request wants it. May ask the host.
+
+    Raises:
+        UsageError: the working tree is not there, or no image has it.
+    """
+    if request.live and not target.place.is_here:
+        raise UsageError(
+            f"`--live` runs the working tree, which is not on `{target.name}`",
+            hint="leave out --live: a snapshot is sent there",
+        )
+    if request.pegged and not target.in_image:
+        raise UsageError(
+            f"`--pegged` runs the code in an image; `{target.name}` has none", hint="--on docker"
+        )
+    if request.pegged and is_slurm(target):
+        raise UsageError(
+            f"`--pegged`: jobs on `{target.name}` have their code from the file system that its "
+            "nodes share",
+            hint="leave out --pegged: it is a snapshot as well, and is kept",
+        )
 
 
 def decide(project: Project, request: JobRequest) -> Decided:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
@@ -194,6 +194,13 @@ def arguments_of(
         else:
             words += [f"--{name}", value]
     return tuple(words)
+
+
+def doubt(task: str, axes: Iterable[str], style: Style, *, seed_argument: bool = False) -> str:
+    """Return the question of whether a task takes what its axes become, "" where they are none."""
+    named = [name for name in axes if name != SEED or seed_argument]
+    words = [f"`{name}=`" if style == "hydra" else f"`--{name}`" for name in named]
+    return f"does `{task}` take {', '.join(words)}?" if words else ""
 
 
 def job_name(sweep: str, trial: int) -> str:

@@ -7,7 +7,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import UsageError
 from perdure.model.job import Resources
 from perdure.model.settings import SlurmSettings
 from perdure.services.program import SOCKET, Program
@@ -25,15 +24,8 @@ def on_node(
     """Return what runs a program on a node, and serves here what it serves there. Pure.
 
     `modules` are perdure's own and `log` is the service's, both on the file system that is shared;
-    the program's first word is a Python there.
-
-    Raises:
-        UsageError: `--gpus all`.
+    the program's first word is a Python there. `gpus` is a number.
     """
-    if gpus == "all":
-        raise UsageError(
-            "`--gpus all`: a scheduler wants a number", hint="--gpus 1; perdure capacity"
-        )
     name = f"perdure-{Path(log).parent.name}-{hashlib.sha256(log.encode()).hexdigest()[:8]}"
     where = scripts.allocation(settings, Resources(gpus=int(gpus or 0)))
     python = program.argv[0]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from perdure.errors import ConflictError
 from perdure.jobs.workspace import Workspace, make_state_folder
+from perdure.model.job import Resources
 from perdure.model.report import Report
 from perdure.services import files, forwards, jupyter, tensorboard
 from perdure.services.code import keep_code, leave_code
@@ -15,6 +16,7 @@ from perdure.services.program import DEFAULT, Limits, Program, id_of, ports_of, 
 from perdure.services.side import desk, record
 from perdure.services.side.request import with_token
 from perdure.services.spot import Spot, find_spot
+from perdure.targets.registry import open_target
 
 # A program that starts takes longer than one call is given.
 _START_S = 200.0
@@ -69,7 +71,7 @@ def open_service(workspace: Workspace, wanted: Wanted, report: Report) -> Opened
         EnvironmentFailed: it cannot be installed, or does not start.
         HostUnreachable: the target's host does not answer.
         StorageError: no space there, or a folder that cannot be written.
-        UsageError: there is no such target.
+        UsageError: there is no such target, or its cluster has not what is asked for.
     """
     spot = find_spot(workspace, wanted.target)
     make_state_folder(workspace.project)
@@ -82,6 +84,7 @@ def open_service(workspace: Workspace, wanted: Wanted, report: Report) -> Opened
         if wanted.port and not desk.is_free(wanted.port):
             # Before anything is installed.
             raise desk.in_use(wanted.port)
+        _require_room(workspace, wanted)
         with spot.place.writing():
             stands = _start(spot, wanted, identity, ports, report)
     else:
@@ -117,6 +120,21 @@ def stop_service(workspace: Workspace, name: str, target: str) -> bool:
     leave_code(workspace.project, target, name)
     forwards.forget(workspace.project, target, name)
     return stopped
+
+
+def _require_room(workspace: Workspace, wanted: Wanted) -> None:
+    """Return if a cluster could ever give a service a node; asked before anything is installed.
+
+    Raises:
+        UsageError: no such partition or namespace, or more GPUs than any node has.
+        EnvironmentFailed: the cluster does not answer.
+    """
+    settings = workspace.settings.targets.get(wanted.target)
+    if settings is None or not (settings.slurm or settings.kubernetes):
+        return
+    gpus: int | Literal["all"] = "all" if wanted.gpus == "all" else int(wanted.gpus or 0)
+    target = open_target(wanted.target, workspace.project, workspace.settings)
+    target.require(Resources(gpus=gpus))
 
 
 def _start(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perdure.errors import UsageError
 from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import read_destination
 from perdure.model.settings import KubernetesSettings
@@ -13,15 +12,10 @@ from perdure.services.spot import Spot
 
 
 def pod_for(spot: Spot, gpus: str | None) -> Pod:
-    """Return the pod, which has the project's volumes; the first question makes it. Pure.
+    """Return the pod, which has the project's volumes and so many GPUs. Pure.
 
-    Raises:
-        UsageError: `--gpus all`.
+    The first question makes it.
     """
-    if gpus == "all":
-        raise UsageError(
-            "`--gpus all`: a cluster wants a number", hint="--gpus 1; perdure capacity"
-        )
     host = spot.host
     assert isinstance(host, Pod)  # what `in_pod` says
     wanted = spot.workspace.settings.targets[spot.name].kubernetes

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import ConflictError, PerdureError, TimeoutExpired, UsageError
+from perdure.errors import PerdureError, TimeoutExpired, UsageError
 from perdure.hosts import local
 from perdure.jobs.workspace import storing
 from perdure.model.job import State
@@ -171,7 +171,7 @@ def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
     for name, text in axes.items():
         if name not in known:
             listed = ", ".join(known)
-            raise ConflictError(
+            raise UsageError(
                 f"the sweep `{sweep.name}` has no axis `{name}`", hint=f"its axes: {listed}"
             )
         more[name] = new_values(parse_axis(name, text, sweep.axes_as), known[name])

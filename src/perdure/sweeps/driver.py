@@ -24,6 +24,7 @@ from perdure.model.sweep import job_name, trial_number
 from perdure.runtime import names
 from perdure.sweeps import ended
 from perdure.sweeps.backoff import Backoff
+from perdure.sweeps.brought import bring, catch_up
 from perdure.sweeps.holding import Holding, Word, version
 from perdure.sweeps.pool import Pool, Rest
 from perdure.sweeps.proposals import Proposals, proposals_of
@@ -164,7 +165,9 @@ class Driver:
         name = self.sweep.name
         held = {*self._running, *self._others}
         seen: set[int] = set()
-        for status in statuses(self._workspace, all=True):
+        found = statuses(self._workspace, all=True)
+        catch_up(name, found, self._known)
+        for status in found:
             trial = trial_number(name, status.record.job)
             if trial is None or trial in held:
                 continue
@@ -355,6 +358,7 @@ class Driver:
         self._usage_errors += 1
         if self._usage_errors >= ended.MOST_USAGE_ERRORS:
             why = f"its first {self._usage_errors} trials ended with a usage error (exit code 2)"
+            why += f": {self.sweep.doubt}" if self.sweep.doubt else ""
             self._look_again = 0.0
             # A disk that is full now: the next failure says it again.
             with contextlib.suppress(PerdureError):
@@ -376,10 +380,14 @@ class Driver:
     def _look_at_others(self) -> None:
         with hosts_asked(self._others.values()):
             ended = [t for t, folder in self._others.items() if not folders.is_alive(folder)]
+        if not bring(self._others[trial] for trial in ended):
+            return
         for trial in ended:
             status = read_status(self._others.pop(trial))
             if _goes_on(status.state):
                 self._waiting.append(trial)
+            else:
+                self._proposals.told(trial, status.record.folder, status.state.value)
 
     def _say(self, text: str) -> None:
         if text != self._waits:

@@ -13,6 +13,7 @@ from perdure.jobs.launch import resume, target_of
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
 from perdure.sweeps.asking import Asking
+from perdure.sweeps.brought import bring
 from perdure.sweeps.pool import Rest
 from perdure.targets.protocol import Notice
 
@@ -75,6 +76,8 @@ class Outside(Asking):
         away = [folder for folder in self._jobs.values() if folders.is_elsewhere(folder)]
         with self._asked(away):
             ended = [job for job, folder in self._jobs.items() if not folders.is_alive(folder)]
+        if not bring(self._jobs[job] for job in ended):
+            return []  # they are asked after again
         for job in ended:
             del self._jobs[job]
         return [Rest(job) for job in ended]

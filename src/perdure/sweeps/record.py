@@ -25,7 +25,7 @@ from types import MappingProxyType
 from perdure.errors import NewerFormatError, PerdureError, UsageError
 from perdure.jobs.workspace import storing
 from perdure.model.project import Project
-from perdure.model.sweep import Axis, Grid, Search, Style
+from perdure.model.sweep import Axis, Grid, Search, Style, doubt
 from perdure.sweeps.holding import SWEEP_FILE
 from perdure.sweeps.notation import parse_axis
 from perdure.sweeps.orphans import FOLDER
@@ -68,6 +68,11 @@ class Sweep:
                 for box in self.boxes
             )
         )
+
+    @property
+    def doubt(self) -> str:
+        """Return what to ask where its trials complain of their arguments, "" for nothing."""
+        return doubt(self.task, self.texts, self.axes_as, seed_argument=self.seed_argument)
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -6,7 +6,9 @@ import datetime as dt
 import os
 import random
 import re
+import shlex
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +21,7 @@ from perdure.jobs.request import Decided
 from perdure.jobs.workspace import Workspace, storing, submitting
 from perdure.model.job import JobRecord
 from perdure.model.report import Report, silent
-from perdure.model.sweep import SEED, Axis, Search, job_name
+from perdure.model.sweep import SEED, Axis, Search, arguments_of, job_name
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
 from perdure.sweeps.notation import mapping, require_listed
@@ -108,6 +110,7 @@ def submit(workspace: Workspace, outlined: Outline, *, report: Report = silent) 
     with storing("the sweep"), submitting(project):
         draft = drafted(workspace, outlined.job, outlined.known, report=report)
         _verify(draft, sweep, project.results)
+        _try_results(project.results)
         sweeps_folder(project).mkdir(parents=True, exist_ok=True)
         aside = sweeps_folder(project) / f".tmp-{uuid.uuid4().hex}"
         final = folder_of(project, sweep.name)
@@ -142,7 +145,9 @@ def explained(workspace: Workspace, outlined: Outline, most: int) -> list[str]:
     proposals = Computed(sweep)
     for trial in range(1, min(sweep.count, most) + 1):
         values = proposals.values(trial) or {}
-        lines.append(f"{job_name(sweep.name, trial)}  {told(values)}")
+        words = arguments_of(values, sweep.axes_as, seed_argument=sweep.seed_argument)
+        becomes = f": {shlex.join(words)}" if words else ""
+        lines.append(f"{job_name(sweep.name, trial)}  {told(values)}{becomes}")
     if sweep.count > most:
         lines.append(f"... {sweep.count - most:,} more")
     return lines
@@ -236,6 +241,18 @@ def _verify(draft: Draft, sweep: Sweep, results: Path) -> None:
     """Return if the command of a trial is there, as far as can be seen."""
     record: JobRecord = trial_record(draft.record, sweep, results, 1, {})
     draft.target.verify(draft.target.plan(record))
+
+
+def _try_results(results: Path) -> None:
+    """Return if run folders can be made: whoever submits hears it, not only who asks for status.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    with storing("the jobs of a sweep"):
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=results):
+            pass
 
 
 def _take_place(aside: Path, final: Path) -> None:

@@ -17,6 +17,7 @@ from perdure.model.job import State
 from perdure.model.sweep import Axis, Span, number
 from perdure.runtime.metrics import read_rows
 from perdure.sweeps import asked
+from perdure.sweeps.brought import bring
 from perdure.sweeps.ended import figures_in
 from perdure.sweeps.record import JOURNAL_FILE, Sweep
 from perdure.sweeps.standing import best_of, direction_of
@@ -95,9 +96,10 @@ class Tuner:
             self._tell(trial, None, TrialState.FAIL)
 
     def due(self, running: Mapping[int, Path]) -> list[int]:
-        """Return the trials that the pruner gives up. Reads their metrics."""
+        """Return the trials that the pruner gives up. Reads their metrics, asks who has them."""
         if self._sweep.search.pruner == "none":
             return []
+        bring(running.values())
         return [trial for trial, folder in running.items() if self._hopeless(trial, folder)]
 
     def _hopeless(self, trial: int, folder: Path) -> bool:

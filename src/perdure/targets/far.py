@@ -44,7 +44,7 @@ def settle(base: str, name: str, engine: str | None) -> Values:
 def probe(there: Values) -> Values:
     """Return what the target says of itself."""
     found = _open(there).probe()
-    return {"summary": found.summary, "problem": found.problem}
+    return {"summary": found.summary, "problem": found.problem, "hint": found.hint}
 
 
 def require(there: Values, resources: Values) -> None:

@@ -29,7 +29,6 @@ from perdure.hosts import local, pod_spec
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import Pod
 from perdure.hosts.pod_spec import PodSpec, read_destination, require_person
-from perdure.model.duration import clock_words
 from perdure.model.job import Event, ImageUsed, JobRecord, Resources
 from perdure.model.settings import KubernetesSettings
 from perdure.model.yaml import as_yaml
@@ -44,6 +43,7 @@ from perdure.targets.kubernetes_cluster import Queue, Word, queue_of, require_an
 from perdure.targets.kubernetes_listing import user_name
 from perdure.targets.protocol import Capabilities, Confirmation, Handle, Notice, Plan, Presence
 from perdure.targets.remote import Remote
+from perdure.targets.time_limit import require_time
 
 _POLL_S = 0.2
 # A supervisor that was asked to end its job at once has ended by then, where its node answers.
@@ -103,7 +103,7 @@ class Kubernetes(Remote):
         try:
             return Capabilities(self.name, capacity.summary(self.kubectl, self.settings))
         except PerdureError as error:
-            return Capabilities(self.name, "no Kubernetes", error.message)
+            return Capabilities(self.name, "no Kubernetes", error.message, error.hint)
 
     def require(self, resources: Resources) -> None:
         """Return if some node has what is asked for, and the volumes are there. Asks the cluster.
@@ -125,7 +125,7 @@ class Kubernetes(Remote):
                 would run as root.
         """
         require_person(self.spec)
-        self._require_time(job)
+        require_time(manifests.time_limit_s(self.settings, job.resources), job.limits.grace_s, 0)
         root, spec = self.station.root, self.spec
         cwd = self._cwd(job)
         after = generation.newest(job.folder) if job.folder.is_dir() else 0
@@ -331,15 +331,6 @@ class Kubernetes(Remote):
             return ("python3", *rest)
         code = self._commands(job).get(word)
         return job.argv if code is None else ("python3", "-c", code, *rest)
-
-    def _require_time(self, job: JobRecord) -> None:
-        limit_s = manifests.time_limit_s(self.settings, job.resources)
-        if limit_s is not None and limit_s <= job.limits.grace_s:
-            raise UsageError(
-                f"a time limit of {clock_words(limit_s)} is over before anything is trained: a "
-                f"checkpoint may take the grace of {job.limits.grace_s:g} s",
-                hint="a longer --time, or a shorter --grace",
-            )
 
     def _inside(self, word: Word, *, terminal: bool = False) -> tuple[str, ...]:
         kind = ("--stdin", "--tty") if terminal else ("--stdin",)

@@ -34,11 +34,15 @@ class Presence(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a target said when it was asked; `problem` is why it cannot run jobs, None if it can."""
+    """What a target said when it was asked; `problem` is why it cannot run jobs, None if it can.
+
+    `hint` is what to do about it, where that is known.
+    """
 
     target: str
     summary: str
     problem: str | None = None
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Remote:
             found = self.host.call(far.probe, self.values())
         except (EnvironmentFailed, TimeoutExpired) as error:
             return Capabilities(self.name, "not reached", error.message)
-        return Capabilities(self.name, found["summary"], found["problem"])
+        return Capabilities(self.name, found["summary"], found["problem"], found["hint"])
 
     def require(self, resources: Resources) -> None:
         """Return if it can run jobs with these resources."""

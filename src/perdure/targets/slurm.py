@@ -19,9 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perdure.errors import MissingProgram, PerdureError, UsageError
+from perdure.errors import MissingProgram, PerdureError
 from perdure.hosts import local
-from perdure.model.duration import clock_words
 from perdure.model.job import Event, JobRecord, Resources
 from perdure.model.report import Report, silent
 from perdure.model.settings import SlurmSettings
@@ -48,6 +47,7 @@ from perdure.targets.slurm_image import SHELL, enclosing, is_enclosed
 from perdure.targets.slurm_queue import Word, ask, environ, no_slurm
 from perdure.targets.slurm_step import Step, without_srun
 from perdure.targets.slurm_submission import submit_script
+from perdure.targets.time_limit import require_time
 
 POLL_S = 0.2
 # A supervisor that was asked to end its job at once has ended by then, where its node answers.
@@ -90,7 +90,7 @@ class Slurm:
             capacity.require_partition(self.settings, capacity.read_nodes())
             return Capabilities(self.name, capacity.summary(self.settings))
         except PerdureError as error:
-            return Capabilities(self.name, "no Slurm", error.message)
+            return Capabilities(self.name, "no Slurm", error.message, error.hint)
 
     def require(self, resources: Resources) -> None:
         """Return if some node of the partition has what is asked for. Asks Slurm.
@@ -120,7 +120,8 @@ class Slurm:
         Raises:
             UsageError: its time limit leaves it no time before its grace.
         """
-        self._require_time(job)
+        limit_s = scripts.time_limit_s(self.settings, job.resources)
+        require_time(limit_s, job.limits.grace_s, scripts.MARGIN_S)
         beneath = self._beneath()
         cwd = beneath.code_folder(job)
         python = self.python if job.environment.prefix is None else around.python(job)
@@ -324,17 +325,6 @@ class Slurm:
     def _enclosing(self, job: JobRecord) -> tuple[str, ...]:
         cwd = self._beneath().code_folder(job)
         return enclosing(job, self.root, cwd, self.main, self.python)
-
-    def _require_time(self, job: JobRecord) -> None:
-        limit_s = scripts.time_limit_s(self.settings, job.resources)
-        needed_s = scripts.warning_s(job.limits.grace_s)
-        if limit_s is not None and limit_s <= needed_s:
-            raise UsageError(
-                f"a time limit of {clock_words(limit_s)} is over before anything is trained: "
-                f"{needed_s} s of it are for saving (a grace of {job.limits.grace_s:g} s, and "
-                f"{scripts.MARGIN_S} s)",
-                hint="a longer --time, or a shorter --grace",
-            )
 
     def _step(self, job: JobRecord) -> Step:
         word = self._word(job.folder)

@@ -180,7 +180,8 @@ def require(settings: SlurmSettings, resources: Resources, nodes: Sequence[Node]
     require_partition(settings, nodes)
     if resources.gpus == "all":
         raise UsageError(
-            "`--gpus all`: a scheduler wants a number", hint="--gpus 1; perdure capacity"
+            "`--gpus all`: a scheduler wants a number",
+            hint="--gpus 1; perdure capacity --on TARGET",
         )
     if resources.shm_bytes is not None:
         raise UsageError(
@@ -198,7 +199,7 @@ def require(settings: SlurmSettings, resources: Resources, nodes: Sequence[Node]
             most = max(had)
             raise UsageError(
                 f"no node{where} has {number} {what}: the most is {most}",
-                hint="perdure capacity shows the nodes",
+                hint="perdure capacity --on TARGET",
             )
     _require_nodes(resources, len({node.name for node in mine}), where)
     _require_time(settings, resources, mine)
@@ -208,7 +209,7 @@ def _require_nodes(resources: Resources, together: int, where: str) -> None:
     if resources.nodes > together:
         raise UsageError(
             f"{resources.nodes} nodes are asked for, and there are {together}{where}",
-            hint="perdure capacity shows the nodes",
+            hint="perdure capacity --on TARGET",
         )
 
 

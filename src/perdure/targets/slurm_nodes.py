@@ -27,8 +27,14 @@ MEETING = (
     f'export {RENDEZVOUS}="${{head:-$(hostname)}}:$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS}))"',
 )
 
-# A srun that is asked to end kills all that it runs: the ranks are asked by their run folder.
-_ASKED = "trap ': > \"$PERDURE_PREEMPT_FILE\"' TERM"
+# A srun that is asked to end kills all that it runs: the ranks are asked by a file of their own.
+# The one that people touch is taken away by the supervisor. Slurm's warning reaches this shell,
+# too, and would end it before its supervisor has it ask.
+_ASKED = """\
+export PERDURE_PREEMPT_FILE="$PERDURE_RUN_DIR/.stop-$PERDURE_ATTEMPT"
+trap ': > "$PERDURE_PREEMPT_FILE"' TERM
+trap : USR2
+"""
 _WAITED = """\
 wait "$!"
 code=$?
@@ -36,6 +42,7 @@ while kill -0 "$!" 2>/dev/null; do
   wait "$!"
   code=$?
 done
+rm -f "$PERDURE_PREEMPT_FILE" "$PERDURE_PREEMPT_FILE".ack*
 exit "$code"
 """
 
@@ -66,7 +73,7 @@ def launched(
     deaf = """sh -c 'trap "" USR2; exec "$@"' torchrun"""
     image = f"{shlex.join(enclosing)} " if enclosing else ""
     started = f'setsid {srun} {image}{deaf} "$python" {torchrun} "$@" &'
-    words = f"python=$1; shift; {_ASKED}\n{started}\n{_WAITED}"
+    words = f"python=$1; shift\n{_ASKED}{started}\n{_WAITED}"
     return ("sh", "-c", words, "torchrun", python, *command)
 
 

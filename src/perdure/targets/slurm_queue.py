@@ -156,8 +156,12 @@ def complaint(text: str) -> PerdureError:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a complaint without the name of the program. Pure."""
-    line = text.strip().rpartition("\n")[2]
+    """Return the last line of a complaint without the name of the program. Pure.
+
+    Not the one that leads to the program's help.
+    """
+    lines = [line for line in text.strip().splitlines() if "--help" not in line]
+    line = lines[-1] if lines else text.strip()
     for word in (
         "sbatch: ",
         "srun: ",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.errors import EnvironmentFailed, UsageError
+from perdure.errors import EnvironmentFailed
 from perdure.hosts.side import modules
 from perdure.model.settings import SlurmSettings
 from perdure.services.cluster import on_node
@@ -66,9 +66,3 @@ def test_what_ends_at_once_on_the_node_is_told_with_its_words(root: str, slurm: 
 def test_a_partition_that_is_none_is_told_in_slurms_words(root: str) -> None:
     with pytest.raises(EnvironmentFailed, match="invalid partition"):
         start(root, settings=SlurmSettings(partition="nowhere"))
-
-
-def test_a_scheduler_wants_a_number_of_gpus() -> None:
-    program = Program(argv=("python",), cwd="/")
-    with pytest.raises(UsageError, match="wants a number"):
-        on_node(program, SlurmSettings(), modules="/m", log="/s/jupyter/log", gpus="all")

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_service_arguments(parser)
     parser.add_argument("--variant", metavar="NAME", help="the project's variant: cpu or cuda")
     parser.add_argument(
-        "--gpus", type=gpus, metavar="all|N", help="hand GPUs to it, where it is in a container"
+        "--gpus", type=gpus, metavar="all|N", help="hand GPUs to it, in a container or on a cluster"
     )
 
 

@@ -114,6 +114,7 @@ MODULES = (
     "targets/strays",
     "targets/supervision",
     "targets/supervisor",
+    "targets/time_limit",
     "targets/view",
 )
 
