@@ -32,6 +32,11 @@ class Here:
         """Return that it is this machine."""
         return True
 
+    @property
+    def remedy(self) -> str:
+        """Return that the folder is to be one's own."""
+        return "a folder that you may write to"
+
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:  # noqa: ARG002 - a host's
         """Return the command itself."""
         return tuple(argv)

@@ -47,6 +47,10 @@ class Host(Protocol):
     def is_here(self) -> bool:
         """Return whether it is this machine."""
 
+    @property
+    def remedy(self) -> str:
+        """Return what to change where a project's folder there cannot be written. Pure."""
+
     def command(self, argv: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
         """Return the command of this machine that runs `argv` there. Pure.
 

@@ -27,6 +27,11 @@ class LinkedHost:
         """Return that it is another machine."""
         return False
 
+    @property
+    def remedy(self: Linked) -> str:
+        """Return that the project has another folder there."""
+        return f"`root` of `[targets.{self.name}]`: a folder that you may write to there"
+
     def run(
         self: Linked,
         argv: Sequence[str],

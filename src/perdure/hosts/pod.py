@@ -54,6 +54,13 @@ class Pod(LinkedHost):
         return read_destination(self.destination)
 
     @property
+    def remedy(self) -> str:
+        """Return that it has another volume, or another user."""
+        at = f"of `[targets.{self.name}]`"
+        user = self.spec.user_id
+        return f"`results` {at}: a claim that user {user} may write to; `user_id` under `[docker]`"
+
+    @property
     def kubectl(self) -> Kubectl:
         """Return the cluster that it is on."""
         spec = self.spec

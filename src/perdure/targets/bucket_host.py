@@ -46,6 +46,11 @@ class BucketHost:
         """Return that it is not this machine."""
         return False
 
+    @property
+    def remedy(self) -> str:
+        """Return that the target has another bucket."""
+        return f"`bucket` of `[targets.{self.name}]`: one that you may write to"
+
     def call(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
         """Return what a function of perdure would return on a machine. Touches the network.
 

@@ -68,18 +68,8 @@ class Place:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise StorageError(
                 f"cannot write `{where}` on `{name}`: {(error.strerror or str(error)).lower()}",
-                hint=f"perdure clean results --on {name}" if full else self._elsewhere(),
+                hint=f"perdure clean results --on {name}" if full else self.host.remedy,
             ) from error
-
-    def _elsewhere(self) -> str:
-        """Return what to change where the project's folder there cannot be written. Pure."""
-        from perdure.hosts.pod import Pod
-
-        at = f"of `[targets.{self.host.name}]`"
-        if not isinstance(self.host, Pod):
-            return f"`root` {at}: a folder that you may write to there"
-        user = self.host.spec.user_id
-        return f"`results` {at}: a claim that user {user} may write to; `user_id` under `[docker]`"
 
 
 def here(root: Path) -> Place:
