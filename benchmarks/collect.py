@@ -226,6 +226,12 @@ CLAIMS = (
         "5 s + the link at 80 %",
     ),
     Claim(
+        "... a training beside uploads of 100 MiB, to one without (their processor time)",
+        "spot",
+        "training beside uploads of 100 MiB, to without",
+        "",
+    ),
+    Claim(
         "... paid time that is useful at 11 preemptions a day, 90 s to begin again (played)",
         "spot",
         "perdure: useful share, worst region",
