@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side import keys, lease, log, standing
 from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.order import BEYOND_S, read_order
 from perdure.errors import StorageError
 from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
@@ -64,8 +65,12 @@ class BucketLine:
             # Asked before the log: what was written before is then seen.
             wanted = standing.wanted(bucket, job)
             waits = WAITS if wanted.wanted and not is_held(bucket, job) else None
+            if waits and is_late(bucket, job, time.time()):
+                # Its group has no machine any more, by the provider or by the last one itself.
+                standing.settle(bucket, job, wanted.turn, standing.LATE)
+                wanted, waits = standing.wanted(bucket, job), None
             files, more = self._new(bucket, job)
-        given_up = not wanted.wanted and wanted.why.startswith(standing.SKY)
+        given_up = not wanted.wanted and wanted.why.startswith(standing.IN_VAIN)
         problem = {"waits": waits, "ended": wanted.why if given_up else "", "problem": ""}
         return {"alive": wanted.wanted, "there": True, "files": files, "more": more, **problem}
 
@@ -155,3 +160,12 @@ def is_held(bucket: Bucket, job: str) -> bool:
     age = (dt.datetime.now(dt.UTC) - found.written).total_seconds()
     held = lease.read(found.data)
     return not held.released and age < 3 * held.ttl_s
+
+
+def is_late(bucket: Bucket, job: str, now: float) -> bool:
+    """Return whether no machine begins with a job any more, as far as this machine's clock knows.
+
+    `now` is in unix seconds.
+    """
+    order = read_order(bucket, job)
+    return order is not None and order.deadline is not None and now > order.deadline + BEYOND_S

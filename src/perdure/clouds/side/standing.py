@@ -10,8 +10,10 @@ from perdure.clouds.side.bucket import Bucket, Taken, Version
 
 INTERRUPT = "interrupt"
 CANCEL = "cancel"
-# Who begins why a job wants no machine, where none was ever to come.
+# Who or what begins why a job wants no machine, where none was ever to come.
 SKY = "SkyPilot"
+LATE = "its time (max_hours) was over"
+IN_VAIN = (SKY, LATE)
 
 
 class Wanted(NamedTuple):
