@@ -34,6 +34,7 @@ class Nearby:
 
     name: str = "gpu1"
     is_here: bool = False
+    remedy: str = "another `root`"
     refuses: Exception | None = None
 
     def call(self, function: Callable[..., Any], *given: object, **named: object) -> Any:  # noqa: ANN401
