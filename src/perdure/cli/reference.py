@@ -106,8 +106,9 @@ def error_rows(error: type[Exception]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 after writing the pages into the folder given (docs/reference)."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    folder = Path(words[0]) if words else FOLDER
+    parser = argparse.ArgumentParser(prog="python -m perdure.cli.reference")
+    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
+    folder: Path = parser.parse_args(argv).folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -65,9 +65,7 @@ class BucketLine:
             # Asked before the log: what was written before is then seen.
             wanted = standing.wanted(bucket, job)
             waits = WAITS if wanted.wanted and not is_held(bucket, job) else None
-            if waits and is_late(bucket, job, time.time()):
-                # Its group has no machine any more, by the provider or by the last one itself.
-                standing.settle(bucket, job, wanted.turn, standing.LATE)
+            if waits and is_late(bucket, job, time.time()) and settle_late(bucket, job, wanted):
                 wanted, waits = standing.wanted(bucket, job), None
             files, more = self._new(bucket, job)
         given_up = not wanted.wanted and wanted.why.startswith(standing.IN_VAIN)
@@ -152,20 +150,36 @@ def _follows(found: Mapping[str, list[Any]], each: log.Grown) -> bool:
     return bool(each.at == at + len(data))
 
 
-def is_held(bucket: Bucket, job: str) -> bool:
-    """Return whether a machine has a job, as far as this machine's clock can tell."""
+def is_held(bucket: Bucket, job: str, now: dt.datetime | None = None) -> bool:
+    """Return whether a machine has a job, at `now` or as far as this machine's clock can tell."""
     found = bucket.get(keys.job(job, keys.LEASE))
     if found is None:
         return False
-    age = (dt.datetime.now(dt.UTC) - found.written).total_seconds()
+    age = ((now or dt.datetime.now(dt.UTC)) - found.written).total_seconds()
     held = lease.read(found.data)
     return not held.released and age < 3 * held.ttl_s
 
 
 def is_late(bucket: Bucket, job: str, now: float) -> bool:
-    """Return whether no machine begins with a job any more, as far as this machine's clock knows.
+    """Return whether no machine begins with a job any more at `now` (unix seconds).
 
-    `now` is in unix seconds.
+    Not known, and False, of one that another perdure submitted in words of its own.
     """
-    order = read_order(bucket, job)
+    try:
+        order = read_order(bucket, job)
+    except (KeyError, TypeError, ValueError):
+        return False
     return order is not None and order.deadline is not None and now > order.deadline + BEYOND_S
+
+
+def settle_late(bucket: Bucket, job: str, wanted: standing.Wanted) -> bool:
+    """Return whether a job that no machine comes for any more was settled, in its turn.
+
+    Its group has none, by the provider or by its last one. The bucket's clock counts: by a wrong
+    one of this machine a job that runs could be taken for it.
+    """
+    now = bucket.now(keys.job(job, keys.SCRATCH))
+    if is_held(bucket, job, now) or not is_late(bucket, job, now.timestamp()):
+        return False
+    standing.settle(bucket, job, wanted.turn, standing.LATE)
+    return True

@@ -225,17 +225,26 @@ def resume(
     """
     with custody.starting(record.folder):
         mirror.bring(record.folder)
-        status = read_status(record.folder)
         if folders.is_alive(record.folder):
             raise _running(record)
-        if not can_become(status.state, State.STARTING):
-            raise ConflictError(
-                f"job `{record.job}` has {status.state.value.lower()} already",
-                hint=f"perdure rerun {record.job}",
-            )
-        if status.state is State.LOST:
-            clear_strays(workspace, record)
+        require_unfinished(workspace, record)
         return start(workspace, record, environment=environment, report=report)
+
+
+def require_unfinished(workspace: Workspace, record: JobRecord) -> None:
+    """Return if a job that nobody runs is to go on. What is left of a lost one is stopped.
+
+    Raises:
+        ConflictError: it has succeeded, say.
+    """
+    status = read_status(record.folder)
+    if not can_become(status.state, State.STARTING):
+        raise ConflictError(
+            f"job `{record.job}` has {status.state.value.lower()} already",
+            hint=f"perdure rerun {record.job}",
+        )
+    if status.state is State.LOST:
+        clear_strays(workspace, record)
 
 
 def clear_strays(workspace: Workspace, record: JobRecord) -> int:

@@ -19,11 +19,10 @@ from perdure.jobs import environment as environments
 from perdure.jobs import folder as folders
 from perdure.jobs import image as images
 from perdure.jobs.elsewhere import target_in
-from perdure.jobs.launch import clear_strays
-from perdure.jobs.lifecycle import can_become, read_status
+from perdure.jobs.launch import require_unfinished
 from perdure.jobs.witness import Witness, write_witness
 from perdure.jobs.workspace import Workspace, storing
-from perdure.model.job import UNLIMITED, EnvironmentUsed, JobRecord, Resources, State
+from perdure.model.job import UNLIMITED, EnvironmentUsed, JobRecord, Resources
 from perdure.model.report import Report
 from perdure.targets import presence
 from perdure.targets.cloud import Cloud
@@ -196,14 +195,7 @@ def _require_resources(
 def _require_rest(workspace: Workspace, record: JobRecord) -> None:
     """Return if nobody has a job, and it is to go on. What is left of a lost one is stopped."""
     _require_quiet(record)
-    status = read_status(record.folder)
-    if not can_become(status.state, State.STARTING):
-        raise ConflictError(
-            f"job `{record.job}` has {status.state.value.lower()} already",
-            hint=f"perdure rerun {record.job}",
-        )
-    if status.state is State.LOST:
-        clear_strays(workspace, record)
+    require_unfinished(workspace, record)
 
 
 def _require_quiet(record: JobRecord) -> None:
