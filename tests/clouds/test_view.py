@@ -36,7 +36,7 @@ class Otter:
         """Return how it stands that was submitted in these words."""
         self.bucket.put(keys.job("otter", keys.START), text.encode())
         jobs = self._line.call(looking.look, "", {"results/otter": {}}, True)["jobs"]
-        return tuple(jobs["results/otter"][name] for name in ("alive", "waits", "ended"))  # type: ignore[return-value]
+        return tuple(jobs["results/otter"][name] for name in ("alive", "waits", "ended"))
 
     def until(self, deadline: float | None) -> Told:
         """Return how it stands with this deadline."""
