@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import pytest
 
+from perdure.errors import UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.launch import resume
@@ -30,7 +31,7 @@ from perdure.sweeps.driver import Driver
 from perdure.sweeps.holding import is_driven
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.pools import open_pool
-from perdure.sweeps.record import read_sweep
+from perdure.sweeps.record import read_sweep, sweeps_folder
 from perdure.sweeps.standing import failed_attempts, standing
 from perdure.sweeps.submit import SweepRequest, explained, outline, submit
 from perdure.sweeps.trials import Maker
@@ -96,6 +97,14 @@ def run_dir(workspace: Workspace, trial: int) -> Path:
 
 def state(workspace: Workspace, trial: int) -> State:
     return read_status(run_dir(workspace, trial)).state
+
+
+def test_a_line_that_is_not_slurms_is_refused_and_leaves_nothing(workspace: Workspace) -> None:
+    lab = TargetSettings("", "slurm", "slurm", slurm=SlurmSettings(lines=("--gerbil=2",)))
+    asked = Workspace(workspace.project, Settings(targets=MappingProxyType({"lab": lab})))
+    with pytest.raises(UsageError, match="unrecognized option '--gerbil=2'"):
+        swept(asked, "seed=0..3")
+    assert not list(sweeps_folder(workspace.project).glob("*"))
 
 
 def test_many_short_trials_take_fewer_elements(workspace: Workspace, slurm: Cluster) -> None:

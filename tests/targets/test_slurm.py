@@ -245,7 +245,8 @@ def test_the_whole_script_is_explained_and_nothing_is_submitted(
         (SlurmSettings(), Resources(gpus=9), "no node has 9 GPUs: the most is 2", ""),
         (SlurmSettings(time_s=60), Resources(), "is over before anything is trained", "--grace"),
         (SlurmSettings("short", time_s=7200), Resources(), "more than the partition's", "30m"),
-        (SlurmSettings(lines=("--nonsense",)), Resources(), "refuses it", "--explain"),
+        (SlurmSettings(lines=("--nonsense",)), Resources(), "unrecognized option", "--explain"),
+        (SlurmSettings(lines=("--constraint=h100",)), Resources(), "invalid feature", "--explain"),
     ],
 )
 def test_what_slurm_cannot_give_is_one_clear_error_and_leaves_no_job(
@@ -257,6 +258,29 @@ def test_what_slurm_cannot_give_is_one_clear_error_and_leaves_no_job(
     assert message in caught.value.message
     assert hint in str(caught.value.hint)
     assert list(workspace.project.results.glob("*")) == []
+
+
+def test_a_partitions_own_limit_leaves_time_to_train_too(workspace: Workspace) -> None:
+    asked = with_settings(workspace, SlurmSettings("short"))
+    with pytest.raises(
+        UsageError,
+        match="the partition's time limit of 00:30:00 is over before anything is trained",
+    ):
+        started(asked, "5", "0", grace_s=1790.0)
+    assert until_gone(started(asked, "5", "0", grace_s=1789.0)).state is State.SUCCEEDED
+
+
+def test_nodes_that_are_away_refuse_no_line(workspace: Workspace, slurm: Cluster) -> None:
+    nodes = [f"NodeName=node{number}" for number in range(1, 5)]
+    for name in nodes:
+        slurm.ask("scontrol", "update", name, "State=DRAIN", "Reason=test")
+    try:
+        record = started(with_settings(workspace, SlurmSettings(lines=("--nice=1",))), "5", "0")
+        until_state(record, State.QUEUED)
+    finally:
+        for name in nodes:
+            slurm.ask("scontrol", "update", name, "State=RESUME")
+    assert until_gone(record).state is State.SUCCEEDED
 
 
 def test_a_probe_says_what_to_do(workspace: Workspace) -> None:

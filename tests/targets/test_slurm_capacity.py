@@ -7,10 +7,10 @@ import pytest
 from perdure.errors import PerdureError, SchedulerUnreachable, UsageError
 from perdure.model.job import UNLIMITED, Resources
 from perdure.model.settings import SlurmSettings
-from perdure.targets.slurm_capacity import Node, Nodes, of_partition, parse, require
+from perdure.targets.slurm_capacity import Node, Nodes, of_partition, parse, require, usual_s
 from tests.waiting import until
 
-WIDTHS = (64, 64, 32, 32, 20, 20, 20, 200, 200)
+WIDTHS = (64, 64, 32, 32, 20, 20, 20, 20, 200, 200)
 
 
 def line(*cells: str) -> str:
@@ -20,14 +20,14 @@ def line(*cells: str) -> str:
 TEXT = "\n".join(
     [
         line(
-            *("main*", "node1", "mixed", "1/3/0/4", "2000", "500", "infinite"),
+            *("main*", "node1", "mixed", "1/3/0/4", "2000", "500", "infinite", "n/a"),
             *("gpu:2(S:0-1)", "gpu:1(IDX:0)"),
         ),
         line(
-            *("gpu", "big-1", "idle", "0/64/0/64", "512000", "0", "2-00:00:00"),
+            *("gpu", "big-1", "idle", "0/64/0/64", "512000", "0", "2-00:00:00", "1:00"),
             *("gpu:a100:4,gpu:mig:2,nvme:1", "gpu:a100:0,gpu:mig:1"),
         ),
-        line("gpu", "big-2", "down*", "0/0/64/64", "512000", "0", "2-00:00:00", "(null)", "(null)"),
+        line("gpu", "big-2", "down*", "0/0/64/64", "512000", "0", "2-00:00:00", "n/a", "", ""),
         "",
     ]
 )
@@ -35,8 +35,10 @@ NODES = parse(TEXT)
 
 
 def test_columns_are_nodes() -> None:
-    assert NODES[0] == Node("main", True, "node1", "mixed", 4, 3, 2000, 1500, 2, 1, None)
-    assert NODES[1] == Node("gpu", False, "big-1", "idle", 64, 64, 512000, 512000, 6, 5, 172800.0)
+    assert NODES[0] == Node("main", True, "node1", "mixed", 4, 3, 2000, 1500, 2, 1, None, None)
+    assert NODES[1] == Node(
+        "gpu", False, "big-1", "idle", 64, 64, 512000, 512000, 6, 5, 172800.0, 60.0
+    )
     assert [node.takes_jobs for node in NODES] == [True, True, False]
 
 
@@ -73,6 +75,15 @@ def test_what_a_busy_node_has_is_waited_for() -> None:
     require(SlurmSettings(), Resources(gpus=2, cpus=4, memory_bytes=2000 * 2**20), NODES)
     require(SlurmSettings("gpu", time_s=172800.0), Resources(gpus=6), NODES)
     require(SlurmSettings(), Resources(time_s=1e9), NODES)
+
+
+def test_a_job_that_says_nothing_has_what_its_partition_gives() -> None:
+    assert usual_s(SlurmSettings(), NODES) is None
+    assert usual_s(SlurmSettings("gpu"), NODES[:2]) == 60.0
+    # Nodes that say nothing of it have the limit itself; which partition it will be is not known.
+    assert usual_s(SlurmSettings("gpu"), NODES) == 172800.0
+    assert usual_s(SlurmSettings("main,gpu"), NODES) is None
+    assert usual_s(SlurmSettings("gpu"), []) is None
 
 
 def test_nodes_that_were_asked_for_ahead_are_not_asked_for_again() -> None:

@@ -9,12 +9,12 @@ from perdure.errors import UsageError
 from perdure.jobs.launch import checked
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import UNLIMITED, Resources
+from perdure.model.job import Resources
 from perdure.model.settings import KubernetesSettings, Settings, SlurmSettings, TargetSettings
-from perdure.targets.time_limit import require_time, require_turn
+from perdure.targets.time_limit import require_time
 from tests.jobs.projects import make_project
 
-SLURM = TargetSettings("lab", "slurm", "slurm", slurm=SlurmSettings(time_s=60.0))
+SLURM = TargetSettings("", "slurm", "slurm", slurm=SlurmSettings(time_s=60.0))
 PODS = TargetSettings("", "kubernetes", kubernetes=KubernetesSettings("i", "c", context="x"))
 
 
@@ -28,15 +28,6 @@ def test_a_limit_that_is_all_for_saving_is_refused() -> None:
         require_time(70.0, 60.0, 10)
     with pytest.raises(UsageError, match=r"60 s of it are for saving \(a grace of 60 s\)"):
         require_time(60.0, 60.0, 0)
-
-
-def test_a_jobs_own_limit_goes_over_its_targets() -> None:
-    require_turn(SLURM, Resources(time_s=3600.0), 60.0)
-    require_turn(PODS, UNLIMITED, 1e9)
-    require_turn(None, Resources(time_s=1.0), 60.0)
-    for wanted, resources in ((SLURM, UNLIMITED), (PODS, Resources(time_s=60.0))):
-        with pytest.raises(UsageError, match="is over before anything is trained"):
-            require_turn(wanted, resources, 60.0)
 
 
 @pytest.mark.parametrize("target", ["lab", "k8s"])

@@ -31,7 +31,6 @@ from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
 from perdure.targets.protocol import Handle, Plan, Target
 from perdure.targets.registry import open_target
-from perdure.targets.time_limit import require_turn
 
 __all__ = [
     "Draft",
@@ -90,9 +89,7 @@ def checked(workspace: Workspace, request: JobRequest) -> tuple[Decided, Target]
     """Return what is to be run and where, before anything is made for it. Raises as `submit`."""
     decided = decide(workspace.project, request)
     target = _target(workspace, request)
-    wanted = workspace.settings.targets.get(request.target)
-    require_turn(wanted, request.resources, decided.limits.grace_s)
-    target.require(request.resources)
+    target.require(request.resources, decided.limits.grace_s)
     if request.name is not None and (workspace.project.results / request.name).exists():
         raise ConflictError(
             f"there is a job `{request.name}` already", hint=f"perdure show {request.name}"
@@ -115,7 +112,7 @@ def drafted(
     decided, target = known
     if images.push_for(workspace, target, request.variant, report):
         target = _target(workspace, request)
-        target.require(request.resources)
+        target.require(request.resources, decided.limits.grace_s)
     if request.rerun_of is None:
         used = source.present(workspace, request, target, report)
     else:
@@ -356,7 +353,7 @@ def prepared(
     Raises as `start`.
     """
     # First: an engine that cannot run the job is to build nothing for it either.
-    target.require(record.resources)
+    target.require(record.resources, record.limits.grace_s)
     if target.place.is_here:
         source.ensure_code(workspace, record)
     else:

@@ -30,7 +30,6 @@ from perdure.targets.cluster import leave, registry_of
 from perdure.targets.protocol import Handle, Target
 from perdure.targets.registry import DOCKER, LOCAL, open_target
 from perdure.targets.remote import Remote
-from perdure.targets.time_limit import require_turn
 
 
 def relocate(
@@ -58,7 +57,7 @@ def relocate(
     where = open_target(name, workspace.project, workspace.settings)
     _require_alike(now, where, record)
     wanted = replace(record, resources=record.resources if resources is None else resources)
-    _require_resources(workspace, where, wanted, anew=resources is not None)
+    _require_resources(where, wanted, anew=resources is not None)
     with custody.alone(record.folder):
         mirror.bring(record.folder)
         _require_rest(workspace, record)
@@ -87,7 +86,7 @@ def _already(
         _require_no_resources(record, resources)
         return record
     wanted = replace(record, resources=record.resources if resources is None else resources)
-    _require_resources(workspace, now, wanted, anew=resources is not None)
+    _require_resources(now, wanted, anew=resources is not None)
     with custody.alone(record.folder):
         used = _environment_there(workspace, record, now, report)
         moved = replace(wanted, target=now.name, environment=used)
@@ -176,14 +175,10 @@ def _require_no_resources(record: JobRecord, resources: Resources | None) -> Non
         )
 
 
-def _require_resources(
-    workspace: Workspace, where: Target, record: JobRecord, *, anew: bool
-) -> None:
+def _require_resources(where: Target, record: JobRecord, *, anew: bool) -> None:
     """Return if a target has what a job is to have there. Asks it."""
     try:
-        wanted = workspace.settings.targets.get(where.name)
-        require_turn(wanted, record.resources, record.limits.grace_s)
-        where.require(record.resources)
+        where.require(record.resources, record.limits.grace_s)
     except UsageError as error:
         if anew or record.resources == UNLIMITED:
             raise

@@ -74,17 +74,19 @@ def open_service(workspace: Workspace, wanted: Wanted, report: Report) -> Opened
         UsageError: there is no such target, or its cluster has not what is asked for.
     """
     spot = find_spot(workspace, wanted.target)
+    if spot.in_pod:
+        # Before a pod is started to look into.
+        _require_room(workspace, wanted)
     make_state_folder(workspace.project)
     identity = id_of(str(workspace.project.root), wanted.target, wanted.name)
     ports = ports_of(identity)
-    with spot.place.writing():
-        running = {each["name"]: each for each in spot.host.call(desk.look, spot.root)}
-    stands = running.get(wanted.name)
+    stands = _found(spot, wanted.name)
     if stands is None:
         if wanted.port and not desk.is_free(wanted.port):
             # Before anything is installed.
             raise desk.in_use(wanted.port)
-        _require_room(workspace, wanted)
+        if not spot.in_pod:
+            _require_room(workspace, wanted)
         with spot.place.writing():
             stands = _start(spot, wanted, identity, ports, report)
     else:
@@ -120,6 +122,12 @@ def stop_service(workspace: Workspace, name: str, target: str) -> bool:
     leave_code(workspace.project, target, name)
     forwards.forget(workspace.project, target, name)
     return stopped
+
+
+def _found(spot: Spot, name: str) -> dict[str, Any] | None:
+    """Return what runs there of that name already, None where nothing does."""
+    with spot.place.writing():
+        return next((s for s in spot.host.call(desk.look, spot.root) if s["name"] == name), None)
 
 
 def _require_room(workspace: Workspace, wanted: Wanted) -> None:

@@ -121,7 +121,7 @@ class Cloud:
         types = ", ".join(self.wanted.types or self.wanted.infra) or "anywhere"
         return Capabilities(self.name, f"{told}: {types}, as {who}")
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:  # noqa: ARG002 - a target's
         """Return if the types of machine that are named have what is asked for. Asks it."""
         limited = {
             "--memory": None if self.provider.sized else resources.memory_bytes,

@@ -107,7 +107,7 @@ class Container:
         except PerdureError as error:
             return Capabilities(self.name, "no container engine", error.message)
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:  # noqa: ARG002 - a target's
         """Return if an engine of this machine answers; whether it has GPUs only a start tells.
 
         Raises:

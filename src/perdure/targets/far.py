@@ -47,10 +47,10 @@ def probe(there: Values) -> Values:
     return {"summary": found.summary, "problem": found.problem, "hint": found.hint}
 
 
-def require(there: Values, resources: Values) -> None:
-    """Return if the target can run jobs with these resources; raises as `Target.require`."""
+def require(there: Values, resources: Values, grace_s: float) -> None:
+    """Return if the target can run jobs with these; raises as `Target.require`."""
     try:
-        _open(there).require(Resources(**resources))
+        _open(there).require(Resources(**resources), grace_s)
     except EnvironmentFailed as error:
         # What is advised on one's own machine is to leave it as it is here.
         error.hint = (error.hint or "").replace(LOCAL, '`engine = "process"` for this target')

@@ -105,13 +105,15 @@ class Kubernetes(Remote):
         except PerdureError as error:
             return Capabilities(self.name, "no Kubernetes", error.message, error.hint)
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:
         """Return if some node has what is asked for, and the volumes are there. Asks the cluster.
 
         Raises:
-            UsageError: none has; or there is no such namespace, or volume claim.
+            UsageError: none has; there is no such namespace, or volume claim; or a time limit
+                leaves no time before the grace.
             EnvironmentFailed: the cluster does not answer, or not to this user.
         """
+        require_time(manifests.time_limit_s(self.settings, resources), grace_s, 0)
         require_person(self.spec)
         capacity.require(self.kubectl, self.settings, resources)
         if self.settings.data is not None and not self.spec.image.endswith(pod_spec.NOT_PUSHED):

@@ -81,7 +81,7 @@ class Process:
         """Return that this machine is there; it always is."""
         return Capabilities(self.name, f"this machine, {os.cpu_count() or 1} cores")
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:  # noqa: ARG002 - a target's
         """Return if nothing is to be limited: a process has all of the machine."""
         refuse_a_clusters(resources)
         if resources != UNLIMITED:

@@ -141,8 +141,10 @@ class Target(Protocol):
     def probe(self) -> Capabilities:
         """Return what it can do, and whether it can be reached."""
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:
         """Return if it can run jobs with these resources, before anything is made for one.
+
+        `grace_s` is what such a job may take to save: a limit of time leaves it more than that.
 
         Raises:
             UsageError: it cannot limit or give what is asked for.

@@ -110,7 +110,7 @@ class Remote:
             return Capabilities(self.name, "not reached", error.message)
         return Capabilities(self.name, found["summary"], found["problem"], found["hint"])
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:
         """Return if it can run jobs with these resources."""
         if resources != UNLIMITED and self.station.engine == far.PROCESS:
             refuse_a_clusters(resources)
@@ -119,7 +119,7 @@ class Remote:
                 "neither memory, processors nor GPUs are limited",
                 hint=f'`engine = "docker"` in `[targets.{self.name}]`',
             )
-        self.host.call(far.require, self.values(), asdict(resources))
+        self.host.call(far.require, self.values(), asdict(resources), grace_s)
 
     def plan(self, job: JobRecord) -> Plan:
         """Return what would be executed there. Asks the host."""

@@ -46,7 +46,7 @@ from perdure.targets.slurm_apptainer import loading
 from perdure.targets.slurm_image import SHELL, enclosing, is_enclosed
 from perdure.targets.slurm_queue import Word, ask, environ, no_slurm
 from perdure.targets.slurm_step import Step, without_srun
-from perdure.targets.slurm_submission import submit_script
+from perdure.targets.slurm_submission import require_accepted, submit_script
 from perdure.targets.time_limit import require_time
 
 POLL_S = 0.2
@@ -92,14 +92,21 @@ class Slurm:
         except PerdureError as error:
             return Capabilities(self.name, "no Slurm", error.message, error.hint)
 
-    def require(self, resources: Resources) -> None:
+    def require(self, resources: Resources, grace_s: float = 0.0) -> None:
         """Return if some node of the partition has what is asked for. Asks Slurm.
 
         Raises:
-            UsageError: none has, or there is no such partition.
+            UsageError: none has, there is no such partition, or a limit of time, or the
+                partition's own, leaves no time before the grace.
             EnvironmentFailed: no Slurm answers.
         """
-        capacity.require(self.settings, resources, capacity.NODES.lately())
+        limit_s = scripts.time_limit_s(self.settings, resources)
+        require_time(limit_s, grace_s, scripts.MARGIN_S)
+        nodes = capacity.NODES.lately()
+        capacity.require(self.settings, resources, nodes)
+        if limit_s is None:
+            limit_s = capacity.usual_s(self.settings, nodes)
+            require_time(limit_s, grace_s, scripts.MARGIN_S, whose="the partition's")
 
     def plan(self, job: JobRecord) -> Plan:
         """Return the sbatch script of a job, and the command that hands it over.
@@ -138,9 +145,18 @@ class Slurm:
         )
 
     def verify(self, plan: Plan) -> None:
-        """Return if there is such a program; what modules and images have is not seen from here."""
+        """Return if there is such a program, and Slurm takes what only it can judge. Asks it then.
+
+        What modules and images have is not seen from here.
+
+        Raises:
+            MissingProgram: there is none.
+            UsageError: a line for sbatch, an account or a QOS is not Slurm's.
+        """
         if not (self.settings.modules or is_enclosed(plan.script or "")):
             self._beneath().verify(plan)
+        if self.settings.lines or self.settings.account or self.settings.qos:
+            require_accepted(plan, environ(), self.settings)
 
     def submit(self, plan: Plan, key: str) -> Handle:
         """Hand the script over to Slurm, once: a job of that comment which it has is found.

@@ -19,19 +19,23 @@ from perdure.targets import slurm_script as scripts
 from perdure.targets.slurm_queue import ask, require_answer, seconds_said
 
 # Partition (its `*`: the default one), node, state, processors (used/idle/other/all), MiB of
-# memory, MiB free, the limit of time, GPUs and others, those in use.
+# memory, MiB free, the limit of time, what a job gets that says none, GPUs and others, those in
+# use.
 _FORMAT = (
     "--Format=Partition:64,NodeList:64,StateLong:32,CPUsState:32,Memory:20,AllocMem:20,Time:20,"
-    "Gres:200,GresUsed:200"
+    "DefaultTime:20,Gres:200,GresUsed:200"
 )
-_WIDTHS = (64, 64, 32, 32, 20, 20, 20, 200, 200)
+_WIDTHS = (64, 64, 32, 32, 20, 20, 20, 20, 200, 200)
 _GPUS = re.compile(r"gpu(?::[^:,(]+)?:(\d+)")
 _LATELY_S = 5.0
 _AWAY = ("down", "drain", "fail", "maint", "unknown", "power", "not_resp", "inval")
 
 
 class Node(NamedTuple):
-    """A node in one of its partitions; memory in MiB, `time_s` is the partition's limit, if any."""
+    """A node in one of its partitions; memory in MiB.
+
+    `time_s` is the partition's limit, if any, and `usual_s` what a job gets of it that says none.
+    """
 
     partition: str
     default: bool
@@ -44,6 +48,7 @@ class Node(NamedTuple):
     gpus: int
     gpus_free: int
     time_s: Optional[float]  # noqa: UP045 - Python 3.9
+    usual_s: Optional[float]  # noqa: UP045 - Python 3.9
 
     @property
     def takes_jobs(self) -> bool:
@@ -120,7 +125,7 @@ def parse(text: str) -> list[Node]:
 
 
 def _node(cells: Sequence[str]) -> Node:
-    partition, name, state, cpus, memory, used, limit, gres, gres_used = cells
+    partition, name, state, cpus, memory, used, limit, usual, gres, gres_used = cells
     idle, whole = ([*cpus.split("/"), "0", "0", "0"][at] for at in (1, 3))
     gpus, busy = _gpus(gres), _gpus(gres_used)
     return Node(
@@ -135,6 +140,7 @@ def _node(cells: Sequence[str]) -> Node:
         gpus,
         max(0, gpus - busy),
         seconds_said(limit),
+        seconds_said(usual) or seconds_said(limit),
     )
 
 
@@ -225,6 +231,15 @@ def _require_time(settings: SlurmSettings, resources: Resources, mine: Sequence[
             f"{clock_words(longest)}",
             hint=f"--time {longest / 60:g}m: a job goes on in as many turns as it needs",
         )
+
+
+def usual_s(settings: SlurmSettings, nodes: Sequence[Node]) -> Optional[float]:  # noqa: UP045 - Python 3.9
+    """Return how long a job may run that says nothing, in seconds; None: without limit. Pure.
+
+    Of several partitions the longest: which of them takes a job is not known yet.
+    """
+    usual = [node.usual_s for node in of_partition(settings, nodes)]
+    return None if None in usual else max(filter(None, usual), default=None)
 
 
 def summary(settings: SlurmSettings) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,13 +27,16 @@ from perdure.model.settings import SlurmSettings
 from perdure.runtime import generation, names, settled
 from perdure.targets import slurm_ticket as tickets
 from perdure.targets.protocol import Plan
-from perdure.targets.slurm_queue import QUEUE, Known, Word, ask, complaint, no_slurm
+from perdure.targets.slurm_queue import ASK_S, QUEUE, Known, Word, ask, complaint, no_slurm
 
 SUBMIT_S = 60.0
 # For so long it is looked whether a job is there whose submission was not answered.
 LOOK_S = 20.0
 _POLL_S = 1.0
 _GUARD = "submitting.lock"
+# What sbatch says of a script that it understands, where no node can have it: for now, or ever.
+_NO_ROOM = "allocation failure"
+_FOR_GOOD = re.compile(r"\binvalid\b", re.IGNORECASE)
 
 
 def submit_script(
@@ -71,6 +75,25 @@ def submit_script(
         QUEUE.changed()
         tickets.write_ticket(plan.run_dir, ticket._replace(number=number))
         return int(number)
+
+
+def require_accepted(plan: Plan, variables: Mapping[str, str], settings: SlurmSettings) -> None:
+    """Return if Slurm takes what only it can judge: accounts, and lines that users add. Asks it.
+
+    Whether a node is free for it just now is passed over: a job waits for that.
+
+    Raises:
+        SchedulerUnreachable: Slurm does not answer.
+        UsageError: it would refuse the script whenever it came.
+    """
+    text = (plan.script or "").encode("utf-8", "surrogateescape")
+    try:
+        done = local.run((*plan.argv, "--test-only"), env=variables, stdin=text, timeout_s=ASK_S)
+    except MissingProgram as error:
+        raise no_slurm("sbatch") from error
+    said = done.complaint
+    if done.returncode and (_NO_ROOM not in said or _FOR_GOOD.search(said)):
+        raise refusal(said, settings)
 
 
 def _heard() -> Known:
@@ -170,6 +193,7 @@ def refusal(text: str, settings: SlurmSettings) -> PerdureError:
     if isinstance(found, EnvironmentFailed):
         return found
     said = found.message.replace("Batch job submission failed: ", "")
+    said = said.removeprefix(f"{_NO_ROOM}: ")
     lowered = text.lower()
     for word, key in (("partition", "partition"), ("account", "account"), ("qos", "qos")):
         value = getattr(settings, key)
