@@ -66,11 +66,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def serve(answer: Callable[..., Answer]) -> http.server.ThreadingHTTPServer:
     """Return a server on loopback."""
-    handler = type("Answering", (Handler,), {"answer": staticmethod(answer)})
+    return _serve(type("Answering", (Handler,), {"answer": staticmethod(answer)}))
+
+
+def _serve(handler: type[Handler]) -> http.server.ThreadingHTTPServer:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
+
+
+def serve_forms(answer: Callable[[dict[str, str]], Answer]) -> http.server.ThreadingHTTPServer:
+    """Return a server on loopback of what takes forms, as AWS's query protocol does."""
+
+    class Form(Handler):
+        def _do(self) -> None:
+            text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            status, found = answer({name: each[0] for name, each in parse_qs(text).items()})
+            data = str(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/xml")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = _do  # noqa: N815 - the library's name
+
+    return _serve(Form)
 
 
 def address(server: http.server.ThreadingHTTPServer) -> str:

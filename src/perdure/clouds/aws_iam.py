@@ -37,6 +37,7 @@ _ENDING = (
     "autoscaling:PutScheduledUpdateGroupAction",
     "autoscaling:UpdateAutoScalingGroup",
 )
+_ONESELF = "arn:aws:iam::*:user/${aws:username}"
 _CLOSED = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 _TRUST = {
     "Effect": "Allow",
@@ -75,6 +76,8 @@ def person_policy(address: Address, role: str = ROLE) -> Values:
             _allow("OwnGroups", list(_ENDING), "*", own),
             _allow("Role", ["iam:PassRole"], named, to_machines),
             _allow("Services", ["iam:CreateServiceLinkedRole"], "*", first),
+            # `perdure doctor` asks for one's own permissions, one by one.
+            _allow("Ask", ["iam:SimulatePrincipalPolicy"], _ONESELF),
         ]
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from perdure.clouds import aws_prices, aws_setup
+from perdure.clouds import aws_iam, aws_permissions, aws_prices, aws_setup
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
 from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
 from perdure.model.settings import CloudSettings
+from perdure.moving.address import parse_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,9 @@ class AwsProvider:
         for permission, why in denied.items():
             found = Found(permission, "problem", why, remedy)
             yield found if why else Found(permission, "ok", "allowed")
+        tried = [action for permission in denied for action in permission.split(", ")]
+        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
+        yield from aws_permissions.examine(self.account, policy, tried)
 
     def _quota(self) -> Iterator[Found]:
         for what, cores in self.account.quotas(self.wanted.types, self.wanted.market).items():
