@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from perdure.runtime import array, generation, names
 from perdure.runtime.supervisor import program
+from tests.runtime.supervisor.harness import MAIN, interpreter
 
 COMMENT = "perdure:0123:rates:ab"
 
@@ -179,9 +179,8 @@ def test_one_that_held_a_trial_that_is_over_takes_another(tmp_path: Path) -> Non
 
 
 def supervised(folder: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-I", "-S", program.__file__.replace("program", "__main__")]
-    given = [array.OPTION, str(folder), "1"]
-    return subprocess.run([*words, *given], capture_output=True, text=True, timeout=120)
+    words = [*interpreter(), str(MAIN), array.OPTION, str(folder), "1"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120)
 
 
 def test_a_real_supervisor_runs_the_trials_of_an_element(tmp_path: Path) -> None:

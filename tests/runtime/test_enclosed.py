@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from perdure.runtime import enclosed
+from tests.runtime.supervisor.harness import alone, measuring
 
 FIRST = """\
 13:freezer:/slurm/uid_1000/job_7/step_0
@@ -57,9 +57,16 @@ def test_a_command_gets_what_is_of_its_job_and_what_is_named() -> None:
     assert "SINGULARITYENV_TOKEN" in enclosed.given(around, ["TOKEN"], "singularity")
 
 
+def test_without_the_word_of_a_kernel_it_is_taken_for_exposed(tmp_path: Path) -> None:
+    own = tmp_path / "cgroup"
+    assert enclosed.is_exposed(os.fspath(own))
+    own.write_text(FIRST)
+    assert not enclosed.is_exposed(os.fspath(own))
+
+
 def called(path: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-I", "-S", enclosed.__file__, "LONE=1", "apptainer", "exec", "a b"]
-    environ = {"PATH": os.fspath(path), "SLURMD_NODENAME": "node7"}
+    words = [*alone(enclosed), "LONE=1", "apptainer", "exec", "a b"]
+    environ = {"PATH": os.fspath(path), "SLURMD_NODENAME": "node7", **measuring()}
     return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from perdure.runtime import gang, generation, names
 from perdure.runtime.supervisor import __main__ as supervisor
+from tests.runtime.supervisor.harness import interpreter
 from tests.waiting import PATIENCE_S, until
 
 #: In torchrun's place: the command with its rank, and how it ended.
@@ -68,7 +69,7 @@ class Yard:
                 names.PREEMPT_FILE: str(self.run_dir / names.PREEMPT),
                 gang.ADDRESS: "127.0.0.1",
             }
-        argv = [sys.executable, "-I", "-S", supervisor.__file__, *words]
+        argv = [*interpreter(), supervisor.__file__, *words]
         process = subprocess.Popen(argv, env=environ, cwd=self._tmp)
         self.begun.append(process)
         return process
@@ -82,6 +83,16 @@ class Yard:
 
     def follow(self, number: int = 1, after: int = 0) -> subprocess.Popen[bytes]:
         return self.start(gang.FOLLOW, str(self.run_dir), str(number), str(after))
+
+    def meet(self) -> None:
+        """Write what a leader does, without one: where the first attempt meets."""
+        generation.claim(self.run_dir)
+        (self.run_dir / gang.FOLDER).mkdir()
+        preempt = str(self.run_dir / names.PREEMPT)
+        told = {names.RUN_DIR: str(self.run_dir), names.ATTEMPT: "1", names.PREEMPT_FILE: preempt}
+        command = [sys.executable, "train.py"]
+        meeting = gang.Meeting(1, "127.0.0.1", 1, 2, 1, command, str(self._tmp), told)
+        gang.write_meeting(str(self.run_dir), meeting)
 
     def end(self, state: str, attempt: int = 1) -> None:
         """Write what a supervisor does once its job is settled."""
@@ -143,6 +154,14 @@ def test_who_leads_has_all_stop_when_it_is_asked(yard: Yard) -> None:
     assert second.wait(PATIENCE_S) == 0
 
 
+def test_who_leads_and_is_asked_before_all_are_there_waits_for_nobody(yard: Yard) -> None:
+    leader = yard.lead()
+    until((yard.run_dir / gang.FOLDER / gang.MEETING).exists)
+    leader.terminate()
+    assert leader.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    assert not (yard.run_dir / "rank-0-1").exists()
+
+
 def test_who_follows_and_has_to_go_asks_the_supervisor_first(yard: Yard) -> None:
     leader, follower = yard.lead(), yard.follow()
     until_training(yard)
@@ -201,6 +220,46 @@ def test_who_follows_nobody_leaves_when_asked_or_when_the_job_is_gone(yard: Yard
     assert asked.wait(PATIENCE_S) == names.EXIT_INTERRUPTED
     gone = yard.start(gang.FOLLOW, str(yard.run_dir / "none"), "1", "0")
     assert gone.wait(PATIENCE_S) == 0
+
+
+def test_who_trains_on_after_the_leaders_part_is_over_is_ended(yard: Yard) -> None:
+    yard.follow()
+    yard.meet()
+    until_training(yard, 1, 1)
+    (yard.run_dir / gang.FOLDER / "over-000001-0").touch()
+    said = yard.run_dir / gang.FOLDER / "code-000001-1"
+    until(said.exists)
+    assert said.read_text() == str(-signal.SIGKILL)
+
+
+def test_who_trains_for_a_job_that_is_removed_leaves(yard: Yard) -> None:
+    follower = yard.follow()
+    yard.meet()
+    until_training(yard, 1, 1)
+    yard.run_dir.rename(yard.run_dir.with_name("elsewhere"))
+    assert follower.wait(PATIENCE_S) == 0
+    yard.run_dir.mkdir()
+
+
+REAP = """\
+import os, subprocess, time
+from perdure.runtime import gang
+child = subprocess.Popen(["true"])
+while open(f"/proc/{child.pid}/stat").read().split()[2] != "Z":
+    time.sleep(0.01)
+gang._reap()
+print(os.path.exists(f"/proc/{child.pid}"))
+os.getpid = lambda: 1
+for _ in range(2):
+    gang._reap()
+print(os.path.exists(f"/proc/{child.pid}"))
+"""
+
+
+def test_the_first_process_of_a_machine_takes_up_what_has_no_other_parent() -> None:
+    words = [*interpreter()[:1], "-c", REAP]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.stdout, done.stderr) == ("True\nFalse\n", "")
 
 
 def _is_ready(process: subprocess.Popen[bytes]) -> bool:

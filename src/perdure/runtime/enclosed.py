@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
             '`engine = "process"`'
         )
         return _NOT_FOUND
-    around = {**(_UNPACKED if _is_exposed() else {}), **given(os.environ, argv[:at], program)}
+    around = {**(_UNPACKED if is_exposed() else {}), **given(os.environ, argv[:at], program)}
     try:
         os.execve(path, [program, *argv[at + 1 :]], around)  # noqa: S606 - that is what it is for
     except OSError as error:
@@ -96,10 +96,10 @@ def is_tracked(cgroups: str) -> bool:
     )
 
 
-def _is_exposed() -> bool:
-    """Return whether a warning of Slurm's would reach what has an image mounted."""
+def is_exposed(own: str = "/proc/self/cgroup") -> bool:
+    """Return whether a warning of Slurm's would reach what has an image mounted. Reads /proc."""
     try:
-        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+        with open(own, encoding="utf-8", errors="replace") as file:
             return not is_tracked(file.read())
     except OSError:
         return True

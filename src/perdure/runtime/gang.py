@@ -197,7 +197,10 @@ class Follower:
         with open(log, "ab") as file:
             child = _begin(meeting, self._number, file.fileno())
         code = _await(child, lambda: self._tick(meeting, child))
-        _write(_path(self._run_dir, "code", meeting.number, self._number), str(code))
+        try:
+            _write(_path(self._run_dir, "code", meeting.number, self._number), str(code))
+        except FileNotFoundError:
+            pass  # whoever removed the job asks no more how it ended
 
     def _tick(self, meeting: Meeting, child: subprocess.Popen[bytes]) -> None:
         if self._asked.stop and not self._passed_on:

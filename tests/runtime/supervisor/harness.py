@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import perdure
 from perdure.runtime.supervisor.options import Options
@@ -22,8 +23,19 @@ Event = dict[str, object]
 
 def interpreter() -> list[str]:
     """Return how the supervisor is started; coverage can follow only where .pth files are read."""
-    measured = any(name.startswith("COVERAGE_PROCESS") for name in os.environ)
-    return [sys.executable, "-P"] if measured else [sys.executable, "-I", "-S"]
+    return [sys.executable, "-P"] if measuring() else [sys.executable, "-I", "-S"]
+
+
+def alone(module: ModuleType) -> list[str]:
+    """Return how a module is started that is sent somewhere as a file of its own."""
+    if measuring():
+        return [*interpreter(), "-m", module.__name__]
+    return [*interpreter(), str(module.__file__)]
+
+
+def measuring() -> dict[str, str]:
+    """Return the variables by which coverage follows into a process, {} where none is measured."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 def training(*attempts: str) -> list[str]:

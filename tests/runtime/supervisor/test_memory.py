@@ -55,6 +55,11 @@ def test_it_is_found_again_where_it_was_and_where_it_went(root: Path, tmp_path: 
     assert kills(str(root), own(tmp_path, "0::/two\n")) == 4
 
 
+def test_what_cannot_be_read_is_passed_over(root: Path, tmp_path: Path) -> None:
+    (root / "one" / "memory.events").mkdir(parents=True)
+    assert kills(str(root), own(tmp_path, "0::/one\n")) == 0
+
+
 def test_where_nobody_counts(root: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert kills(str(root), str(tmp_path / "nothing")) == 0
