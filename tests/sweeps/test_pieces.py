@@ -89,6 +89,14 @@ def test_a_lock_is_held_by_one_and_says_what_it_waits_for(tmp_path: Path) -> Non
         ("error", "minimize"),
         ("trace", "minimize"),
         ("F1", "maximize"),
+        ("val/dice_loss", "minimize"),
+        ("top1_error", "minimize"),
+        ("top5_err", "minimize"),
+        ("iou_losses", "minimize"),
+        ("Reward-Loss", "minimize"),
+        ("accuracy_gap", "minimize"),
+        ("score.distance", "minimize"),
+        ("lossless_score", "maximize"),
     ],
 )
 def test_what_is_better_goes_by_the_name(metric: str, direction: str) -> None:
