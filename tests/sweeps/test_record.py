@@ -8,6 +8,7 @@ import pytest
 from perdure.errors import ConflictError, NewerFormatError, PerdureError, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs.workspace import Workspace
+from perdure.model.sweep import Search
 from perdure.runtime import names
 from perdure.sweeps.control import extend
 from perdure.sweeps.record import find_sweep, names_of, read_sweep, write_sweep
@@ -55,8 +56,11 @@ def test_a_name_is_taken_once(workspace: Workspace) -> None:
 
 
 def test_nothing_is_left_of_one_that_was_refused(workspace: Workspace) -> None:
+    for seeds in ("seed=a,b", "seed=0..2:0.5", "seed=-2..2"):
+        with pytest.raises(UsageError, match="no seed"):
+            swept(workspace, seeds)
     with pytest.raises(UsageError, match="no seed"):
-        swept(workspace, "seed=a,b")
+        swept(workspace, "seed=0.0..1.0", search=Search(kind="random", trials=2))
     with pytest.raises(UsageError, match="no task"):
         swept(workspace, "x=a", task="trian")
     with pytest.raises(UsageError, match="an axis at least"):
@@ -93,7 +97,10 @@ def test_what_does_not_extend_a_sweep_is_said_so(workspace: Workspace) -> None:
         ({}, None, "say what"),
         ({"y": "1"}, None, "no axis `y`"),
         ({"x": "a"}, None, "already"),
-        ({"seed": "z"}, None, "whole numbers"),
+        ({"x": "0.1..0.2"}, None, "no end of values"),
+        ({"seed": "z"}, None, "no seed"),
+        ({"seed": "5..6:0.5"}, None, "no seed"),
+        ({"seed": "-2..4"}, None, "no seed"),
         ({}, 3, "as many trials as combinations"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -16,7 +16,7 @@ from perdure.model.job import State
 from perdure.model.project import Project
 from perdure.model.sweep import SEED, Axis
 from perdure.sweeps.holding import is_driven, last_word
-from perdure.sweeps.notation import new_values, parse_axis
+from perdure.sweeps.notation import new_values, parse_axis, require_seeds
 from perdure.sweeps.record import (
     DRIVER_LOG,
     Sweep,
@@ -175,10 +175,8 @@ def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
                 f"the sweep `{sweep.name}` has no axis `{name}`", hint=f"its axes: {listed}"
             )
         more[name] = new_values(parse_axis(name, text, sweep.axes_as), known[name])
-        if name == SEED and not all(v.isdecimal() for v in more[name].listed()):
-            raise UsageError(
-                f"the axis `{SEED}` takes whole numbers from 0 on, not `{text}`", hint="seed=5..9"
-            )
+        if name == SEED:
+            require_seeds(more[name])
     grid = sweep.grid.extended(more)
     boxes = tuple({axis.name: axis.text for axis in box} for box in grid.boxes)
     return wanting(sweep, boxes=boxes)

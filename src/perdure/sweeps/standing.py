@@ -37,7 +37,8 @@ ValuesOf = Callable[[int], Mapping[str, str] | None]
 class Trial:
     """A trial: its values, its job's state, and its metrics. `status` is None before it began.
 
-    `deleted`: its run folder is there no more. `values_of` is asked for the values of those that are shown, which are few of many.
+    `deleted`: its run folder is there no more. `values_of` is asked for the values of those that
+    are shown, which are few of many.
     """
 
     number: int

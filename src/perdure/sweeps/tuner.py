@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.errors import EnvironmentFailed, UsageError
 from perdure.model.job import State
-from perdure.model.sweep import Axis, Span, number
+from perdure.model.sweep import Axis, Span
 from perdure.runtime.metrics import read_rows
 from perdure.sweeps import asked
 from perdure.sweeps.brought import bring
@@ -236,12 +236,12 @@ def _suggested(trial: optuna.trial.Trial, axis: Axis) -> str:
     if values.whole:
         found = trial.suggest_int(axis.name, int(values.low), int(values.high))
         return str(found)
-    return number(trial.suggest_float(axis.name, values.low, values.high, log=values.log))
+    return values.text(trial.suggest_float(axis.name, values.low, values.high, log=values.log))
 
 
 def _as_text(axis: Axis, value: object) -> str:
     if isinstance(axis.values, Span) and not axis.values.whole:
-        return number(float(str(value)))
+        return axis.values.text(float(str(value)))
     return str(value)
 
 
