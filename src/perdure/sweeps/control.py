@@ -110,7 +110,12 @@ def go_on(folder: Path) -> Sweep:
 
 
 def retry(folder: Path, failed: Mapping[int, int]) -> Sweep:
-    """Return a sweep of which some trials run again; `failed` are they, with their attempts."""
+    """Return a sweep of which some trials run again; `failed` are they, with their attempts.
+
+    One that was stopped may run again then; where none of them failed nothing changes.
+    """
+    if not failed:
+        return read_sweep(folder)
     again = {str(trial): attempt for trial, attempt in failed.items()}
     return edit(
         folder,
@@ -126,6 +131,8 @@ def extend(
     max_running: int | None = None,
 ) -> Sweep:
     """Return a sweep with more values on its axes, more trials, or more of them at once.
+
+    One that was stopped may run again where there is more to run.
 
     Raises:
         UsageError: an axis that it has not, values that are not new, nothing to change.
@@ -156,13 +163,25 @@ def _extended(
         )
     changed = _with_axes(sweep, axes) if axes else sweep
     if trials is not None:
+        if trials < 1:
+            raise UsageError("`--trials` is 1 or more", hint="--trials 10")
         before = sweep.search.trials or 0
         changed = wanting(changed, search=replace(sweep.search, trials=before + trials))
+    more = changed is not sweep
     if max_running is not None:
-        if max_running < 1:
-            raise UsageError("`--max-running` is 1 or more", hint="--max-running 2")
+        _check_most(sweep, max_running, more=more)
         changed = wanting(changed, max_running=max_running)
-    return wanting(changed, stopped=False, why="")
+    return wanting(changed, stopped=False, why="") if more else changed
+
+
+def _check_most(sweep: Sweep, max_running: int, *, more: bool) -> None:
+    if max_running < 1:
+        raise UsageError("`--max-running` is 1 or more", hint="--max-running 2")
+    if max_running == sweep.max_running and not more:
+        raise UsageError(
+            f"`{sweep.name}` has {max_running} at a time already",
+            hint=f"perdure sweep extend {sweep.name} --max-running {max_running + 1}",
+        )
 
 
 def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
@@ -179,4 +198,11 @@ def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
             require_seeds(more[name])
     grid = sweep.grid.extended(more)
     boxes = tuple({axis.name: axis.text for axis in box} for box in grid.boxes)
-    return wanting(sweep, boxes=boxes)
+    changed = wanting(sweep, boxes=boxes)
+    if changed.problem:
+        # Old and new values of an axis stand in one list, where another is extended after it.
+        raise UsageError(
+            f"the sweep `{sweep.name}` cannot be extended by that: {changed.problem}",
+            hint=f"as a sweep of its own: perdure sweep {sweep.task} NAME=VALUE,VALUE",
+        )
+    return changed

@@ -19,8 +19,9 @@ from decimal import Decimal, InvalidOperation, localcontext
 from perdure.errors import UsageError
 from perdure.model.sweep import EXACT, Axis, Span, Steps, Style
 
-# More are not listed for one axis.
+# More are not listed for one axis, and not of a range that stands in a list, where all are held.
 MOST_VALUES = 100_000_000
+MOST_HELD = 1_000_000
 # What is computed is written in so many digits at least, and no end has more than the most.
 _LEAST_DIGITS, _MOST_DIGITS = 6, 28
 
@@ -303,7 +304,7 @@ def _count(name: str, item: str, low: Decimal, high: Decimal, step: Decimal = De
 
 
 def _spaced(name: str, item: str, ends: tuple[str, str], kind: str, count: str) -> Sequence[str]:
-    if not _COUNT.fullmatch(count) or not 2 <= int(count) <= 1_000_000:
+    if not _COUNT.fullmatch(count) or not 2 <= int(count) <= MOST_HELD:
         raise UsageError(
             f"`{item}` of `{name}` ends in no number of values from 2 on",
             hint=f"{name}={ends[0]}..{ends[1]}:{kind}:5",
@@ -342,7 +343,7 @@ def _rounded(value: Decimal, gap: Decimal) -> str:
 
 
 def _bounded(name: str, values: Sequence[str]) -> Sequence[str]:
-    if len(values) > 1_000_000:
+    if len(values) > MOST_HELD:
         raise UsageError(
             f"a range of `{name}` with {len(values):,} values cannot stand in a list",
             hint=f"the range alone: {name}=0..{len(values)}",
