@@ -65,6 +65,7 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
 
     Raises:
         UsageError: no such task, an axis that is none for this search, a name that is none.
+        EnvironmentFailed: the search needs a package that is not there.
         ConflictError: the name is taken.
         Others: as `perdure.jobs.launch.checked`.
     """
@@ -93,6 +94,10 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
         passes=request.passes,
     )
     _check_seeds(sweep)
+    if request.search.kind == "optuna":
+        from perdure.sweeps.tuner import require_search
+
+        require_search(sweep)
     return Outline(sweep, request.job, known)
 
 
