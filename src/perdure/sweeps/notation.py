@@ -34,6 +34,7 @@ _HALF = re.compile(rf"{_NUMBER}\.\.(?::.*)?|\.\.{_NUMBER}(?::.*)?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _SEED = re.compile(r"\d{1,19}", re.ASCII)
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _OPENING = {"[": "]", "(": ")", "{": "}"}
 _QUOTING = "a value in quotes stands for itself: '\"a,b\",c'"
 _SAFE = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
@@ -68,8 +69,7 @@ def parse_axis(name: str, text: str, style: Style = "flags") -> Axis:
         UsageError: a name or a value that is none.
     """
     check_name(name, style)
-    if not text.strip():
-        raise UsageError(f"the axis `{name}` has no values", hint=f"{name}=1,2,3 or {name}=0..4")
+    _check_text(name, text)
     values: list[str] = []
     single: Sequence[str] | Span = values
     items = list(_items(name, text))
@@ -173,6 +173,17 @@ def require_seeds(axis: Axis) -> None:
 def mapping(axes: Iterable[Axis]) -> Mapping[str, str]:
     """Return axes as texts by name: what `parse_axis` takes."""
     return {axis.name: axis.text for axis in axes}
+
+
+def _check_text(name: str, text: str) -> None:
+    """Return if there are values in it that a file can hold, and a program be given."""
+    if not text.strip():
+        raise UsageError(f"the axis `{name}` has no values", hint=f"{name}=1,2,3 or {name}=0..4")
+    if _NO_TEXT.search(text):
+        raise UsageError(
+            f"the axis `{name}` has a value that is no text: `{text}`",
+            hint="UTF-8, and no character 0",
+        )
 
 
 def _written(value: object) -> str:
