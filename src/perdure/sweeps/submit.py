@@ -94,10 +94,7 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
         passes=request.passes,
     )
     _check_seeds(sweep)
-    if request.search.kind == "optuna":
-        from perdure.sweeps.tuner import require_search
-
-        require_search(sweep)
+    _check_search(sweep)
     return Outline(sweep, request.job, known)
 
 
@@ -232,6 +229,19 @@ def _check_seeds(sweep: Sweep) -> None:
     for axis in sweep.axes:
         if axis.name == SEED:
             require_seeds(axis)
+
+
+def _check_search(sweep: Sweep) -> None:
+    """Return if whatever proposes the sweep's trials is there.
+
+    Raises:
+        EnvironmentFailed: the search needs a package that is not there.
+        UsageError: its sampler does not take its options.
+    """
+    if sweep.search.kind == "optuna":
+        from perdure.sweeps.tuner import require_search
+
+        require_search(sweep)
 
 
 def _verify(draft: Draft, sweep: Sweep, results: Path) -> None:
