@@ -323,7 +323,16 @@ def _spaced(name: str, item: str, ends: tuple[str, str], kind: str, count: str) 
     low, high = (Decimal(end) for end in ends)
     with localcontext(EXACT):
         between = _geometric if kind == "log" else _linear
-        return (ends[0], *between(low, high, int(count) - 1), ends[1])
+        inner = between(low, high, int(count) - 1)
+        whole = low == int(low) and high == int(high)
+        first, last = (_written_out(end) if whole else end for end in ends)
+        return (first, *inner, last)
+
+
+def _written_out(end: str) -> str:
+    """Return a whole number as it was typed, but without an exponent, which `int` does not read."""
+    value = Decimal(end)
+    return str(int(value)) if "e" in end.lower() and value.adjusted() < _MOST_DIGITS else end
 
 
 def _linear(low: Decimal, high: Decimal, parts: int) -> Iterator[str]:
