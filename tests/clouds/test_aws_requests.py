@@ -47,7 +47,10 @@ CALLS = {
         *aws_requests.calls(replace(WISH, name="on-demand", market="on-demand")),
         ("autoscaling", "update_auto_scaling_group", aws_requests.nothing("group")),
         *aws_iam.setup_calls(FOLDER, "eu-central-1"),
-        *aws_iam.teardown_calls(),
+        *aws_iam.teardown_calls(FOLDER),
+        *aws_iam.role_deletion(),
+        ("ec2", "describe_images", {"ImageIds": ["ami-12c6146b"]}),
+        ("iam", "list_role_policies", {"RoleName": aws_iam.ROLE}),
     )
 }
 

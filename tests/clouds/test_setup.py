@@ -7,14 +7,17 @@ import os
 import shlex
 from pathlib import Path
 
+import boto3
 import pytest
 
 from perdure.clouds import azure_setup, commanding, gcp_setup
 from perdure.clouds.commanding import Command
+from perdure.clouds.provider import Preparation
 from perdure.clouds.providers import open_provider
 from perdure.errors import EnvironmentFailed, MissingProgram
 from perdure.model.settings import CloudSettings
 from tests.clouds import test_azure_requests, test_gcp_requests
+from tests.clouds.conftest import REGION
 from tests.clouds.google_plane import bound
 
 WANTED = {"gcp": test_gcp_requests.WANTED, "azure": test_azure_requests.WANTED}
@@ -102,6 +105,31 @@ def test_one_target_takes_nothing_from_another(kind: str) -> None:
     assert its_own in needed[one.bucket].setup_text()
     if kind == "gcp":  # of Azure's container a folder has no role of its own
         assert its_own not in needed[other.bucket].setup_text()
+
+
+def test_each_bucket_of_aws_has_a_policy_of_its_own(aws: str) -> None:
+    def needed(bucket: str) -> Preparation:
+        wanted = CloudSettings(REGION, bucket, ("m5.large",))
+        return open_provider("aws", wanted, "aws").preparation()
+
+    one, two = needed("s3://lab/perdure"), needed("s3://others/perdure")
+    assert [*one.set_up(), *two.set_up()].count("put_role_policy: done") == 2
+    iam = boto3.client("iam", region_name=REGION)
+
+    def allowed() -> set[str]:
+        names = iam.list_role_policies(RoleName="perdure-instance")["PolicyNames"]
+        found = (iam.get_role_policy(RoleName="perdure-instance", PolicyName=x) for x in names)
+        return {each["PolicyDocument"]["Statement"][0]["Resource"] for each in found}
+
+    assert allowed() == {"arn:aws:s3:::lab/perdure/*", "arn:aws:s3:::others/perdure/*"}
+    undone, stays = one.tear_down()
+    assert undone == "delete_role_policy: done"
+    assert "the role `perdure-instance` stays: it has other policies: perdure-" in stays
+    assert allowed() == {"arn:aws:s3:::others/perdure/*"}
+    assert [each.partition(": ")[2] for each in two.tear_down()] == ["done"] * 4
+    assert iam.list_roles()["Roles"] == []
+    assert [each.partition(": ")[2] for each in one.tear_down()] == ["there was none"] * 4
+    assert "aws iam list-role-policies --role-name perdure-instance" in one.teardown_text()
 
 
 def test_each_resource_group_has_a_role_of_its_own() -> None:
