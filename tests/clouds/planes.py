@@ -23,6 +23,8 @@ from tests.clouds.booting import boot, cut_power
 Values = dict[str, Any]
 Answer = tuple[int, Values | str]
 
+#: How soon a server hears that it is to end.
+_LOOK_S = 0.05
 USER, MACHINE = "the-users-token", "a-machines-token"
 #: A permission, and where it counts: a role in a resource group has no say in its subscription.
 Right = tuple[str, str]
@@ -79,7 +81,7 @@ def serve(answer: Callable[..., Answer]) -> http.server.ThreadingHTTPServer:
 def _serve(handler: type[Handler]) -> http.server.ThreadingHTTPServer:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_LOOK_S,), daemon=True).start()
     return server
 
 

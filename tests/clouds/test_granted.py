@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perdure.clouds import azure_setup, gcp_setup
+from perdure.clouds import azure_setup, gcp_provider, gcp_setup
 from perdure.clouds.azure_provider import AzureProvider
 from perdure.clouds.gcp_provider import GcpProvider
 from perdure.clouds.provider import Group, Provider
@@ -31,6 +31,7 @@ def cloud(
     # The libraries look where they are once a process: tests/clouds/test_planes.py has them.
     for each in (AzureProvider, GcpProvider):
         monkeypatch.setattr(each, "_token", lambda self: USER)
+    monkeypatch.setattr(gcp_provider, "_LOOK_S", 0.01)
     monkeypatch.setattr(GcpProvider, "_credentials", lambda self: None)
     kind = request.param
     plane = (GooglePlane if kind == "gcp" else AzurePlane)(tmp_path / "machines")

@@ -146,7 +146,7 @@ def test_a_role_that_was_deleted_is_said_to_be_had_back(told: Path) -> None:
     again = f"gcloud iam roles create {gcp_setup.ROLE} --project-of-one my-project"
     with pytest.raises(EnvironmentFailed, match="in a deleted state") as error:
         list(commanding.run([tuple(again.split())]))
-    assert "gcloud iam roles undelete" in str(error.value.hint)
+    assert f"gcloud iam roles undelete {gcp_setup.ROLE}" in str(error.value.hint)
 
 
 def test_a_refusal_is_one_error_and_a_missing_tool_another(

@@ -30,7 +30,6 @@ _UNDOING = ("delete", "remove-iam-policy-binding")
 _AGAIN = "say it again once that is mended: what is done is not done twice"
 # A role of GCP that was deleted keeps its id for 37 days: "Delete a custom role".
 _HIDDEN = "in a deleted state"
-_UNHIDE = "gcloud iam roles undelete ROLE --project PROJECT; then say this again"
 
 
 class Needed(NamedTuple):
@@ -120,7 +119,9 @@ def _says(complaint: str, words: tuple[str, ...]) -> bool:
 
 
 def _failed(what: str, complaint: str) -> EnvironmentFailed:
-    hint = _UNHIDE if _HIDDEN in complaint else _AGAIN
+    hint = _AGAIN
+    if _HIDDEN in complaint:
+        hint = f"`{what.replace(' create ', ' undelete ')}` with the same `--project`; then again"
     return EnvironmentFailed(f"`{what}` failed: {complaint[-300:].strip()}", hint=hint)
 
 

@@ -40,9 +40,9 @@ IN_PROJECT = (
     "compute.subnetworks.use",
     "compute.subnetworks.useExternalIp",
     "iam.serviceAccounts.actAs",
-    # Of a person the list of prices is asked in the name of the project.
-    "serviceusage.services.use",
 )
+# Of a person the list of prices is asked in the name of the project; jobs run without it.
+_FOR_PRICES = ("serviceusage.services.use",)
 # What the role `roles/storage.objectUser` has of it: large objects go up in parts.
 ON_BUCKET = (
     "storage.multipartUploads.abort",
@@ -146,6 +146,7 @@ def preparation(wanted: CloudSettings) -> ByCommands:
         teardown_commands(wanted),
         (
             Needed("in the project, as a role of your own", IN_PROJECT),
+            Needed("in the project, to be told prices", _FOR_PRICES),
             Needed(f"on the bucket {bucket}, as `{_OBJECTS}` has it", ON_BUCKET),
         ),
         (
