@@ -34,6 +34,7 @@ from perdure.model.settings import CloudSettings, Settings
 from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
+from perdure.project.identity import identity_of
 from perdure.runtime import names
 from perdure.targets import cloud_image, cloud_order, supervision
 from perdure.targets.bucket_host import BucketHost
@@ -83,7 +84,8 @@ class Cloud:
         """Return the project's folder in the bucket, as a place that jobs are at."""
         if self.known is not None:
             return self.known
-        folder = folder_name(self.project.root, self.wanted.bucket)
+        whose = identity_of(self.project)
+        folder = folder_name(self.project.root, f"{whose}/{self.wanted.bucket}")
         engine = view.engine_of(self.kind, self.wanted.where)
         return Station(f"{self.wanted.bucket}/{folder}", f"/{folder}", engine)
 
