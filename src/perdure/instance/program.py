@@ -53,16 +53,16 @@ def main(text: str, root: str) -> int:
 
 def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]) -> int:
     """Run a turn of a job on this machine; return 0 where no other one is to follow, else 75."""
-    bucket = open_folder(parse_address(config.address), config.where)
+    bucket = open_folder(parse_address(config.address), config.where, is_own=config.is_own)
     wanted = standing.wanted(bucket, config.job)
     order = read_order(bucket, config.job)
     if not wanted.wanted or order is None:
         say(f"`{config.job}` wants no machine")
         return _settle(machine, say)
     newest = next(iter(checkpoints.Shelf(bucket, config.job).committed()), "")
-    alone = open_for_lease(parse_address(config.address), config.where)
+    alone = open_for_lease(parse_address(config.address), config.where, is_own=config.is_own)
     lease = Lease(alone, config.job, machine.identity(), order.lease_s)
-    lease.take(newest)
+    lease.take(newest, order.turn)
     say(f"turn {lease.held.turn} of `{config.job}`, from {newest or 'the beginning'}")
     # While it waited, the job may have come to its end.
     order = read_order(bucket, config.job) or order

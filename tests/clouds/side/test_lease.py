@@ -57,7 +57,7 @@ def test_turns_from_the_same_checkpoint_are_counted(bucket: Bucket) -> None:
 
 def test_a_new_submission_begins_to_count_anew(bucket: Bucket) -> None:
     """Whoever mended what had kept the machines from it has as many again."""
-    found = []
+    found: list[int] = []
     for submission in (1, 1, 2, 2):
         each = lease(bucket, f"i-{len(found)}")
         found.append(each.take("", submission).idle)
