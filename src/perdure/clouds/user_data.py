@@ -82,8 +82,8 @@ as_root=""
 exec $as_root uv run --quiet --no-config --no-project --python ">=3.11" "$here/boot.py"
 """
 _HEAD = "import hashlib\nimport json\nimport os\n"
-# Behind that text. The kit has everything else, this very package first. An older Python has to read
-# it, too: it says that it is one.
+# Behind that text. The kit has everything else, this very package first. An older Python reads
+# it as well, and says that it is one.
 _MAIN = '''
 import sys
 import time
