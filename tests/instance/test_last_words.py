@@ -28,10 +28,12 @@ def test_it_comes_behind_what_is_there(bucket: Bucket, tmp_path: Path) -> None:
     (first / "gen-000003").touch()
     (first / "supervisor.log").write_text("before\n")
     writer.flush()
-    last_words.tell(bucket, "otter", "ein Wort")
+    last_words.tell(bucket, "otter", "i-1", "ein Wort")
     last_words.write_failed(bucket, "otter", "so it is")
     again = log.begin(bucket, "otter", second)
-    assert (second / "supervisor.log").read_text() == "before\nein Wort\n"
+    assert (second / "supervisor.log").read_text() == "before\ni-1: ein Wort\n"
+    assert last_words.told(bucket, "otter", "i-1") == "ein Wort"
+    assert last_words.told(bucket, "otter", "i") == ""
     assert (second / "attempts/000003.jsonl").read_text() == "{}\n"
     (ended,) = settled.ended(second, 3)
     assert (ended["state"], ended["reason"]) == ("FAILED", "so it is")

@@ -11,14 +11,24 @@ from perdure.clouds.side.bucket import Bucket
 from perdure.runtime import names
 from perdure.runtime.generation import newest_of
 
+_MOST = 300
 
-def tell(bucket: Bucket, job: str, text: str) -> None:
-    """Write a line where a person looks what failed. Touches the network.
+
+def tell(bucket: Bucket, job: str, holder: str, text: str) -> None:
+    """Write what a machine has to say where a person looks what failed. Touches the network.
 
     Raises:
         Fenced: another machine writes to the log.
     """
-    log.at_end(bucket, job).add({names.SUPERVISOR_LOG: f"{text}\n".encode()})
+    line = f"{holder}: {text}\n"
+    log.at_end(bucket, job).add({names.SUPERVISOR_LOG: line.encode()})
+
+
+def told(bucket: Bucket, job: str, holder: str) -> str:
+    """Return what a machine said last of what failed, "" for nothing. Touches the network."""
+    said = log.whole(bucket, job, names.SUPERVISOR_LOG).decode(errors="replace")
+    own = [line for line in said.splitlines() if line.startswith(f"{holder}: ")]
+    return own[-1].removeprefix(f"{holder}: ")[:_MOST] if own and holder else ""
 
 
 def write_failed(bucket: Bucket, job: str, why: str) -> None:

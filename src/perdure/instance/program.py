@@ -109,7 +109,7 @@ class _Turning:
         """
         # Before anything is brought: that may be what ended the machines before.
         if (idle := self.lease.held.idle) > self.order.restarts:
-            return self._failed(f"{idle} machines in a row made no progress")
+            return self._without_progress(f"{idle} machines in a row made no progress")
         try:
             return self._turn()
         except Fenced:
@@ -151,6 +151,13 @@ class _Turning:
             return "FAILED"
         return why_settled(run_dir, before, code)
 
+    def _without_progress(self, why: str) -> str:
+        """Return why the job has failed, in the words of the machine before where it had any."""
+        said = ""
+        with contextlib.suppress(Exception):
+            said = last_words.told(self.bucket, self.config.job, self.lease.previous)
+        return self._failed(f"{why}; the last one: {said}" if said else why)
+
     def _failed(self, why: str) -> str:
         """Return why the job has failed, which is written down as far as the bucket lets us."""
         self._flush()
@@ -163,8 +170,8 @@ class _Turning:
         if not isinstance(error, PerdureError):
             self.say("".join(traceback.format_exception(error)))
         self._flush()
-        line = f"{self.lease.holder}: {text}"
-        self._surely(lambda: last_words.tell(self.bucket, self.config.job, line))
+        holder = self.lease.holder
+        self._surely(lambda: last_words.tell(self.bucket, self.config.job, holder, text))
 
     def _flush(self) -> None:
         if self.writer is not None:

@@ -61,6 +61,8 @@ class Lease:
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     held: Held = field(default=_NOBODY)
+    #: Who had it before.
+    previous: str = ""
     _version: Version | None = None
     _sure_until: float = 0.0
     # The beat comes from one thread, the word before a manifest from another.
@@ -85,6 +87,7 @@ class Lease:
                 mine = mine._replace(turn=before.turn + 1, idle=_idle(before, mine))
                 try:
                     self._swap(mine, version)
+                    self.previous = before.holder
                     return mine
                 except Taken:
                     pass  # somebody was quicker

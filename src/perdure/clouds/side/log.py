@@ -153,6 +153,11 @@ def begin(bucket: Bucket, job: str, run_dir: Path) -> Writer:
     return Writer(bucket, job, run_dir, number, {name: len(whole[name]) for name in whole})
 
 
+def whole(bucket: Bucket, job: str, name: str) -> bytes:
+    """Return all that the log of a job has of a file."""
+    return bytes(_read(bucket, job)[1].get(name, b""))
+
+
 def at_end(bucket: Bucket, job: str) -> Writer:
     """Return the log of a job to `add` to, of which nothing comes onto this machine's disk."""
     number, whole = _read(bucket, job)
