@@ -151,6 +151,17 @@ def test_whatever_stalls_the_job_ends_before_another_machine_has_it(
     assert seen == [False]
 
 
+def test_who_is_fenced_sends_nothing_of_what_is_left(bucket: Bucket, tmp_path: Path) -> None:
+    """By then the outputs in the bucket are another machine's."""
+    turn = prepared(bucket, tmp_path)
+    trained(turn.run_dir, 1)
+    turn._fenced.set()
+    for send in (turn._finish, turn._confirm):
+        with pytest.raises(Fenced):
+            send()
+    assert not bucket.names("jobs/otter/outputs")
+
+
 def test_what_cannot_be_sent_is_given_up_beyond_its_time_and_told(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,11 +143,15 @@ class Turn:
         """
         deadline = self.order.deadline
         for act in (self._upload_newest, self.outputs.send, self.writer.flush):
-            while problem := self._problem(act):
-                if self._fenced.wait(_TRY_AGAIN_S):
-                    raise Fenced(f"another machine has `{self.job}`")
+            pause_s = 0.0
+            while not self._fenced.wait(pause_s):
+                if not (problem := self._problem(act)):
+                    break
                 if deadline is not None and time.time() > deadline + LAST_S:
                     raise GivenUp(f"not all that it left is in the bucket: {problem}")
+                pause_s = _TRY_AGAIN_S
+            else:
+                raise Fenced(f"another machine has `{self.job}`")
 
     def _keep_beating(self) -> None:
         # Until all is in the bucket, not only until the supervisor has ended.
@@ -210,6 +214,8 @@ class Turn:
         Files that are newer than the checkpoint are what a machine that dies has on its disk, too.
         """
         self.writer.flush()
+        if self._fenced.is_set():
+            raise Fenced(f"another machine has `{self.job}`")
         self.outputs.send()
         self.lease.beat()
 
