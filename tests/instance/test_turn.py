@@ -130,7 +130,7 @@ def until_later(lease: Lease, beats: int, file: Path) -> None:
 def test_whatever_stalls_the_job_ends_before_another_machine_has_it(
     bucket: Bucket, tmp_path: Path
 ) -> None:
-    turn = prepared(bucket, tmp_path, ttl_s=4.0)
+    turn = prepared(bucket, tmp_path, ttl_s=2.0)
     stalled = Stalled(bucket.store, bucket.folder, ("swap", "create"))
     turn.bucket = turn.lease.bucket = turn.writer.bucket = stalled
     seen: list[bool] = []
