@@ -309,9 +309,8 @@ class Cloud:
 
     def sweep(self, handle: Handle, events: Sequence[Event], *, grace_s: float = 0.0) -> int:  # noqa: ARG002
         """Return 0: with a machine goes all that ran on it. Its group has none from now on."""
-        bucket = self.bucket()
         with asking(self.address, "read"):
-            turn = standing.wanted(bucket, handle.key).turn
+            turn = standing.wanted(self.bucket(), handle.key).turn
         self.provider.forget(self._group(handle.key, turn))
         return 0
 
@@ -319,9 +318,8 @@ class Cloud:
         """Return the run folder with the user's files in it, brought here."""
         from perdure.clouds.side.outputs import Outputs
 
-        bucket = self.bucket()
         with asking(self.address, "read"):
-            Outputs(bucket, handle.key, handle.run_dir).bring()
+            Outputs(self.bucket(), handle.key, handle.run_dir).bring()
         return handle.run_dir
 
     def collect_checkpoint(self, handle: Handle, warn: Callable[[str], None]) -> str:
