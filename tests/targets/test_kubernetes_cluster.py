@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 
 from perdure.errors import EnvironmentFailed, HostUnreachable
 from perdure.hosts.kubectl import Forbidden, Kubectl, Refused, last_line
+from perdure.hosts.pod import trouble
+from perdure.targets.kubernetes_array import INDEX, TRIALS
 from perdure.targets.kubernetes_capacity import Node, free, quantity
 from perdure.targets.kubernetes_cluster import HOPELESS_S, Known, Word, words_in
-from perdure.targets.kubernetes_manifest import KEY, key_of
-from perdure.targets.kubernetes_standing import judged
+from perdure.targets.kubernetes_manifest import KEY, PART, key_of
+from perdure.targets.kubernetes_standing import give_up, judged
 
 NOW = 1_000_000_000.0  # 2001-09-09T01:46:40Z
 CREATED = "2001-09-09T01:46:30Z"
@@ -89,11 +92,82 @@ def test_one_that_kueue_holds_back_says_so() -> None:
     assert word(held).waits == "Suspended"
 
 
+def without_image(name: str = "otter-1-a") -> dict[str, Any]:
+    """Return a pod that has had its node since it was created, and has no image."""
+    had = {"type": "PodScheduled", "status": "True", "lastTransitionTime": CREATED}
+    return pod("Pending", name, conditions=[had], **waiting("ImagePullBackOff"))
+
+
 def test_an_image_that_does_not_come_is_given_up_after_ten_minutes() -> None:
-    items = (job(), pod("Pending", **waiting("ImagePullBackOff")))
+    items = (job(), without_image())
     assert word(*items).hopeless == ""
     assert word(*items, now=NOW + HOPELESS_S).hopeless == "ImagePullBackOff: m"
     assert word(job(), pod("Pending"), now=NOW + HOPELESS_S).hopeless == ""
+
+
+def test_one_that_waited_for_a_node_has_as_long() -> None:
+    late = without_image()
+    late["status"]["conditions"][0]["lastTransitionTime"] = "2001-09-09T01:56:30Z"
+    assert word(job(), late, now=NOW + HOPELESS_S).hopeless == ""
+    assert word(job(), late, now=NOW + 2 * HOPELESS_S).hopeless == "ImagePullBackOff: m"
+
+
+def test_a_node_of_several_that_never_comes_has_all_given_up() -> None:
+    second, its = job(), without_image("otter-1-n1-a")
+    second["metadata"] = {**second["metadata"], "name": "otter-1-n1"}
+    second["metadata"]["labels"] = {KEY: "k", PART: "1"}
+    its["metadata"]["labels"] = {KEY: "k", PART: "1", "job-name": "otter-1-n1"}
+    items = (job(), second, pod("Running"), its)
+    assert word(*items).hopeless == ""
+    found = word(*items, now=NOW + HOPELESS_S)
+    assert (found.hopeless, found.jobs) == ("ImagePullBackOff: m", ("otter-1", "otter-1-n1"))
+    asked = Asked()
+    give_up(cast("Kubectl", asked), found)
+    assert [each[:3] for each in asked.words] == [
+        ("patch", "job", "otter-1"),
+        ("patch", "job", "otter-1-n1"),
+    ]
+
+
+def test_a_job_of_many_is_not_given_up_for_one_of_them() -> None:
+    told = json.dumps({"root": "/perdure/p", "jobs": ["a", "b"]})
+    array = job()
+    array["metadata"]["annotations"] = {TRIALS: told}
+    runs, stuck = pod("Running", "otter-1-0"), without_image("otter-1-1")
+    for number, each in enumerate((runs, stuck)):
+        each["metadata"]["labels"][INDEX] = str(number)
+    words = words_in([array, runs, stuck], NOW + HOPELESS_S)
+    (hopeless,) = (each for each in words.values() if each.hopeless)
+    asked = Asked()
+    give_up(cast("Kubectl", asked), hopeless)
+    assert [each[:3] for each in asked.words] == [("delete", "pod", "otter-1-1")]
+
+
+class Asked:
+    """Notes what a cluster would be asked."""
+
+    def __init__(self) -> None:
+        self.words: list[tuple[str, ...]] = []
+
+    def ask(self, *words: str, **_: object) -> str:
+        self.words.append(words)
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (waiting("ImagePullBackOff"), "ImagePullBackOff: m"),
+        (
+            {"containerStatuses": [{"state": {"terminated": {"reason": "StartError"}}}]},
+            "StartError",
+        ),
+        ({"containerStatuses": [{"state": {"terminated": {"reason": "Error"}}}]}, ""),
+        (waiting("ContainerCreating"), ""),
+    ],
+)
+def test_why_a_pod_never_starts(status: dict[str, Any], said: str) -> None:
+    assert trouble(status, patient=True) == said
 
 
 def test_how_a_job_ended() -> None:

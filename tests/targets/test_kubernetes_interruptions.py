@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from perdure.errors import EnvironmentFailed
@@ -192,6 +196,31 @@ def test_an_image_that_never_comes_is_given_up(
     assert status.state is State.LOST
     assert "Pull" in status.reason
     until(lambda: not kubernetes.pods())
+
+
+SILENT_ONCE = """\
+#!/bin/sh
+case " $* " in
+*" create "*) "$REAL" "$@" || exit; : >"$MARK"; exit 0 ;;
+*" get jobs,pods "*) if rm "$MARK" 2>/dev/null; then echo "etcdserver: $MARK" >&2; exit 1; fi ;;
+esac
+exec "$REAL" "$@"
+"""
+
+
+def test_a_job_that_the_cluster_took_is_no_lost_one_where_it_then_says_nothing(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, mark = tmp_path / "kubectl", tmp_path / "mark"
+    program.write_text(SILENT_ONCE)
+    program.chmod(0o755)
+    monkeypatch.setenv("REAL", str(shutil.which("kubectl")))
+    monkeypatch.setenv("MARK", str(mark))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(kubernetes_submission, "_ran", [])
+    record = started(workspace, "5", "0")
+    assert not mark.exists()
+    assert until_gone(record).state is State.SUCCEEDED
 
 
 def test_an_image_that_cannot_be_had(workspace: Workspace, kubernetes: Cluster) -> None:

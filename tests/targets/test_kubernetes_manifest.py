@@ -182,6 +182,12 @@ def test_a_job_gets_what_it_asked_for_and_no_more() -> None:
     assert nothing["resources"] == {}
 
 
+def test_a_word_that_is_no_text_is_refused() -> None:
+    turn = Turn(record_of(), "results/brave-otter", 3, ("python3", "a\udcff"), "/perdure/cats")
+    with pytest.raises(UsageError, match=r"`a\\xff` is not UTF-8"):
+        manifest(turn, EVERYTHING, spec_of(EVERYTHING))
+
+
 def test_a_users_lines_stand_in_their_place() -> None:
     pod = made()["spec"]["template"]
     assert pod["spec"]["hostIPC"] is True
@@ -190,7 +196,14 @@ def test_a_users_lines_stand_in_their_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["spec.template.spec.containers.7.image: x", "kind.more: x", "no path", ": x"]
+    "line",
+    [
+        "spec.template.spec.containers.7.image: x",
+        "spec.template.spec.restartPolicy.x.y: z",
+        "kind.more: x",
+        "no path",
+        ": x",
+    ],
 )
 def test_a_line_without_a_place_is_refused(line: str) -> None:
     with pytest.raises(UsageError):

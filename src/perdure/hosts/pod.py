@@ -159,13 +159,13 @@ class Pod(LinkedHost):
             return False
         status = found.get("status", {})
         gone = status.get("phase") in ("Succeeded", "Failed")
-        if gone or "deletionTimestamp" in found.get("metadata", {}):
-            self.kubectl.ask("delete", "pod", name, "--ignore-not-found", *_FORCED)
-            return False
         problem = trouble(status, patient=patient)
-        if problem:
+        if problem or gone or "deletionTimestamp" in found.get("metadata", {}):
             self.kubectl.ask("delete", "pod", name, "--ignore-not-found", *_FORCED)
+        if problem:
             raise _refusal(self.name, problem)
+        if gone or "deletionTimestamp" in found.get("metadata", {}):
+            return False
         conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
         return conditions.get("Ready") == "True"
 
@@ -192,15 +192,20 @@ NEVER = frozenset(
 )
 
 
+# How a container ended that was never a process.
+_UNABLE = frozenset({"StartError", "ContainerCannotRun"})
+
+
 def trouble(status: Mapping[str, Any], *, patient: bool) -> str:
     """Return why a pod does not start, "" where it may yet. Pure.
 
     `patient`: a node may still come to have room.
     """
     for each in status.get("containerStatuses") or ():
-        waiting = each.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") in NEVER:
-            return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+        state = each.get("state", {})
+        said = state.get("waiting") or state.get("terminated") or {}
+        if said.get("reason") in NEVER | _UNABLE:
+            return f"{said['reason']}: {said.get('message', '')}".strip(": ")
     for each in status.get("conditions") or ():
         if each.get("type") == "PodScheduled" and each.get("status") == "False":
             message = str(each.get("message") or each.get("reason", ""))
@@ -214,7 +219,7 @@ def _refusal(name: str, problem: str) -> PerdureError:
         return EnvironmentFailed(
             f"`{name}` has no such volume: {problem}", hint="kubectl get pvc; `results`, `data`"
         )
-    if problem.partition(":")[0] in NEVER:
+    if problem.partition(":")[0] in NEVER | _UNABLE:
         return EnvironmentFailed(
             f"the image of `{name}` does not start: {problem}",
             hint=f"`image` and `pull_secret` of `[targets.{name}]`",

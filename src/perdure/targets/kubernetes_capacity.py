@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -137,7 +138,8 @@ def require_claims(kubectl: Kubectl, settings: KubernetesSettings) -> None:
         return  # a pod that uses them is refused later, if it is
     except Refused as error:
         if settings.namespace is not None:
-            kubectl.ask("get", "namespace", settings.namespace, "--output=name")
+            with contextlib.suppress(Forbidden):  # of a namespace that is none, too
+                kubectl.ask("get", "namespace", settings.namespace, "--output=name")
         raise _no_claim(kubectl, claims, error) from error
 
 

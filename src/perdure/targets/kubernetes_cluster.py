@@ -140,6 +140,9 @@ def words_in(items: Iterable[Object], now: float) -> dict[str, Word]:
         mine = sorted(filter(_leads, every), key=lambda job: (not _ended(job), _created(job)))
         others = [job for job in every if not (_leads(job) or _ended(job))]
         word = _word(mine[-1] if mine else None, pods.get(key, ()), now)
+        # A node that never comes has all the others wait for it.
+        hopeless = (_word(job, pods.get(key, ()), now).hopeless for job in others)
+        word = word._replace(hopeless=next(filter(None, (word.hopeless, *hopeless)), ""))
         found[key] = word._replace(others=tuple(str(job["metadata"]["name"]) for job in others))
     for array in arrays:
         found.pop(str(array["metadata"]["labels"].get(KEY)), None)
@@ -235,13 +238,16 @@ def why_pending(status: Object) -> str:
 
 
 def _age_s(pod: Object, now: float) -> float:
+    """Return for how long a pod has had its node: before that nobody asked for its image."""
     import datetime as dt
 
+    conditions = pod["status"].get("conditions") or ()
+    since = [each for each in conditions if each.get("type") == "PodScheduled"]
     try:
-        created = dt.datetime.fromisoformat(_created(pod))
-    except ValueError:
+        had = dt.datetime.fromisoformat(str(since[0]["lastTransitionTime"]))
+    except (IndexError, KeyError, ValueError):
         return 0.0
-    return now - created.timestamp()
+    return now - had.timestamp()
 
 
 def _last_end(pods: Sequence[Object]) -> str:

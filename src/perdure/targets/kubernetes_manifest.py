@@ -228,7 +228,7 @@ def put(made: dict[str, Any], line: str) -> None:
         value = match["value"]
     try:
         _put(made, path, value)
-    except (IndexError, ValueError, TypeError, KeyError):
+    except (IndexError, ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(
             f"the manifest has no place `{match['path']}`, which `lines` names",
             hint="perdure run --explain shows the manifest",
@@ -270,7 +270,19 @@ def _variables(turn: Turn) -> list[dict[str, Any]]:
 
 
 def _unexpanded(word: str) -> str:
-    """Return a word that Kubernetes leaves as it is: it reads `$(NAME)` as a variable's."""
+    """Return a word that Kubernetes leaves as it is: it reads `$(NAME)` as a variable's.
+
+    Raises:
+        UsageError: it is no text, and a manifest is.
+    """
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise UsageError(
+            f"`{shown}` is not UTF-8, and a manifest holds nothing else",
+            hint="a name that is, or a file that the task reads",
+        ) from None
     return word.replace("$", "$$")
 
 

@@ -50,11 +50,19 @@ def overlaid(known: Known, root: str, place: str, said: dict[str, Any]) -> dict[
 
 
 def give_up(kubectl: Kubectl, word: Word) -> None:
-    """Have the cluster try no more to start a Job whose image it cannot get. Asks it."""
+    """Have the cluster try no more to start a Job whose image it cannot get. Asks it.
+
+    An array's is many jobs': of that the one pod is deleted, and another node may have its image.
+    """
+    if word.element is not None:
+        with contextlib.suppress(PerdureError):
+            kubectl.ask("delete", "pod", word.pod, "--ignore-not-found", "--wait=false")
+        return
     said = f"{word.hopeless}, for ten minutes"
     patch = {
         "metadata": {"annotations": {GIVEN_UP: said}},
         "spec": {"activeDeadlineSeconds": 1},
     }
-    with contextlib.suppress(PerdureError):
-        kubectl.ask("patch", "job", word.name, f"--patch={json.dumps(patch)}")
+    for name in word.jobs:
+        with contextlib.suppress(PerdureError):
+            kubectl.ask("patch", "job", name, f"--patch={json.dumps(patch)}")

@@ -21,7 +21,7 @@ from perdure.runtime import generation
 from perdure.targets import kubernetes_manifest as manifests
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets import supervisor
-from perdure.targets.kubernetes_cluster import Word, require_answer, why_pending
+from perdure.targets.kubernetes_cluster import Word, why_pending
 from perdure.targets.protocol import Plan
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def _await_sign(target: Kubernetes, plan: Plan, pause: Callable[[float], None]) 
     while time.monotonic() - began < SIGN_S:
         pause(_POLL_S)
         known = target.queue.known(fresh=True)
-        require_answer(known)
+        if known.problem:
+            continue  # it has the Job: whether that begins is seen later
         word = known.words.get(target.key(plan.run_dir))
         if word is not None and word.active and word.waits is None:
             _ran.append(known_to_run)
