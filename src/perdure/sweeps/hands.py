@@ -51,8 +51,11 @@ class Hands(Protocol):
     def bring(self, folders: Sequence[Path]) -> None:
         """Have what those jobs wrote be in their run folders here."""
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
-        """Pass a notice on to all that run; what has not begun is taken back from Slurm."""
+    def notify(self, asked: Elements, notice: Notice) -> bool:
+        """Pass a notice on to all that run; what has not begun is taken back from Slurm.
+
+        Return whether whoever has them was reached.
+        """
 
     def cancel(self, folder: Path) -> None:
         """Touch a job's CANCEL, which is looked at within a tick."""
@@ -87,9 +90,10 @@ class Here:
     def bring(self, folders: Sequence[Path]) -> None:
         """Return: the nodes share the run folders."""
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
+    def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on."""
         slurm_hands.notify(self._target, asked, notice)
+        return True
 
     def cancel(self, folder: Path) -> None:
         """Touch CANCEL."""
@@ -141,12 +145,16 @@ class Away:
         """Have what those jobs wrote be here. Raises PerdureError where the host is silent."""
         mirror.bring_all(folders)
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
+    def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on; a host that does not answer is not told."""
+        if not asked:
+            return True
         left_s = None if notice.deadline is None else notice.deadline - time.time()
         with contextlib.suppress(PerdureError):
             given = (self._target.values(), asked, notice.reason, left_s)
             self._host.call_long(far_arrays.notify, *given, timeout_s=_LONG_S)
+            return True
+        return False
 
     def cancel(self, folder: Path) -> None:
         """Touch CANCEL there."""
