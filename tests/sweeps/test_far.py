@@ -9,13 +9,17 @@ from types import MappingProxyType
 
 import pytest
 
+from perdure.jobs import folder as folders
+from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.settings import Settings, TargetSettings
 from perdure.model.sweep import Search
+from perdure.sweeps import control
 from perdure.sweeps.control import drive
 from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.sweeps.tuner import Tuner
 from tests.engines.hosts import Hosts
@@ -74,6 +78,19 @@ def test_so_is_what_ended_while_nobody_drove_it(workspace: Workspace) -> None:
     found = over(workspace, folder)
     assert found.states == {State.SUCCEEDED: 1}
     assert found.trials[0].metrics["loss"].last == 16.0
+
+
+def test_what_runs_there_without_a_driver_is_stopped_with_its_sweep(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=1,2", 10_000)
+    first = workspace.project.results / "far-0001"
+    until((first / "attempts" / "000001.jsonl").exists)
+    until(lambda: read_status(first).state is State.RUNNING)
+    kill_driver(folder)
+    assert control.stop(folder, 120.0)
+    assert not folders.is_alive(first)
+    found = standing(workspace, folder)
+    assert (found.states.get(State.QUEUED), found.states.get(State.RUNNING)) == (1, None)
+    assert not ended(workspace).with_name("ended-1.0").exists()
 
 
 @needs_optuna
