@@ -9,9 +9,15 @@ from types import MappingProxyType
 
 import pytest
 
+from perdure.jobs import folder as folders
+from perdure.jobs.control import interrupt
+from perdure.jobs.launch import resume
+from perdure.jobs.lifecycle import read_status
+from perdure.jobs.relocate import relocate
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
+from perdure.model.report import silent
 from perdure.model.settings import Settings, SlurmSettings, TargetSettings
 from perdure.sweeps import control
 from perdure.sweeps.control import drive
@@ -22,6 +28,7 @@ from perdure.sweeps.submit import SweepRequest, outline, submit
 from tests.engines.slurm import Cluster
 from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
+from tests.sweeps.sweeping import over
 from tests.sweeps.test_slurm import WAIT
 from tests.waiting import until
 
@@ -80,18 +87,44 @@ def test_what_slurm_has_of_a_dead_driver_is_stopped_and_called_off(
     assert not go.exists()
 
 
+def test_a_trial_that_was_moved_to_slurm_is_never_begun_here(
+    workspace: Workspace, slurm: Cluster, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    folder = swept(workspace, "wait", str(go), on="local", most=1)
+    second = workspace.project.results / "sweep-0002"
+    until(lambda: folders.is_job(second))
+    resume(workspace, relocate(workspace, folders.read_record(second), "lab", silent))
+    until(lambda: read_status(second).state is State.RUNNING)
+    interrupt(second, reason="test")
+    until(lambda: not folders.is_alive(second))
+    # Now there is room here for all others.
+    go.touch()
+    until(lambda: not is_driven(folder))
+    found = standing(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 9, State.INTERRUPTED: 1}
+    assert found.sweep.why == "`sweep-0002` was moved to `lab`: perdure resume sweep-0002"
+    assert folders.attempts(second) == [1]
+    resume(workspace, folders.read_record(second))
+    control.go_on(folder)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder).states == {State.SUCCEEDED: 10}
+    assert folders.attempts(second) == [1, 2]
+    assert slurm.jobs() == []
+
+
 def test_what_slurm_ends_before_it_begins_is_told_of_and_not_tried_for_ever(
     workspace: Workspace, slurm: Cluster
 ) -> None:
     folder = swept(workspace, "noop", on="broken")
     told: set[str] = set()
 
-    def over() -> bool:
+    def ended() -> bool:
         word = last_word(folder)
         told.add("" if word is None else word.waits)
         return not is_driven(folder)
 
-    until(over)
+    until(ended)
     found = standing(workspace, folder)
     said = re.fullmatch(
         r"`broken` ended `(sweep-\d{4})` before it began, 3 times in a row: "
