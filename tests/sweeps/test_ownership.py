@@ -125,7 +125,7 @@ def moved(folder: Path, target: str) -> None:
 
 
 def test_a_trial_that_was_moved_is_begun_by_whoever_moved_it(workspace: Workspace) -> None:
-    folder = driven(workspace, "x=1,2,3", arguments=("120",), max_running=1)
+    folder = driven(workspace, "x=1,2,3", arguments=("101",), max_running=1)
     first = job(workspace, 1)
     until(lambda: first.exists() and (read_status(first).durable_step or 0) >= 3)
     interrupt(first, reason="moved")
