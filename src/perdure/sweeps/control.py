@@ -30,6 +30,8 @@ from perdure.targets.supervision import last_words
 
 START_S = 60.0
 _POLL_S = 0.005
+# So many are begun to stop a sweep, one after the other.
+_DRIVERS = 4
 
 
 def drive(
@@ -119,7 +121,7 @@ def stop(folder: Path, timeout_s: float, *, pause: Callable[[float], None] = tim
     It stays so until `go_on`. Where no driver lives one is begun, for jobs go on without any.
     False: it still waits for jobs after that time, and says for which.
 
-    Raises as `drive`.
+    Raises as `drive`, and PerdureError where one driver after the other is gone before that.
     """
     edit(folder, lambda sweep: wanting(sweep, stopped=True, why="asked to"))
     workspace = locate_workspace(folder)
@@ -128,10 +130,17 @@ def stop(folder: Path, timeout_s: float, *, pause: Callable[[float], None] = tim
         if not _may_run(workspace, folder.name):
             return True
         drive(workspace.project, folder, pause=pause)
+    left = _DRIVERS
     while is_driven(folder) or not _has_stopped(folder):
         if time.monotonic() > deadline:
             return False
         if not is_driven(folder):
+            left -= 1
+            if not left:
+                raise PerdureError(
+                    f"the drivers of the sweep `{folder.name}` end before it has stopped",
+                    hint=last_words(folder / DRIVER_LOG),
+                )
             drive(workspace.project, folder, pause=pause)
         pause(_POLL_S)
     return True
