@@ -260,6 +260,8 @@ def test_a_driver_without_a_secret_of_its_jobs_is_not_begun(swept: Path) -> None
     assert "is gone, and no other one begins: the jobs of `tok` get `TOKEN`" in told.err
     assert hint in told.err
     assert hint in perdure("recover", cwd=swept).err
+    # Its lost job is not gone on with by itself, without the variable.
+    assert [path.name for path in swept.glob("results/tok-0001/attempts/*")] == ["000001.jsonl"]
     assert is_one_error(perdure("sweep", "resume", "tok", cwd=swept), 2, "`TOKEN`", hint)
     assert not is_driven(folder)
     # To stop what is left of it nothing is needed.

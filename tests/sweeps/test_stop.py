@@ -9,6 +9,7 @@ import pytest
 from perdure.jobs import folder as folders
 from perdure.jobs.launch import resume
 from perdure.jobs.lifecycle import read_status
+from perdure.jobs.recover import recoverable
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.sweeps import control
@@ -41,6 +42,9 @@ def test_what_a_dead_driver_has_left_running_saves_and_ends(workspace: Workspace
     assert not is_driven(folder)
     assert not is_orphaned(folder)
     assert folders.attempts(job(workspace, 3)) == []
+    # `perdure recover` goes on with none of them.
+    assert {read_status(job(workspace, n)).state for n in (1, 2)} == {State.INTERRUPTED}
+    assert recoverable(workspace) == []
     steps = [int((job(workspace, n) / "outputs" / "step").read_text()) for n in (1, 2)]
     go_on(folder)
     assert drive(workspace.project, folder)

@@ -8,13 +8,14 @@ processes behind. Whoever is not reached is asked again.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from perdure.errors import ConflictError, PerdureError
-from perdure.jobs import control, custody
+from perdure.jobs import control, custody, ending
 from perdure.jobs import folder as folders
 from perdure.jobs.launch import clear_strays
 from perdure.jobs.ledger import hosts_asked, statuses
@@ -118,10 +119,17 @@ class Recall:
                 record = folders.read_record(found[trial].record.folder)
                 with custody.starting(record.folder):
                     if not folders.is_alive(record.folder):
-                        clear_strays(self._workspace, record)
+                        self._end(record)
 
         with ThreadPoolExecutor(_AT_A_TIME) as several:
             list(several.map(clear, lost))
+
+    def _end(self, record: JobRecord) -> None:
+        folder = record.folder
+        clear_strays(self._workspace, record)
+        if not (folders.is_elsewhere(folder) or folders.is_scheduled(folder)):
+            # Or it would be one that was lost, which `perdure recover` goes on with.
+            ending.interrupted(folder, time.time())
 
     @contextlib.contextmanager
     def _hearing(self, trial: int, status: JobStatus) -> Iterator[None]:

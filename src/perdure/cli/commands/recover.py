@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def recover_sweeps(workspace: Workspace, console: Console) -> tuple[str, ...]:
-    """Return the sweeps that have a driver, those among them whose driver was gone."""
+    """Return the sweeps that have a driver, or cannot have one here; what it says, is told."""
     if not (workspace.project.state / "sweeps").is_dir():
         return ()
     from perdure.errors import UsageError
@@ -61,16 +61,19 @@ def recover_sweeps(workspace: Workspace, console: Console) -> tuple[str, ...]:
     from perdure.sweeps.orphans import orphaned
     from perdure.sweeps.record import folder_of, names_of
 
+    waiting = []
     for folder in orphaned(workspace.project):
         try:
             drive(workspace.project, folder)
         except UsageError as error:
-            # One that cannot go on keeps no other from it.
+            # One that cannot go on keeps no other from it, and its jobs go on with it alone.
+            waiting.append(folder.name)
             console.say(f"{error.message}; {error.hint}" if error.hint else error.message)
             continue
         console.say(f"the sweep `{folder.name}` goes on: perdure sweep status {folder.name}")
     project = workspace.project
-    return tuple(name for name in names_of(project) if is_driven(folder_of(project, name)))
+    driven = [name for name in names_of(project) if is_driven(folder_of(project, name))]
+    return (*driven, *waiting)
 
 
 def belongs(job: JobHeading, sweeps: tuple[str, ...]) -> bool:
