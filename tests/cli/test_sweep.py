@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,53 @@ def test_a_file_says_it_all(swept: Path) -> None:
     more = perdure("sweep", "extend", "drawn", "--trials", "2", cwd=swept)
     assert "2 more jobs, 7 in all" in more.err
     ended(swept, "drawn")
+
+
+def test_what_is_typed_goes_before_a_file(swept: Path) -> None:
+    (swept / "sweep.toml").write_text('on = "nowhere"\nmax_running = 2\n[axes]\nsteps = [1, 2]\n')
+    words = ("sweep", "train", "--file", "sweep.toml", "--explain")
+    assert is_one_error(perdure(*words, cwd=swept), 2, "no target `nowhere`")
+    assert "on local: steps (2)" in perdure(*words, "--on", "local", cwd=swept).out
+    here = (*words, "--on", "local", "--max-running")
+    assert "3 at a time" in perdure(*here, "3", cwd=swept).out
+    assert is_one_error(perdure(*here, "0", cwd=swept), 2, "1 or more")
+    assert is_one_error(perdure(*here, "3", "--name", "", cwd=swept), 2, "cannot name a job")
+
+
+def test_retry_does_what_it_says(swept: Path) -> None:
+    assert perdure("sweep", "train", "stepps=1,2", "--name", "bad", cwd=swept).code == 0
+    ended(swept, "bad")
+    shutil.rmtree(swept / "results" / "bad-0001")
+    again = perdure("sweep", "retry", "--failed", "bad", cwd=swept)
+    assert again.code == 0, again
+    assert "1 job cannot be run again: the run folder is deleted" in again.err
+    assert "1 job of `bad` to be run again" in again.err
+    ended(swept, "bad")
+    trials = json.loads(perdure("sweep", "results", "bad", "--json", cwd=swept).out)["trials"]
+    assert [(trial["attempt"], trial["state"]) for trial in trials] == [
+        (1, "FAILED"),
+        (2, "FAILED"),
+    ]
+    assert "the first of them bad-0002" in perdure("sweep", "status", "bad", cwd=swept).err
+
+
+def test_a_stopped_sweep_is_begun_again_only_where_it_is_said(swept: Path) -> None:
+    from perdure.jobs.workspace import locate_workspace
+
+    words = ("train", "steps=100000,100001", "--name", "long", "--max-running", "1")
+    assert perdure("sweep", *words, "--", "--pause", "0.01", cwd=swept).code == 0
+    folder = folder_of(locate_workspace(swept).project, "long")
+    assert perdure("sweep", "stop", "long", cwd=swept).code == 0
+    before = (folder / "sweep.json").read_bytes()
+    nothing = perdure("sweep", "retry", "--failed", "long", cwd=swept)
+    assert (nothing.code, nothing.err) == (0, "no job of `long` is to be run again\n")
+    assert (folder / "sweep.json").read_bytes() == before
+    most = perdure("sweep", "extend", "long", "--max-running", "2", cwd=swept)
+    assert most.err == "`long`: 2 at a time; it stays stopped: perdure sweep resume long\n"
+    assert not is_driven(folder)
+    more = perdure("sweep", "extend", "long", "steps=100002", cwd=swept)
+    assert more.err == "`long`: 1 more job, 3 in all; it was stopped, and goes on\n"
+    assert is_driven(folder)
 
 
 def test_all_problems_of_a_file_are_listed_at_once(swept: Path) -> None:

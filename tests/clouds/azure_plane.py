@@ -1,13 +1,19 @@
-"""Azure's flexible scale sets with the documented life of one of size 1, and no more."""
+"""Azure's flexible scale sets with the documented life of one of size 1, and no more.
+
+Actions are those of "Azure permissions for Compute" in the RBAC reference.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import time
 from dataclasses import dataclass
 from email.message import Message
 from typing import ClassVar
 
+from perdure.clouds import azure_setup
+from perdure.model.settings import CloudSettings
 from tests.clouds.planes import (
     DENIED,
     GONE,
@@ -15,11 +21,14 @@ from tests.clouds.planes import (
     USER,
     Answer,
     Plane,
+    Right,
     Values,
     address,
     close,
     serve,
 )
+
+_VERBS = {"PUT": "write", "PATCH": "write", "DELETE": "delete", "GET": "read"}
 
 
 @dataclass
@@ -62,8 +71,36 @@ class AzurePlane(Plane):
             "AZURE_RESOURCE_MANAGER_ENDPOINT": f"http://{address(self.server)}",
         }
 
-    def is_a_machines(self, method: str, path: str) -> bool:
-        return method in ("GET", "PATCH") and "/virtualMachineScaleSets/perdure-" in path
+    def granted(self) -> set[Right]:
+        found = {("subscription", each) for each in azure_setup.IN_SUBSCRIPTION}
+        return found | {("group", each) for each in azure_setup.IN_GROUP}
+
+    def granted_to_machines(self) -> set[Right]:
+        wanted = CloudSettings(
+            *(self.region, "az://jobs/perdure", ("Standard_D4s_v5",)),
+            subscription=self.subscription,
+            group=self.group,
+            account="lab",
+        )
+        found: set[Right] = set()
+        for each in azure_setup.setup_commands(wanted):
+            if each[1:4] == ("role", "definition", "create"):
+                found |= {("group", action) for action in json.loads(str(each[5]))["Actions"]}
+        return found
+
+    def needed(self, method: str, path: str) -> list[Right]:
+        where = f"/subscriptions/{self.subscription}"
+        words = path.removeprefix(f"{where}/resourceGroups/").split("/")
+        verb = _VERBS[method]
+        if len(words) == 1:
+            return [("group", f"Microsoft.Resources/subscriptions/resourceGroups/{verb}")]
+        if words[1:2] == ["providers"]:
+            _, _, provider, kind, *_ = words
+            return [("group", f"{provider}/{kind}/{verb}")]
+        provider, *kinds = path.removeprefix(f"{where}/providers/").split("/")
+        # Of the locations the name is no part of what is done.
+        kinds = [kinds[0], kinds[2]] if kinds[0] == "locations" else kinds
+        return [("subscription", f"{provider}/{'/'.join(kinds)}/{verb}")]
 
     def metadata(
         self,
@@ -101,8 +138,8 @@ class AzurePlane(Plane):
         if not inner:
             return 200, {"name": self.group}
         if inner.startswith("providers/Microsoft.Authorization/"):
-            granted = {"actions": ["Microsoft.Compute/*"], "notActions": []}
-            return 200, {"value": [granted]}
+            actions = [action for where, action in self.may if where == "group"]
+            return 200, {"value": [{"actions": actions, "notActions": []}]}
         if path == f"{where}/providers/Microsoft.Compute/skus":
             return 200, self._page(path, query, self._sizes())
         if path.startswith(f"{where}/providers/Microsoft.Compute/locations/"):
@@ -148,7 +185,8 @@ class AzurePlane(Plane):
                 "resourceType": "virtualMachines",
                 "name": name,
                 "family": "standardDSv5Family",
-                "restrictions": [],
+                # One zone of three: the region has it.
+                "restrictions": [{"type": "Zone", "values": [self.region]}],
                 "capabilities": [{"name": "GPUs", "value": str(gpus)}] if gpus else [],
             }
             for name, gpus in self.SIZES.items()

@@ -1,16 +1,54 @@
-"""GCP's managed instance groups with the documented life of one of size 1, and no more."""
+"""GCP's managed instance groups with the documented life of one of size 1, and no more.
+
+Permissions are those that each method's page of the Compute Engine API names.
+"""
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import ClassVar
 
+from perdure.clouds import gcp_setup
+from perdure.clouds.commanding import Command
+from perdure.model.settings import CloudSettings
 from tests.clouds import google_prices
-from tests.clouds.planes import GONE, MACHINE, USER, Answer, Plane, Values, address, close, serve
+from tests.clouds.planes import (
+    GONE,
+    MACHINE,
+    USER,
+    Answer,
+    Plane,
+    Right,
+    Values,
+    address,
+    close,
+    serve,
+)
 
 _HANG_S = 0.05
+_VERBS = {"POST": "create", "DELETE": "delete", "GET": "get"}
+
+
+def bound(commands: Iterable[Command]) -> set[str]:
+    """Return what `gcloud` lets a service account do with managed instance groups of a project.
+
+    "Resource attributes for IAM Conditions": of these a condition knows neither type nor name, so
+    that one which asks for them is never met.
+    """
+    roles: dict[str, set[str]] = {}
+    found: set[str] = set()
+    for each in commands:
+        words = [str(word) for word in each]
+        given = dict(itertools.pairwise(words))
+        if words[1:4] == ["iam", "roles", "create"]:
+            roles[words[4]] = {*given["--permissions"].split(",")}
+        elif words[1:3] == ["projects", "add-iam-policy-binding"] and "--condition=None" in words:
+            found |= roles[given["--role"].rpartition("/")[2]]
+    return found
 
 
 @dataclass
@@ -51,8 +89,33 @@ class GooglePlane(Plane):
         base = f"http://{address(self.server)}/compute/v1/"
         return {"GCE_METADATA_HOST": metadata, "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": base}
 
-    def is_a_machines(self, method: str, path: str) -> bool:
-        return path.endswith("/resize") and "/instanceGroupManagers/perdure-" in path
+    def granted(self) -> set[Right]:
+        return {("project", each) for each in gcp_setup.IN_PROJECT}
+
+    def granted_to_machines(self) -> set[Right]:
+        types = ("e2-standard-4",)
+        wanted = CloudSettings(self.region, "gs://lab/perdure", types, project=self.project)
+        return {("project", each) for each in bound(gcp_setup.setup_commands(wanted))}
+
+    def needed(self, method: str, path: str) -> list[Right]:
+        words = path.removeprefix(f"/compute/v1/projects/{self.project}/").split("/")
+        if path.startswith("/v1/"):
+            return []  # the list of prices, and one's own permissions
+        if words[0] == "aggregated":
+            return [("project", f"compute.{words[1]}.list")]
+        if words[0] == "regions" and len(words) == 2:
+            return [("project", "compute.regions.get")]
+        scope = {"global": "global", "regions": "region", "zones": "zone"}[words[0]]
+        kind, *name = words[1:] if scope == "global" else words[2:]
+        if kind == "operations":
+            return [("project", f"compute.{scope}Operations.get")]
+        verb = "update" if name[1:] == ["resize"] else _VERBS[method]
+        if verb == "get" and not name:
+            verb = "list"
+        found = [f"compute.{kind}.{verb}"]
+        if (kind, verb) == ("instanceGroupManagers", "create"):
+            found += ["compute.instanceTemplates.useReadOnly", "compute.instances.create"]
+        return [("project", each) for each in found]
 
     def metadata(
         self,
@@ -101,12 +164,13 @@ class GooglePlane(Plane):
 
     def called(self, method: str, path: str, query: Values, body: Values) -> Answer:
         if path.endswith(":testIamPermissions"):
-            return 200, {"permissions": body["permissions"][1:]}
+            asked = body["permissions"]
+            return 200, {"permissions": [each for each in asked if ("project", each) in self.may]}
         if path == google_prices.PATH:
             return 200, google_prices.page(query.get("pageToken", ""))
         inner = path.removeprefix(f"/compute/v1/projects/{self.project}/")
-        if inner.startswith("operations/"):
-            return 200, self._operation(inner.rpartition("/")[2])
+        if "/operations/" in inner:
+            return 200, self._operation(inner)
         if inner == "aggregated/machineTypes":
             return self._machine_types(query["filter"].removeprefix("name="))
         if inner == "aggregated/instances":
@@ -116,7 +180,7 @@ class GooglePlane(Plane):
             ordinary = {"metric": "CPUS", "limit": self.limits[1], "usage": self.limits[1]}
             return 200, {"quotas": [*quotas, ordinary]}
         if "/instances/" in inner:
-            return 200, self._begun()
+            return 200, self._begun(inner)
         return self._kept(method, inner, query, body)
 
     def _kept(self, method: str, inner: str, query: Values, body: Values) -> Answer:
@@ -129,7 +193,7 @@ class GooglePlane(Plane):
             if body["name"] in kind:
                 return 409, {"error": {"code": 409, "message": "The resource already exists"}}
             kind[body["name"]] = body
-            return 200, self._begun()
+            return 200, self._begun(inner)
         name, _, verb = name.partition("/")
         if name not in kind:
             return GONE
@@ -140,20 +204,23 @@ class GooglePlane(Plane):
             if kind is self.templates and in_use:
                 return 400, {"error": {"code": 400, "message": "The resource is being used"}}
             del kind[name]
-        return 200, self._begun()
+        return 200, self._begun(inner)
 
-    def _begun(self) -> Values:
-        number = f"operation-{len(self.operations)}"
-        self.operations[number] = 1
-        return {"status": "RUNNING", "name": number, "selfLink": self._link(number)}
+    def _begun(self, inner: str) -> Values:
+        """Return an operation, which is where its resource is: global, of a region or a zone."""
+        words = inner.split("/")
+        scope = "global" if words[0] == "global" else "/".join(words[:2])
+        path = f"{scope}/operations/operation-{len(self.operations)}"
+        self.operations[path] = 1
+        return {"status": "RUNNING", "selfLink": self._link(path)}
 
-    def _operation(self, number: str) -> Values:
-        self.operations[number] -= 1
-        status = "RUNNING" if self.operations[number] > 0 else "DONE"
-        return {"status": status, "name": number, "selfLink": self._link(number)}
+    def _operation(self, path: str) -> Values:
+        self.operations[path] -= 1
+        status = "RUNNING" if self.operations[path] > 0 else "DONE"
+        return {"status": status, "selfLink": self._link(path)}
 
-    def _link(self, number: str) -> str:
-        return f"https://www.googleapis.com/compute/v1/projects/{self.project}/operations/{number}"
+    def _link(self, path: str) -> str:
+        return f"https://www.googleapis.com/compute/v1/projects/{self.project}/{path}"
 
     def _machine_types(self, name: str) -> Answer:
         if name not in self.TYPES:

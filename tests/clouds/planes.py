@@ -1,7 +1,7 @@
 """What control planes of GCP and Azure have in common: groups of one machine, and their machines.
 
-What they hold is what was asked for: requests are checked elsewhere. A user's token may do all, a
-machine's only what its role says.
+What they hold is what was asked for: requests are checked elsewhere. A user's token may do what
+`perdure cloud setup --explain` asks for, a machine's what setup's own commands give it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,18 @@ from tests.clouds.booting import boot, cut_power
 Values = dict[str, Any]
 Answer = tuple[int, Values | str]
 
+#: How soon a server hears that it is to end.
+_LOOK_S = 0.05
 USER, MACHINE = "the-users-token", "a-machines-token"
+#: A permission, and where it counts: a role in a resource group has no say in its subscription.
+Right = tuple[str, str]
 GONE: Answer = (404, {"error": {"code": 404, "message": "The resource was not found"}})
 DENIED: Answer = (403, {"error": {"code": 403, "message": "Required permission"}})
+
+
+def denied(lacking: Right) -> Answer:
+    said = f"Required '{lacking[1]}' permission for the {lacking[0]}"
+    return 403, {"error": {"code": 403, "message": said}}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,7 +81,7 @@ def serve(answer: Callable[..., Answer]) -> http.server.ThreadingHTTPServer:
 def _serve(handler: type[Handler]) -> http.server.ThreadingHTTPServer:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_LOOK_S,), daemon=True).start()
     return server
 
 
@@ -128,8 +137,13 @@ class Plane:
     count: int = 0
     #: A quota, say.
     refusal: Answer | None = None
+    #: What the user may, and what a machine may.
+    may: set[Right] = field(default_factory=set)
+    machine_may: set[Right] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.may = self.may or self.granted()
+        self.machine_may = self.machine_may or self.granted_to_machines()
         self.server = serve(self.answer)
 
     def step(self) -> None:
@@ -175,8 +189,9 @@ class Plane:
         token = str(headers.get("Authorization", "")).removeprefix("Bearer ")
         if token not in (USER, MACHINE):
             return 401, {"error": {"code": 401, "message": "Request had invalid credentials"}}
-        if token == MACHINE and not self.is_a_machines(method, path):
-            return DENIED
+        for each in self.needed(method, path):
+            if each not in (self.may if token == USER else self.machine_may):
+                return denied(each)
         if self.refusal is not None and method in ("POST", "PUT"):
             return self.refusal
         return self.called(method, path, query, body)
@@ -201,7 +216,16 @@ class Plane:
     ) -> Answer:
         raise NotImplementedError
 
-    def is_a_machines(self, method: str, path: str) -> bool:
+    def granted(self) -> set[Right]:
+        """Return what a user is asked to have."""
+        raise NotImplementedError
+
+    def granted_to_machines(self) -> set[Right]:
+        """Return what the commands of setup let machines do."""
+        raise NotImplementedError
+
+    def needed(self, method: str, path: str) -> list[Right]:
+        """Return what whoever makes a call has to be allowed."""
         raise NotImplementedError
 
     def called(self, method: str, path: str, query: Values, body: Values) -> Answer:

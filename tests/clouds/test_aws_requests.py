@@ -47,7 +47,10 @@ CALLS = {
         *aws_requests.calls(replace(WISH, name="on-demand", market="on-demand")),
         ("autoscaling", "update_auto_scaling_group", aws_requests.nothing("group")),
         *aws_iam.setup_calls(FOLDER, "eu-central-1"),
-        *aws_iam.teardown_calls(),
+        *aws_iam.teardown_calls(FOLDER),
+        *aws_iam.role_deletion(),
+        ("ec2", "describe_images", {"ImageIds": ["ami-12c6146b"]}),
+        ("iam", "list_role_policies", {"RoleName": aws_iam.ROLE}),
     )
 }
 
@@ -200,7 +203,7 @@ def test_a_machine_that_is_turned_off_tells_the_program_first(cloud: str) -> Non
 def test_signatures_are_those_of_aws_own_sdk() -> None:
     keys = {"AccessKeyId": "AKID", "SecretAccessKey": "s/e+c", "Token": "to/ken=="}
     now = dt.datetime(2026, 11, 21, 15, 30, 1, tzinfo=dt.UTC)
-    bucket, other = "https://lab.s3.eu-central-1.amazonaws.com", "https://autoscaling.aws"
+    bucket, other = "https://s3.eu-central-1.amazonaws.com/lab.data", "https://autoscaling.aws"
     for method, url, body, service in (
         ("GET", f"{bucket}/a%20b/k-1.zip", b"", "s3"),
         ("POST", f"{other}/", b"Action=X&A=1%2F2", "autoscaling"),
@@ -216,6 +219,24 @@ def test_signatures_are_those_of_aws_own_sdk() -> None:
             patch.setattr(botocore.auth, "get_current_datetime", lambda *any: now, raising=False)
             kind(known, service, "eu-central-1").add_auth(request)
         assert found["authorization"] == request.headers["Authorization"]
+
+
+def test_a_bucket_with_a_dot_is_asked_where_aws_own_sdk_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The certificate of S3 is for `*.s3.REGION.amazonaws.com`: one more dot is no host of it."""
+    asked: list[str] = []
+    keys = {"AccessKeyId": "AKID", "SecretAccessKey": "s/e+c"}
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(signing, "credentials", lambda: keys)
+    monkeypatch.setattr(signing, "_answer", lambda url, *any: asked.append(url))
+    signing.fetch("lab.data", "perdure/a b/kit.zip", "eu-central-1")
+    known = botocore.session.get_session().create_client(
+        "s3", "eu-central-1", aws_access_key_id="AKID", aws_secret_access_key="s/e+c"
+    )
+    values = {"Bucket": "lab.data", "Key": "perdure/a b/kit.zip"}
+    url = known.generate_presigned_url("get_object", values)
+    assert asked == [url.partition("?")[0]]
 
 
 def test_a_machine_may_do_little() -> None:

@@ -14,7 +14,7 @@ from azure.mgmt.compute import models
 
 from perdure.clouds import azure_prices
 from perdure.clouds import azure_requests as requests
-from perdure.clouds.azure_provider import allows
+from perdure.clouds.azure_provider import allows, is_refused
 from perdure.clouds.provider import Group, Price
 from perdure.clouds.rest import Call
 from perdure.clouds.user_data import user_data
@@ -93,6 +93,21 @@ def test_nobody_has_the_key_that_lets_somebody_in() -> None:
     key = requests.nobodys_key("a")
     assert key.startswith("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI")
     assert key == requests.nobodys_key("a") != requests.nobodys_key("b")
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_images_have_a_python_that_the_program_takes(gpus: int) -> None:
+    """That of Ubuntu 24.04 is 3.12, that of 22.04 is 3.10: packages.ubuntu.com."""
+    image = requests.image_of(WANTED, gpus)
+    assert "24_04" in image["offer"] or image["sku"] == "2404"
+
+
+def test_a_size_that_one_zone_lacks_can_be_had() -> None:
+    """As `ResourceSkuRestrictions` of the REST API reference has it, with Azure's own words."""
+    assert is_refused({"restrictions": [{"type": "Zone"}, {"type": "Location"}]})
+    assert not is_refused({"restrictions": [{"type": "Zone", "values": ["westeurope"]}]})
+    assert not is_refused({"restrictions": []})
+    assert not is_refused({})
 
 
 def test_permissions_have_wildcards_and_exceptions() -> None:

@@ -26,7 +26,7 @@ from perdure.moving.address import Address
 from perdure.targets.protocol import Plan
 from tests.engines.engines import RealEngine
 from tests.images.shipping import Builder, use
-from tests.instance.test_turn import Machine
+from tests.instance.test_program import Machine
 from tests.targets.test_invocation import JOB
 
 

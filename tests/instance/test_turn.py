@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side import checkpoints, keys, log, standing
-from perdure.clouds.side.bucket import Bucket
+from perdure.clouds.side.bucket import Bucket, Object, Version
 from perdure.clouds.side.lease import Fenced, Lease
-from perdure.clouds.side.order import Config, Order
+from perdure.clouds.side.order import Order
 from perdure.clouds.side.outputs import Outputs
 from perdure.hosts import processes
-from perdure.instance.program import run
-from perdure.instance.turn import Turn
+from perdure.instance.turn import LAST_S, GivenUp, Turn
 from perdure.moving.address import Address
 from perdure.runtime import names
 from perdure.targets.process import SUPERVISOR
 from perdure.targets.protocol import Plan
+from tests.waiting import PATIENCE_S, until
 
 ORDER = Order(1, {}, {}, 0, None, 5, ())
 
@@ -32,7 +36,7 @@ def bucket(tmp_path: Path) -> Bucket:
     return open_folder(Address("file", "", str(tmp_path / "bucket")))
 
 
-def prepared(bucket: Bucket, folder: Path, order: Order = ORDER, ttl_s: float = 0.4) -> Turn:
+def prepared(bucket: Bucket, folder: Path, order: Order = ORDER, ttl_s: float = 20.0) -> Turn:
     run_dir = folder / "otter"
     run_dir.mkdir(parents=True)
     lease = Lease(bucket, "otter", "i-1", ttl_s)
@@ -74,11 +78,104 @@ def test_a_second_writer_is_fenced_by_the_log_too(bucket: Bucket, tmp_path: Path
 def test_a_bucket_that_vanishes_ends_the_machine_and_not_the_next_one(
     bucket: Bucket, tmp_path: Path
 ) -> None:
-    turn = prepared(bucket, tmp_path)
+    turn = prepared(bucket, tmp_path, ttl_s=0.4)
     plan_ = plan(turn, "sh", "-c", f"rm -r '{tmp_path / 'bucket'}'; sleep 1000")
     with pytest.raises(Fenced):
         turn.run(plan_)
     assert not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir))
+
+
+@dataclass(frozen=True)
+class Stalled(Bucket):
+    """A bucket whose answers to some questions do not come until `over`."""
+
+    questions: tuple[str, ...] = ()
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def get(self, key: str) -> Object | None:
+        self._wait("get", key)
+        return super().get(key)
+
+    def swap(self, key: str, data: bytes, before: Version | None) -> Version:
+        self._wait("swap", key)
+        return super().swap(key, data, before)
+
+    def create(self, key: str, data: bytes) -> Version:
+        self._wait("create", key)
+        return super().create(key, data)
+
+    def _wait(self, *question: str) -> None:
+        if any(each in " ".join(question) for each in self.questions):
+            self.over.wait(PATIENCE_S)
+
+
+def test_an_answer_that_does_not_come_keeps_the_lease_where_it_is(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """What people ask is one question, the beat another."""
+    turn = prepared(bucket, tmp_path, ttl_s=4.0)
+    stalled = Stalled(bucket.store, bucket.folder, ("get jobs/otter/control.json",))
+    turn.bucket = turn.lease.bucket = stalled
+    threading.Thread(target=until_later, args=[turn.lease, 3, tmp_path / "enough"]).start()
+    script = f"until test -e '{tmp_path / 'enough'}'; do sleep 0.05; done"
+    assert turn.run(plan(turn, "sh", "-c", script)) == 0
+    stalled.over.set()
+
+
+def until_later(lease: Lease, beats: int, file: Path) -> None:
+    until(lambda: lease.held.beat >= beats)
+    file.touch()
+
+
+def test_whatever_stalls_the_job_ends_before_another_machine_has_it(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    turn = prepared(bucket, tmp_path, ttl_s=2.0)
+    stalled = Stalled(bucket.store, bucket.folder, ("swap", "create"))
+    turn.bucket = turn.lease.bucket = turn.writer.bucket = stalled
+    seen: list[bool] = []
+
+    def look() -> None:
+        until(lambda: turn._pid is not None)
+        Lease(bucket, "otter", "i-2").take("")
+        until(lambda: not processes.carrying(names.RUN_DIR, os.fspath(turn.run_dir)))
+        # Nothing was answered yet: only the clock said so.
+        seen.append(stalled.over.is_set())
+        stalled.over.set()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    with pytest.raises(Fenced):
+        turn.run(plan(turn, "sleep", "1000"))
+    looking.join()
+    assert seen == [False]
+
+
+def test_who_is_fenced_sends_nothing_of_what_is_left(bucket: Bucket, tmp_path: Path) -> None:
+    """By then the outputs in the bucket are another machine's."""
+    turn = prepared(bucket, tmp_path)
+    trained(turn.run_dir, 1)
+    turn._fenced.set()
+    for send in (turn._finish, turn._confirm):
+        with pytest.raises(Fenced):
+            send()
+    assert not bucket.names("jobs/otter/outputs")
+
+
+def test_what_cannot_be_sent_is_given_up_beyond_its_time_and_told(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Outputs) -> int:
+        raise OSError(errno.EFBIG, "EntityTooLarge")
+
+    monkeypatch.setattr(Outputs, "send", refuse)
+    late = Order(1, {}, {}, 0, time.time() - LAST_S - 1, 5, ())
+    turn = prepared(bucket, tmp_path, late)
+    trained(turn.run_dir, 1)
+    with pytest.raises(GivenUp, match="EntityTooLarge"):
+        turn.run(plan(turn, "sleep", "1000"))
+    told = (turn.run_dir / names.SUPERVISOR_LOG).read_text()
+    assert told.count("no checkpoint counts") == 1
 
 
 def test_what_a_person_asks_is_heard(bucket: Bucket, tmp_path: Path) -> None:
@@ -204,46 +301,3 @@ def test_whenever_a_machine_goes_the_next_one_ends_with_the_same_outputs(
         assert went_on(bucket, tmp_path / f"machine-{cuts}/second") == expected, cuts
         cuts += 1
     assert cuts > 12
-
-
-def test_a_machine_that_cannot_be_prepared_says_why_and_makes_room(tmp_path: Path) -> None:
-    address = Address("file", "", str(tmp_path / "bucket"))
-    bucket = open_folder(address)
-    # Its code is nowhere in the bucket.
-    files = {"job.json": b"{}", "code.json": b'{"train.py": ["-", "%s"]}' % (b"0" * 64)}
-    for name, data in files.items():
-        bucket.put(keys.job("otter", f"{keys.FOLDER}/{name}"), data)
-    turn = standing.want(bucket, "otter").turn
-    order = Order(turn, {"environment": {"prefix": None}}, {}, 0, None, 1, tuple(files))
-    bucket.put(keys.job("otter", keys.START), order.text().encode())
-    config = Config("aws", "eu-central-1", "group", str(address), "otter", "kit")
-    machine = Machine()
-    for number in range(2):
-        assert run(config, tmp_path / f"machine-{number}", machine, print) == 75
-    assert machine.settled == 0
-    # So many in a row, and no more.
-    assert run(config, tmp_path / "machine-2", machine, print) == 0
-    assert machine.settled == 1
-    assert not standing.wanted(bucket, "otter").wanted
-    seen = tmp_path / "seen"
-    log.begin(bucket, "otter", seen)
-    assert "the bucket lacks the contents" in (seen / "supervisor.log").read_text()
-    assert "2 machines in a row" in (seen / "attempts/000001.jsonl").read_text()
-    # A machine that comes all the same leaves again.
-    assert run(config, tmp_path / "machine-3", machine, print) == 0
-
-
-class Machine:
-    """A machine of nobody's."""
-
-    settled = 0
-    watched = "aws"
-
-    def kind(self) -> str:
-        return "m5.large"
-
-    def identity(self) -> str:
-        return "i-1"
-
-    def settle(self) -> None:
-        self.settled += 1

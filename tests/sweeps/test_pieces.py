@@ -8,6 +8,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from perdure.errors import HostUnreachable
 from perdure.sweeps import asked, holding
@@ -181,6 +183,14 @@ def test_only_what_never_begins_is_counted() -> None:
         ("error", "minimize"),
         ("trace", "minimize"),
         ("F1", "maximize"),
+        ("val/dice_loss", "minimize"),
+        ("top1_error", "minimize"),
+        ("top5_err", "minimize"),
+        ("iou_losses", "minimize"),
+        ("Reward-Loss", "minimize"),
+        ("accuracy_gap", "minimize"),
+        ("score.distance", "minimize"),
+        ("lossless_score", "maximize"),
     ],
 )
 def test_what_is_better_goes_by_the_name(metric: str, direction: str) -> None:
@@ -200,3 +210,22 @@ def test_the_picture_is_whole_whatever_the_values(tmp_path: Path) -> None:
     assert all(0 <= float(c.attrib["cx"]) <= 340 for c in circles)
     ET.fromstring(drawn("none", "loss", ["lr"], [], ""))
     ET.fromstring(drawn("one", "loss", ["lr"], points[:1], ""))
+
+
+METRIC = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(METRIC, min_size=1, max_size=4), st.sampled_from([1, 3]))
+@example([1e18], 3)
+@example([-1.7e308, 1.7e308], 1)
+@example([5e-324, 1e-323, 1.7e308], 1)
+@example([0.0, 5e-324], 1)
+def test_a_picture_has_all_its_points_inside(metrics: list[float], times: int) -> None:
+    points = [Point({"x": repr(each)}, each, "job") for each in metrics * times]
+    root = ET.fromstring(drawn("all", "flops", ["x"], points, ""))
+    circles = root.findall(".//{http://www.w3.org/2000/svg}circle")
+    assert len(circles) == len(points)
+    assert all(64 <= float(each.attrib["cx"]) <= 328 for each in circles)
+    assert all(30 <= float(each.attrib["cy"]) <= 216 for each in circles)
+    words = [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert not {"nan", "inf", "-inf"} & set(words)

@@ -8,9 +8,11 @@ import pytest
 from perdure.errors import ConflictError, NewerFormatError, PerdureError, UsageError
 from perdure.jobs import folder as folders
 from perdure.jobs.workspace import Workspace
+from perdure.model.sweep import Search
 from perdure.runtime import names
-from perdure.sweeps.control import extend
-from perdure.sweeps.record import find_sweep, names_of, read_sweep, write_sweep
+from perdure.sweeps import notation
+from perdure.sweeps.control import extend, retry
+from perdure.sweeps.record import edit, find_sweep, names_of, read_sweep, wanting, write_sweep
 from perdure.sweeps.trials import Maker
 from tests.sweeps.sweeping import swept
 
@@ -55,8 +57,11 @@ def test_a_name_is_taken_once(workspace: Workspace) -> None:
 
 
 def test_nothing_is_left_of_one_that_was_refused(workspace: Workspace) -> None:
+    for seeds in ("seed=a,b", "seed=0..2:0.5", "seed=-2..2"):
+        with pytest.raises(UsageError, match="no seed"):
+            swept(workspace, seeds)
     with pytest.raises(UsageError, match="no seed"):
-        swept(workspace, "seed=a,b")
+        swept(workspace, "seed=0.0..1.0", search=Search(kind="random", trials=2))
     with pytest.raises(UsageError, match="no task"):
         swept(workspace, "x=a", task="trian")
     with pytest.raises(UsageError, match="an axis at least"):
@@ -93,9 +98,45 @@ def test_what_does_not_extend_a_sweep_is_said_so(workspace: Workspace) -> None:
         ({}, None, "say what"),
         ({"y": "1"}, None, "no axis `y`"),
         ({"x": "a"}, None, "already"),
-        ({"seed": "z"}, None, "whole numbers"),
+        ({"x": "0.1..0.2"}, None, "no end of values"),
+        ({"seed": "z"}, None, "no seed"),
+        ({"seed": "5..6:0.5"}, None, "no seed"),
+        ({"seed": "-2..4"}, None, "no seed"),
         ({}, 3, "as many trials as combinations"),
     ):
         with pytest.raises(UsageError, match=said):
             extend(folder, axes, trials=trials)
     assert read_sweep(folder).count == 10
+
+
+def test_what_nobody_could_read_is_not_stored(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notation, "MOST_HELD", 15)
+    folder = swept(workspace, "n=0..15", "x=a")
+    extend(folder, {"n": "16,17"})
+    before = (folder / "sweep.json").read_bytes()
+    with pytest.raises(UsageError, match="cannot be extended by that: a range of `n`"):
+        extend(folder, {"x": "b"})
+    assert (folder / "sweep.json").read_bytes() == before
+    assert read_sweep(folder).count == 18
+
+
+def test_a_stopped_sweep_stays_so_where_there_is_no_more_to_run(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b")
+    stopped = edit(folder, lambda sweep: wanting(sweep, stopped=True, why="asked to"))
+    before = (folder / "sweep.json").read_bytes()
+    assert retry(folder, {}) == stopped
+    with pytest.raises(UsageError, match="has 2 at a time already"):
+        extend(folder, {}, max_running=2)
+    assert (folder / "sweep.json").read_bytes() == before
+    assert extend(folder, {}, max_running=3) == wanting(stopped, max_running=3)
+    more = extend(folder, {"x": "c"}, max_running=3)
+    assert (more.stopped, more.why, more.count) == (False, "", 3)
+
+
+def test_a_search_is_extended_by_a_trial_at_least(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=a,b", search=Search(kind="random", trials=2))
+    with pytest.raises(UsageError, match="`--trials` is 1 or more"):
+        extend(folder, {}, trials=0)
+    assert extend(folder, {}, trials=1).count == 3

@@ -172,6 +172,28 @@ def test_a_scheduler_that_is_away_and_a_node_that_is_drained_cost_no_trial(
         assert float((run_dir(workspace, trial) / "outputs" / "x").read_text()) == expected(trial)
 
 
+def test_more_or_fewer_run_at_a_time_from_when_that_is_said(
+    workspace: Workspace, slurm: Cluster, tmp_path: Path
+) -> None:
+    end = tmp_path / "end"
+    folder = swept(workspace, "n=0..9", task="wait", arguments=(str(end),), max_running=1)
+    until(lambda: len(running(slurm)) == 1)
+    control.extend(folder, {}, max_running=3)
+    until(lambda: len(running(slurm)) == 3)
+    control.extend(folder, {}, max_running=1)
+    until(lambda: "Throttle=1 " in slurm.ask("scontrol", "-o", "show", "job", number_of(slurm)))
+    end.touch()
+    assert over(workspace, folder).states == {State.SUCCEEDED: 10}
+
+
+def running(slurm: Cluster) -> list[str]:
+    return [number for number, state, *_ in slurm.jobs() if state == "RUNNING"]
+
+
+def number_of(slurm: Cluster) -> str:
+    return slurm.jobs()[0][0].partition("_")[0]
+
+
 def test_a_killed_driver_changes_nothing_and_another_goes_on(
     workspace: Workspace, slurm: Cluster
 ) -> None:
@@ -330,7 +352,8 @@ def test_arrays_are_as_large_as_the_cluster_allows(largest: int, size: int) -> N
         (12007, 1000, "s-12%3a", 7),
         (7, 10000, "s-%4a", 7),
         (12007, 10000, "s-1%4a", 2007),
-        (7, 100000, "s-%5a", 7),
+        (7, 100000, "s-%4a", 7),
+        (100007, 100000, "s-1%5a", 7),
         (207, 10, "s-020%1a", 7),
         (7, 1, "s-0007", 0),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.sweep import Search
 from perdure.sweeps import asked
-from perdure.sweeps.record import JOURNAL_FILE, Sweep
+from perdure.sweeps.record import JOURNAL_FILE, Sweep, names_of
 from perdure.sweeps.tuner import Tuner
 from tests.sweeps.conftest import kill_driver
-from tests.sweeps.sweeping import driven, over
+from tests.sweeps.sweeping import driven, over, swept
 
 AXES = {"lr": "1e-5..1e-1:log", "n": "1..8:lin", "kind": '"a,b",c'}
 needs_optuna = pytest.mark.skipif(
@@ -134,9 +135,23 @@ def test_what_a_disk_refused_is_asked_for_once(tmp_path: Path) -> None:
 
 
 @needs_optuna
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
-def test_samplers_go_by_their_names(tmp_path: Path, sampler: str) -> None:
-    tuner = Tuner(tmp_path, sweep(sampler=sampler))
+@pytest.mark.parametrize(
+    ("sampler", "needs"),
+    [
+        ("tpe", ()),
+        ("random", ()),
+        ("nsgaii", ()),
+        ("cmaes", ("cmaes",)),
+        ("gp", ("torch", "scipy")),
+        ("qmc", ("scipy",)),
+    ],
+)
+def test_samplers_go_by_their_names(tmp_path: Path, sampler: str, needs: tuple[str, ...]) -> None:
+    for package in needs:
+        pytest.importorskip(package)
+    # Before that both draw at random.
+    options = {"n_startup_trials": 2} if sampler in ("cmaes", "gp") else {}
+    tuner = Tuner(tmp_path, sweep(sampler=sampler, options=options))
     for trial in range(1, 6):
         tuner.values(trial)
         tuner.told(trial, ran(tmp_path / str(trial), float(trial)), "SUCCEEDED")
@@ -144,9 +159,31 @@ def test_samplers_go_by_their_names(tmp_path: Path, sampler: str) -> None:
 
 
 @needs_optuna
-def test_options_that_a_sampler_does_not_take_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sampler", "package"), [("cmaes", "cmaes"), ("gp", "torch"), ("gp", "scipy"), ("qmc", "scipy")]
+)
+def test_what_a_sampler_needs_is_asked_for_before_anything_is_stored(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, sampler: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    search = Search(kind="optuna", trials=2, metric="loss", sampler=sampler)
+    with pytest.raises(EnvironmentFailed, match=f"`{sampler}` needs the package `{package}`") as no:
+        swept(workspace, "x=-10.0..10.0", search=search)
+    assert package in (no.value.hint or "")
+    assert names_of(workspace.project) == []
+    with pytest.raises(EnvironmentFailed, match=package):
+        Tuner(workspace.project.root, sweep(sampler=sampler))
+
+
+@needs_optuna
+@pytest.mark.parametrize("options", [{"nonsense": 1}, {"n_startup_trials": "20"}])
+def test_options_that_a_sampler_does_not_take_are_refused(
+    workspace: Workspace, options: dict[str, object]
+) -> None:
+    search = Search(kind="optuna", trials=2, metric="loss", options=options)
     with pytest.raises(UsageError, match="the sampler `tpe`"):
-        Tuner(tmp_path, sweep(options={"nonsense": 1}))
+        swept(workspace, "x=-10.0..10.0", search=search)
+    assert names_of(workspace.project) == []
 
 
 @needs_optuna
@@ -186,8 +223,6 @@ def test_a_trial_that_is_hopeless_is_ended(workspace: Workspace) -> None:
 
 
 def test_without_optuna_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(EnvironmentFailed, match="needs Optuna"):
         Tuner(tmp_path, sweep())

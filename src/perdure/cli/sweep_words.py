@@ -124,10 +124,18 @@ def retry(
             "say what is to be tried again", hint=f"perdure sweep retry --failed {folder.name}"
         )
     states = control.bad_states(failed=arguments.failed, cancelled=arguments.cancelled)
-    bad = failed_attempts(standing(workspace, folder), states)
+    found = standing(workspace, folder)
+    gone = sum(trial.deleted and trial.state in states for trial in found.trials)
+    if gone:
+        console.say(f"{counted(gone, 'job')} cannot be run again: the run folder is deleted")
+    bad = failed_attempts(found, states)
+    if not bad:
+        console.say(f"no job of `{folder.name}` is to be run again")
+        return 0
     control.retry(folder, bad)
     control.drive(workspace.project, folder)
-    console.say(f"{counted(len(bad), 'job')} of `{folder.name}` to be run again")
+    anew = "; it was stopped, and goes on" if found.sweep.stopped else ""
+    console.say(f"{counted(len(bad), 'job')} of `{folder.name}` to be run again{anew}")
     return 0
 
 
@@ -175,6 +183,7 @@ def extend(
     """Return 0 once a sweep has more values, more trials, or more of them at once."""
     from perdure.sweeps import control
     from perdure.sweeps.record import read_sweep
+    from perdure.sweeps.submit import at_a_time
 
     folder = one_sweep(workspace, names[:1])
     axes = {}
@@ -183,11 +192,18 @@ def extend(
         if not equals or name in axes:
             raise UsageError(f"`{word}` is no axis, or it is there twice", hint="NAME=VALUE,VALUE")
         axes[name] = text
-    before = read_sweep(folder).count
+    before = read_sweep(folder)
     sweep = control.extend(folder, axes, trials=arguments.trials, max_running=arguments.max_running)
-    control.drive(workspace.project, folder)
-    more = counted(sweep.count - before, "more job")
-    console.say(f"`{folder.name}`: {more}, {sweep.count:,} in all")
+    more = sweep.count - before.count
+    said = [f"{counted(more, 'more job')}, {sweep.count:,} in all"] if more else []
+    if arguments.max_running is not None:
+        said.append(at_a_time(sweep))
+    if sweep.stopped:
+        said.append(f"it stays stopped: perdure sweep resume {folder.name}")
+    else:
+        control.drive(workspace.project, folder)
+        said += ["it was stopped, and goes on"] if before.stopped else []
+    console.say(f"`{folder.name}`: {'; '.join(said)}")
     return 0
 
 
@@ -246,7 +262,7 @@ def _tell_failures(found: Standing, console: Console) -> None:
 
     bad = failures(found.trials)
     if bad:
-        first = bad[0]
+        first = next((trial for trial in bad if not trial.deleted), bad[0])
         reason = first.status.reason if first.status else ""
         console.say(
             f"{counted(len(bad), 'job')} failed, the first of them {first.job} ({reason}): "

@@ -75,7 +75,7 @@ def make_request(
     known = project.tasks.get(task)
     style = "flags" if known is None else known.axes
     request = SweepRequest(
-        job=_job(task, arguments),
+        job=_job(task, arguments, None if file is None else file.on),
         axes=parse_axes(axis_words, style),
         name=arguments.name,
         max_running=arguments.max_running,
@@ -84,8 +84,9 @@ def make_request(
     return request if file is None else _with_file(request, file, style)
 
 
-def _job(task: str, arguments: argparse.Namespace) -> JobRequest:
+def _job(task: str, arguments: argparse.Namespace, on: str | None) -> JobRequest:
     from perdure.jobs.request import JobRequest
+    from perdure.targets.registry import LOCAL
 
     return JobRequest(
         task=task,
@@ -95,15 +96,13 @@ def _job(task: str, arguments: argparse.Namespace) -> JobRequest:
         grace_s=arguments.grace,
         retries=arguments.retries,
         environment=chosen_variables(arguments.env, os.environ).recorded,
-        target=arguments.target,
+        target=arguments.target or on or LOCAL,
         resources=chosen_resources(arguments),
     )
 
 
 def _with_file(request: SweepRequest, file: SweepFile, style: Style) -> SweepRequest:
     job = replace(request.job, arguments=(*file.arguments, *request.job.arguments))
-    if job.target == "local" and file.on is not None:
-        job = replace(job, target=file.on)
     if job.seed is None:
         job = replace(job, seed=file.job_seed)
     axes = {axis.name: axis for axis in (*file.axes_as(style), *request.axes)}
@@ -112,8 +111,8 @@ def _with_file(request: SweepRequest, file: SweepFile, style: Style) -> SweepReq
         job=job,
         axes=tuple(axes.values()),
         search=file.search,
-        name=request.name or file.name,
-        max_running=request.max_running or file.max_running,
+        name=file.name if request.name is None else request.name,
+        max_running=file.max_running if request.max_running is None else request.max_running,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from perdure.clouds import aws_requests as requests
 from perdure.clouds import aws_rules as rules
+from perdure.clouds.aws_images import Image, check_processors, read_image
 from perdure.clouds.aws_quotas import quota_codes
 from perdure.errors import (
     EnvironmentFailed,
@@ -88,6 +89,17 @@ class Account:
             return False
         return True
 
+    def policies(self, role: str) -> list[str]:
+        """Return the names of the policies that are a role's own; none is none."""
+        try:
+            return [
+                str(each)
+                for page in self.pages("iam", "list_role_policies", RoleName=role)
+                for each in page["PolicyNames"]
+            ]
+        except _Gone:
+            return []
+
     def stop(self, name: str) -> None:
         """Have a group have no machine; none of that name is right too."""
         with contextlib.suppress(_Gone):
@@ -152,18 +164,20 @@ class Account:
         if ids:
             self.call("ec2", "terminate_instances", InstanceIds=ids)
 
-    def image(self, named: str) -> str:
-        """Return an AMI's id, of itself or of the parameter that has it."""
-        if named.startswith("ami-"):
-            return named
+    def image(self, named: str) -> Image:
+        """Return an AMI, by its id or by the parameter that has that."""
+        ami = named
         try:
-            answer = self.call("ssm", "get_parameter", Name=named)
-        except _Gone:
+            if not named.startswith("ami-"):
+                ami = str(self.call("ssm", "get_parameter", Name=named)["Parameter"]["Value"])
+            (found,) = self.call("ec2", "describe_images", ImageIds=[ami])["Images"]
+        except (_Gone, ValueError):
+            what = "image" if named.startswith("ami-") else "parameter"
             raise UsageError(
-                f"there is no parameter `{named}` in `{self.region}`",
+                f"there is no {what} `{named}` in `{self.region}`",
                 hint=f"`image` in `[targets.{self.target}]`: an AMI, such as ami-0123abcd",
             ) from None
-        return str(answer["Parameter"]["Value"])
+        return read_image(found)
 
     def subnets(self) -> tuple[str, ...]:
         """Return a subnet of each zone of the default network."""
@@ -177,7 +191,10 @@ class Account:
         return tuple(sorted(str(each["SubnetId"]) for each in found))
 
     def gpus(self, types: tuple[str, ...]) -> dict[str, int]:
-        """Return how many GPUs each type of machine has; one that the region lacks is refused."""
+        """Return how many GPUs each type of machine has.
+
+        One that the region lacks, or that has another processor, is refused.
+        """
         offered = {
             str(each["InstanceType"])
             for page in self.pages(
@@ -194,11 +211,11 @@ class Account:
                 hint=f"`types` in `[targets.{self.target}]`",
             )
         answer = self.call("ec2", "describe_instance_types", InstanceTypes=list(types))
+        told = {str(each["InstanceType"]): each for each in answer["InstanceTypes"]}
+        check_processors(told, self.target)
         return {
-            str(each["InstanceType"]): sum(
-                int(gpu.get("Count", 0)) for gpu in each.get("GpuInfo", {}).get("Gpus", ())
-            )
-            for each in answer["InstanceTypes"]
+            name: sum(int(gpu.get("Count", 0)) for gpu in each.get("GpuInfo", {}).get("Gpus", ()))
+            for name, each in told.items()
         }
 
     def identity(self) -> str:

@@ -6,6 +6,7 @@ Scaling, Amazon S3, AWS Systems Manager and IAM.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -15,11 +16,11 @@ from perdure.moving.address import Address
 Values = dict[str, Any]
 
 ROLE = "perdure-instance"
-POLICY = "perdure"
 _SERVICES = ("autoscaling.amazonaws.com", "spot.amazonaws.com")
 _LOOKING = (
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",
+    "ec2:DescribeImages",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
@@ -44,6 +45,11 @@ _TRUST = {
     "Principal": {"Service": "ec2.amazonaws.com"},
     "Action": "sts:AssumeRole",
 }
+
+
+def policy_name(address: Address) -> str:
+    """Return what the machines' policy for a folder of a bucket is called: a role may have many."""
+    return f"perdure-{hashlib.sha256(str(address).encode()).hexdigest()[:8]}"
 
 
 def machine_policy(address: Address) -> Values:
@@ -93,7 +99,8 @@ def setup_calls(
     closed = {"PublicAccessBlockConfiguration": dict.fromkeys(_CLOSED, True)}
     tags = {"Tags": [{"Key": TAG, "Value": str(address)}]}
     named, profile = {"RoleName": role}, {"InstanceProfileName": role}
-    policy = {"PolicyName": POLICY, "PolicyDocument": json.dumps(machine_policy(address))}
+    document = json.dumps(machine_policy(address))
+    policy = {"PolicyName": policy_name(address), "PolicyDocument": document}
     trust = {"AssumeRolePolicyDocument": json.dumps(_policy([_TRUST]))}
     return (
         ("s3", "create_bucket", {**bucket, **where}),
@@ -105,16 +112,18 @@ def setup_calls(
     )
 
 
-def teardown_calls(role: str = ROLE) -> tuple[tuple[str, str, Values], ...]:
-    """Return what undoes the setup, but for the bucket: jobs are in it."""
+def teardown_calls(address: Address, role: str = ROLE) -> tuple[tuple[str, str, Values], ...]:
+    """Return what takes from the machines what is of that bucket. It stays: jobs are in it."""
+    policy = {"RoleName": role, "PolicyName": policy_name(address)}
+    return (("iam", "delete_role_policy", policy),)
+
+
+def role_deletion(role: str = ROLE) -> tuple[tuple[str, str, Values], ...]:
+    """Return what deletes instance profile and role, once that has no policies any more."""
+    profile = {"InstanceProfileName": role}
     return (
-        (
-            "iam",
-            "remove_role_from_instance_profile",
-            {"InstanceProfileName": role, "RoleName": role},
-        ),
-        ("iam", "delete_instance_profile", {"InstanceProfileName": role}),
-        ("iam", "delete_role_policy", {"RoleName": role, "PolicyName": POLICY}),
+        ("iam", "remove_role_from_instance_profile", {**profile, "RoleName": role}),
+        ("iam", "delete_instance_profile", profile),
         ("iam", "delete_role", {"RoleName": role}),
     )
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from perdure.clouds import aws_iam, aws_permissions, aws_prices, aws_setup
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
+from perdure.clouds.aws_images import PROCESSOR, USUAL_ROOT, Image, check_image
 from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
+from perdure.errors import UsageError
 from perdure.model.settings import CloudSettings
 from perdure.moving.address import parse_address
 
@@ -54,7 +56,8 @@ class AwsProvider:
         """Return the calls as `aws` takes them. Pure."""
         named = self._image(group.gpus)
         image = named if named.startswith("ami-") else f"resolve:ssm:{named}"
-        wish = self._wish(group, image, self.wanted.subnets or ("SUBNETS",))
+        usual = Image(image, PROCESSOR, USUAL_ROOT, 0)
+        wish = self._wish(group, usual, self.wanted.subnets or ("SUBNETS",))
         return "\n".join(requests.words(*call) for call in requests.calls(wish)) + "\n"
 
     def start(self, group: Group) -> None:
@@ -62,11 +65,13 @@ class AwsProvider:
 
         Raises:
             EnvironmentFailed: no quota allows for such a machine; a group would wait for good.
+            UsageError: the image is for other processors, or larger than the disk.
         """
         quotas = self.account.quotas(self.wanted.types, self.wanted.market)
         if quotas and not any(cores is None or cores > 0 for cores in quotas.values()):
             raise no_quota("AWS", quotas, self.target)
         image = self.account.image(self._image(group.gpus))
+        check_image(image, self.wanted, self.target)
         subnets = self.wanted.subnets or self.account.subnets()
         self.account.start(self._wish(group, image, subnets))
 
@@ -108,12 +113,13 @@ class AwsProvider:
         """Return the image of a machine, or the parameter that has it. Pure."""
         return self.wanted.image or (requests.GPU_IMAGE if gpus else requests.CPU_IMAGE)
 
-    def _wish(self, group: Group, image: str, subnets: tuple[str, ...]) -> requests.Wish:
+    def _wish(self, group: Group, image: Image, subnets: tuple[str, ...]) -> requests.Wish:
         return requests.Wish(
             name=group.name,
             job=group.job,
             folder=group.folder,
-            image=image,
+            image=image.ami,
+            root=image.root,
             types=self.wanted.types,
             market=self.wanted.market,
             disk_gib=self.wanted.disk_gib,
@@ -129,12 +135,16 @@ class AwsProvider:
         yield Found("machines", "ok", ", ".join(told))
         image = self.account.image(self._image(max(has.values())))
         subnets = self.wanted.subnets or self.account.subnets()
-        yield Found("image", "ok", f"{image}, in {len(subnets)} subnets")
+        try:
+            check_image(image, self.wanted, self.target)
+            yield Found("image", "ok", f"{image.ami}, in {len(subnets)} subnets")
+        except UsageError as error:
+            yield Found("image", "problem", error.message, str(error.hint))
 
     def _permissions(self, folder: str) -> Iterator[Found]:
         machine = self.wanted.types[0]
         image = self.account.image(self._image(self.account.gpus((machine,))[machine]))
-        denied = self.account.denied(machine, image, self.wanted.profile, folder)
+        denied = self.account.denied(machine, image.ami, self.wanted.profile, folder)
         remedy = f"perdure cloud setup {self.target} --explain"
         for permission, why in denied.items():
             found = Found(permission, "problem", why, remedy)

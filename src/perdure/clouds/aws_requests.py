@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perdure.clouds.aws_images import USUAL_ROOT
 from perdure.clouds.side.order import BEYOND_S
 
 Values = dict[str, Any]
@@ -39,7 +40,8 @@ class Wish:
     """A group of one machine for a job's turn.
 
     `folder` is the project's in the bucket; `deadline` is in unix seconds, None where it is not
-    known yet; `image` is an AMI's id, or `resolve:ssm:` and the parameter that has it.
+    known yet; `image` is an AMI's id, or `resolve:ssm:` and the parameter that has it; `root` is
+    what that calls its disk.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Wish:
     subnets: tuple[str, ...]
     user_data: str
     deadline: float | None
+    root: str = USUAL_ROOT
 
     @property
     def tags(self) -> dict[str, str]:
@@ -87,9 +90,7 @@ def template(wish: Wish) -> Values:
             "InstanceInitiatedShutdownBehavior": "terminate",
             # Two hops, so that a container reaches it; version 1 is not answered.
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
-            "BlockDeviceMappings": [
-                {"DeviceName": "/dev/sda1", "Ebs": {**disk, "Encrypted": True}}
-            ],
+            "BlockDeviceMappings": [{"DeviceName": wish.root, "Ebs": {**disk, "Encrypted": True}}],
             "TagSpecifications": [
                 {"ResourceType": "instance", "Tags": _tags(wish.tags)},
                 {"ResourceType": "volume", "Tags": _tags(wish.tags)},

@@ -22,8 +22,8 @@ def setup_calls(wanted: CloudSettings) -> Calls:
 
 
 def teardown_calls(wanted: CloudSettings) -> Calls:
-    """Return the calls that undo it, but for the bucket: jobs are in it. Pure."""
-    return aws_iam.teardown_calls(wanted.profile)
+    """Return the calls that undo what is this bucket's, but for itself: jobs are in it. Pure."""
+    return aws_iam.teardown_calls(parse_address(wanted.bucket), wanted.profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,11 @@ class ByCalls:
 
     def teardown_text(self) -> str:
         """Return the calls that undo it. Pure."""
-        return "\n".join(requests.words(*call) for call in teardown_calls(self.wanted))
+        role = self.wanted.profile
+        last = f"# once `aws iam list-role-policies --role-name {role}` names none:"
+        its_own = (requests.words(*call) for call in teardown_calls(self.wanted))
+        shared = (requests.words(*call) for call in aws_iam.role_deletion(role))
+        return "\n".join([*its_own, "", last, *shared])
 
     def set_up(self) -> Iterator[str]:
         """Yield what was made, and what was there already. Asks AWS."""
@@ -51,7 +55,15 @@ class ByCalls:
             yield f"{operation}: {'done' if made else 'was there already'}"
 
     def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted, and what was not there. Asks AWS."""
-        for service, operation, values in teardown_calls(self.wanted):
+        """Yield what was deleted, and what was not there or is another bucket's. Asks AWS."""
+        yield from self._unmake(teardown_calls(self.wanted))
+        role = self.wanted.profile
+        if left := self.account.policies(role):
+            yield f"the role `{role}` stays: it has other policies: {', '.join(left)}"
+            return
+        yield from self._unmake(aws_iam.role_deletion(role))
+
+    def _unmake(self, calls: Calls) -> Iterator[str]:
+        for service, operation, values in calls:
             done = self.account.unmake(service, operation, values)
             yield f"{operation}: {'done' if done else 'there was none'}"

@@ -72,7 +72,7 @@ class AzureProvider:
         told = {
             str(each["name"]): each
             for each in self._values(path, query)
-            if each.get("resourceType") == "virtualMachines" and not each.get("restrictions")
+            if each.get("resourceType") == "virtualMachines" and not is_refused(each)
         }
         lacking = [each for each in self.wanted.types if each not in told]
         if lacking:
@@ -188,7 +188,7 @@ class AzureProvider:
             yield Found("permissions", "warning", f"not told: {error.message}")
             return
         remedy = f"perdure cloud setup {self.target} --explain"
-        for each in azure_setup.PERSON:
+        for each in azure_setup.IN_GROUP:
             denied = Found(each, "problem", "permission denied", remedy)
             yield Found(each, "ok", "allowed") if allows(answer, each) else denied
 
@@ -241,6 +241,14 @@ def allows(granted: list[Values], action: str) -> bool:
         and not _matches(each.get("notActions", []), action)
         for each in granted
     )
+
+
+def is_refused(sku: Values) -> bool:
+    """Return whether a size may not be had in its region: a zone that lacks it is none. Pure.
+
+    `ResourceSkuRestrictions` in the REST API reference: of a location, or of a zone.
+    """
+    return any(str(each.get("type")) == "Location" for each in sku.get("restrictions") or ())
 
 
 def _matches(patterns: list[str], action: str) -> bool:

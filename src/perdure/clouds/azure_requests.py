@@ -25,9 +25,10 @@ Values = dict[str, Any]
 TAG = "perdure"
 JOB_TAG = "perdure-job"
 VERSION = {"api-version": SCALE_SETS}
-# "Ubuntu images on Azure", "Ubuntu HPC images" (with NVIDIA's driver) in Microsoft's documentation.
+# "Ubuntu images on Azure" in Canonical's documentation. The one with NVIDIA's driver as its
+# builders name it, github.com/Azure/azhpc-images; that of 22.04 has too old a Python.
 CPU_IMAGE = "Canonical:ubuntu-24_04-lts:server:latest"
-GPU_IMAGE = "microsoft-dsvm:ubuntu-hpc:2204:latest"
+GPU_IMAGE = "microsoft-dsvm:ubuntu-hpc:2404:latest"
 NETWORK, IDENTITY, USER = "perdure", "perdure-instance", "perdure"
 # "Custom data and cloud-init", FAQ: 64 KB in raw form.
 CUSTOM_DATA_BYTES = 64 << 10

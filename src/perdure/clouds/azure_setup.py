@@ -5,10 +5,11 @@ Actions: "Azure permissions for Compute" and "for Storage" in the RBAC reference
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from perdure.clouds import azure_requests as requests
-from perdure.clouds.commanding import ByCommands, Command
+from perdure.clouds.commanding import ByCommands, Command, Needed, text
 from perdure.model.settings import CloudSettings
 from perdure.moving.address import parse_address
 
@@ -18,7 +19,12 @@ MACHINE = (
     f"{_COMPUTE}/virtualMachineScaleSets/read",
     f"{_COMPUTE}/virtualMachineScaleSets/write",
 )
-PERSON = (
+# Sizes and quotas are a subscription's: a role in the resource group has no say in them.
+IN_SUBSCRIPTION = (
+    f"{_COMPUTE}/skus/read",
+    f"{_COMPUTE}/locations/usages/read",
+)
+IN_GROUP = (
     f"{_COMPUTE}/virtualMachineScaleSets/read",
     f"{_COMPUTE}/virtualMachineScaleSets/write",
     f"{_COMPUTE}/virtualMachineScaleSets/delete",
@@ -30,17 +36,21 @@ PERSON = (
     "Microsoft.Network/publicIPAddresses/write",
     "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
     "Microsoft.Resources/subscriptions/resourceGroups/read",
+    # `perdure doctor` asks for one's own permissions.
+    "Microsoft.Authorization/permissions/read",
 )
+_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+# "Access blobs": an owner of the account may not either without one of these roles.
+_STORING = "Storage Blob Data Contributor"
+IN_CONTAINER = tuple(f"{_BLOBS}/{each}" for each in ("read", "write", "delete", "add/action"))
+# Where somebody has logged in as a person.
+_ONESELF = ("az", "ad", "signed-in-user", "show", "--query", "id", "--output", "tsv")
 
 
 def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     """Return what makes resource group, network without a way in, identity, roles and bucket."""
-    address = parse_address(wanted.bucket)
-    where = ("--resource-group", wanted.group, "--subscription", wanted.subscription)
-    scope = f"/subscriptions/{wanted.subscription}/resourceGroups/{wanted.group}"
-    storage = f"{scope}/providers/Microsoft.Storage/storageAccounts/{wanted.account}"
-    container = f"{storage}/blobServices/default/containers/{address.bucket}"
-    role = {"Name": ROLE, "Actions": list(MACHINE), "AssignableScopes": [scope]}
+    address, where = parse_address(wanted.bucket), _where(wanted)
+    role = {"Name": role_of(wanted), "Actions": list(MACHINE), "AssignableScopes": [_scope(wanted)]}
     described = json.dumps({**role, "Description": "machines of perdure end their own group"})
     closed = ("--allow-blob-public-access", "false", "--min-tls-version", "TLS1_2")
     network, tagged = requests.NETWORK, ("--tags", f"{requests.TAG}={wanted.bucket}")
@@ -59,17 +69,29 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
             *("--storage-account", wanted.account, *where),
         ),
         _az("role", "definition", "create", "--role-definition", described),
-        _assigned(wanted, ROLE, scope),
-        _assigned(wanted, "Storage Blob Data Contributor", container),
+        _assigned("create", role_of(wanted), _scope(wanted), wanted),
+        _assigned("create", _STORING, _container(wanted), wanted),
+        (
+            *_az("role", "assignment", "create", "--role", _STORING),
+            *("--scope", _container(wanted), "--assignee-principal-type", "User"),
+            *("--assignee-object-id", _ONESELF),
+        ),
     )
 
 
 def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
-    """Return what undoes it, but for group and bucket: jobs are in it."""
-    where = ("--resource-group", wanted.group, "--subscription", wanted.subscription)
+    """Return what undoes what is this target's alone. Group and bucket stay: jobs are in it."""
+    return (_assigned("delete", _STORING, _container(wanted), wanted),)
+
+
+def shared_commands(wanted: CloudSettings) -> tuple[Command, ...]:
+    """Return what deletes what other targets of the resource group may need, too."""
+    where = _where(wanted)
     return (
+        # A role that is assigned to anybody cannot be deleted.
+        _assigned("delete", role_of(wanted), _scope(wanted), wanted),
         _az("identity", "delete", "--name", wanted.profile, *where),
-        _az("role", "definition", "delete", "--name", ROLE, *where),
+        _az("role", "definition", "delete", "--name", role_of(wanted), "--scope", _scope(wanted)),
         _az("network", "vnet", "delete", "--name", requests.NETWORK, *where),
         _az("network", "nsg", "delete", "--name", requests.NETWORK, *where),
     )
@@ -77,21 +99,52 @@ def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
 
 def preparation(wanted: CloudSettings) -> ByCommands:
     """Return the commands, and what whoever submits jobs may need."""
+    container = f"{wanted.account}/{parse_address(wanted.bucket).bucket}"
     return ByCommands(
-        setup_commands(wanted), teardown_commands(wanted), "in the resource group", PERSON
+        setup_commands(wanted),
+        teardown_commands(wanted),
+        (
+            Needed("in the subscription, as `Reader` has it", IN_SUBSCRIPTION),
+            Needed(f"in the resource group {wanted.group}, as a role of your own", IN_GROUP),
+            Needed(f"in the container {container}, as `{_STORING}` has it", IN_CONTAINER),
+        ),
+        (
+            f"`{wanted.profile}` and network stay: other targets may need them. Without such:",
+            *text(shared_commands(wanted)).splitlines(),
+        ),
     )
+
+
+def role_of(wanted: CloudSettings) -> str:
+    """Return the name of the machines' role: in a directory there is one of a name.
+
+    It can be assigned in the resource group that it was made for, and in no other.
+    """
+    return f"{ROLE}-{hashlib.sha256(_scope(wanted).lower().encode()).hexdigest()[:8]}"
+
+
+def _scope(wanted: CloudSettings) -> str:
+    return f"/subscriptions/{wanted.subscription}/resourceGroups/{wanted.group}"
+
+
+def _container(wanted: CloudSettings) -> str:
+    storage = f"{_scope(wanted)}/providers/Microsoft.Storage/storageAccounts/{wanted.account}"
+    return f"{storage}/blobServices/default/containers/{parse_address(wanted.bucket).bucket}"
+
+
+def _where(wanted: CloudSettings) -> tuple[str, ...]:
+    return ("--resource-group", wanted.group, "--subscription", wanted.subscription)
 
 
 def _az(*words: str) -> Command:
     return ("az", *words)
 
 
-def _assigned(wanted: CloudSettings, role: str, scope: str) -> Command:
-    """Return what gives the machines' identity a role; its number is asked for then."""
-    where = ("--resource-group", wanted.group, "--subscription", wanted.subscription)
-    who = ("az", "identity", "show", "--name", wanted.profile, *where)
-    return (
-        *("az", "role", "assignment", "create", "--role", role, "--scope", scope),
-        *("--assignee-principal-type", "ServicePrincipal", "--assignee-object-id"),
-        (*who, "--query", "principalId", "--output", "tsv"),
-    )
+def _assigned(verb: str, role: str, scope: str, wanted: CloudSettings) -> Command:
+    """Return what gives the machines' identity a role, or takes it. Its number is asked for."""
+    named = ("az", "identity", "show", "--name", wanted.profile, *_where(wanted))
+    number = (*named, "--query", "principalId", "--output", "tsv")
+    who: Command = ("--assignee", number)
+    if verb == "create":
+        who = ("--assignee-principal-type", "ServicePrincipal", "--assignee-object-id", number)
+    return (*("az", "role", "assignment", verb, "--role", role, "--scope", scope), *who)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from perdure.errors import EnvironmentFailed
 from perdure.hosts import local
@@ -17,37 +18,60 @@ Command = tuple[str | tuple[str, ...], ...]
 
 _LIMIT_S = 300.0
 _THERE = ("already exists", "alreadyexists", "conflict", "already own", "roleassignmentexists")
-_NONE = ("not found", "notfound", "does not exist", "could not be found", "unknown service account")
+_NONE = (
+    "not found",
+    "notfound",
+    "does not exist",
+    "could not be found",
+    "unknown service account",
+    "no matched assignments",
+)
+_UNDOING = ("delete", "remove-iam-policy-binding")
+_AGAIN = "say it again once that is mended: what is done is not done twice"
+# A role of GCP that was deleted keeps its id for 37 days: "Delete a custom role".
+_HIDDEN = "in a deleted state"
+
+
+class Needed(NamedTuple):
+    """What whoever submits jobs has to be allowed, and where: `in the project`, say."""
+
+    where: str
+    permissions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ByCommands:
     """What an account needs once, by commands; see `Preparation`.
 
-    `permissions` are what whoever submits jobs has to be allowed, `where` says in what.
+    `needed` are what whoever submits jobs has to be allowed; `left` says, line by line, what
+    `teardown` leaves, since other targets may need it, and what would delete that.
     """
 
     setup: tuple[Command, ...]
     teardown: tuple[Command, ...]
-    where: str
-    permissions: tuple[str, ...]
+    needed: tuple[Needed, ...]
+    left: tuple[str, ...]
 
     def setup_text(self) -> str:
         """Return the commands that make it, and the permissions. Pure."""
-        asked = f"# what whoever submits jobs has to be allowed {self.where}:"
-        return "\n".join([text(self.setup), "", asked, *(f"#   {x}" for x in self.permissions)])
+        lines = [text(self.setup)]
+        for where, permissions in self.needed:
+            lines += ["", f"# what whoever submits jobs has to be allowed {where}:"]
+            lines += [f"#   {each}" for each in permissions]
+        return "\n".join(lines)
 
     def teardown_text(self) -> str:
         """Return the commands that undo it. Pure."""
-        return text(self.teardown)
+        return "\n".join([text(self.teardown), "", *(f"# {each}" for each in self.left)])
 
     def set_up(self) -> Iterator[str]:
         """Yield what was made, and what was there already. Starts processes."""
         return run(self.setup)
 
     def tear_down(self) -> Iterator[str]:
-        """Yield what was deleted, and what was not there. Starts processes."""
-        return run(self.teardown)
+        """Yield what was deleted, what was not there, and what is left. Starts processes."""
+        yield from run(self.teardown)
+        yield from self.left
 
 
 def text(commands: Iterable[Command]) -> str:
@@ -63,29 +87,43 @@ def run(commands: Iterable[Command]) -> Iterator[str]:
         EnvironmentFailed: it refuses.
     """
     for each in commands:
-        argv = [word if isinstance(word, str) else _said(word) for word in each]
-        done = local.run(argv, timeout_s=_LIMIT_S)
-        lowered = done.complaint.lower()
-        what = " ".join(word for word in argv[:5] if not word.startswith("-"))
-        if done.returncode == 0:
-            yield f"{what}: done"
-        elif any(word in lowered for word in _THERE):
-            yield f"{what}: was there already"
-        elif any(word in lowered for word in _NONE) and "delete" in argv:
-            yield f"{what}: there was none"
-        else:
-            raise EnvironmentFailed(
-                f"`{what}` failed: {done.complaint[-300:].strip()}",
-                hint="say it again once that is mended: what is done is not done twice",
-            )
+        plain = [word for word in each if isinstance(word, str)]
+        what = " ".join(word for word in plain[:5] if not word.startswith("-"))
+        yield f"{what}: {_outcome(each, what, bool({*_UNDOING} & {*plain}))}"
+
+
+def _outcome(command: Command, what: str, undoes: bool) -> str:
+    argv: list[str] = []
+    for word in command:
+        if isinstance(word, str):
+            argv.append(word)
+            continue
+        asked = local.run(word, timeout_s=_LIMIT_S)
+        if undoes and asked.returncode != 0 and _says(asked.complaint, _NONE):
+            return "there was none"
+        if asked.returncode != 0 or not asked.text:
+            raise _failed(shlex.join(word[:3]), asked.complaint)
+        argv.append(asked.text)
+    done = local.run(argv, timeout_s=_LIMIT_S)
+    if done.returncode == 0:
+        return "done"
+    if _says(done.complaint, _THERE):
+        return "was there already"
+    if undoes and _says(done.complaint, _NONE):
+        return "there was none"
+    raise _failed(what, done.complaint)
+
+
+def _says(complaint: str, words: tuple[str, ...]) -> bool:
+    return any(word in complaint.lower() for word in words)
+
+
+def _failed(what: str, complaint: str) -> EnvironmentFailed:
+    hint = _AGAIN
+    if _HIDDEN in complaint:
+        hint = f"`{what.replace(' create ', ' undelete ')}` with the same `--project`; then again"
+    return EnvironmentFailed(f"`{what}` failed: {complaint[-300:].strip()}", hint=hint)
 
 
 def _word(word: str | tuple[str, ...]) -> str:
     return shlex.quote(word) if isinstance(word, str) else f'"$({shlex.join(word)})"'
-
-
-def _said(command: tuple[str, ...]) -> str:
-    done = local.run(command, timeout_s=_LIMIT_S)
-    if done.returncode != 0 or not done.text:
-        raise EnvironmentFailed(f"`{shlex.join(command[:3])}` failed: {done.complaint[-300:]}")
-    return done.text

@@ -182,7 +182,7 @@ class GcpProvider:
         """Yield of each permission whether it is there: projects.testIamPermissions."""
         base = os.environ.get(_OTHER_RESOURCES, _RESOURCES).rstrip("/") + "/"
         asked = Rest(base, "GCP", self.target, self._token)
-        body: Values = {"permissions": list(gcp_setup.PERSON)}
+        body: Values = {"permissions": list(gcp_setup.IN_PROJECT)}
         path = f"v1/projects/{self.wanted.project}:testIamPermissions"
         try:
             allowed = asked.send(Call("POST", path, body)).get("permissions", [])
@@ -190,7 +190,7 @@ class GcpProvider:
             yield Found("permissions", "warning", f"not told: {error.message}")
             return
         remedy = f"perdure cloud setup {self.target} --explain"
-        for each in gcp_setup.PERSON:
+        for each in gcp_setup.IN_PROJECT:
             denied = Found(each, "problem", "permission denied", remedy)
             yield Found(each, "ok", "allowed") if each in allowed else denied
 

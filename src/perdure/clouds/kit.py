@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import os
 import platform
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import perdure
 from perdure.clouds.side import keys
 from perdure.clouds.side.bucket import Bucket
+from perdure.environments.uv import find_uv
 from perdure.errors import EnvironmentFailed, MissingProgram
 from perdure.hosts import local
 
@@ -84,17 +87,23 @@ def _obstore() -> Iterator[tuple[str, Path]]:
 
 
 def _fetched(version: str) -> Path:
-    """Return a folder with the obstore of another platform: uv brings it. Touches the network."""
-    import tempfile
+    """Return a folder with the obstore of another platform: uv brings it. Touches the network.
 
-    from perdure.environments.uv import find_uv
-
-    folder = Path(tempfile.gettempdir()) / f"perdure-obstore-{version}"
-    if not (folder / "obstore").is_dir():
+    In the user's own cache, whole or not at all: what is in it runs on machines, as root.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    final = Path(home) / "perdure" / "obstore" / f"{version}-linux-x86_64"
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=final.parent) as scratch:
+        draft = Path(scratch, "new")
         install = (find_uv(os.environ), "pip", "install", "--quiet", "--no-deps")
         wanted = ("--python-platform", "x86_64-manylinux_2_28", "--python-version", "3.12")
-        named = ("--target", str(folder), f"obstore=={version}")
+        named = ("--target", str(draft), f"obstore=={version}")
         done = local.run((*install, *wanted, *named), timeout_s=_INSTALL_S)
-        if done.returncode != 0:
+        if done.returncode != 0 or not (draft / "obstore").is_dir():
             raise EnvironmentFailed(f"no obstore {version} for Linux: {done.complaint[-300:]}")
-    return folder
+        with contextlib.suppress(OSError):
+            draft.rename(final)  # or somebody of ours was first
+    return final

@@ -13,17 +13,18 @@ from perdure.moving.bucket import Reaching, open_bucket
 _FOR_LEASE = Reaching(connect_s=3, answer_s=5, retry_s=5, retries=2)
 
 
-def open_folder(address: Address, where: str = "") -> Bucket:
+def open_folder(address: Address, where: str = "", *, is_own: bool = False) -> Bucket:
     """Return a folder of a bucket. Raises as `open_bucket`; asks nobody over the network yet.
 
     `where` is the region, and behind a slash the storage account where the provider has such.
+    `is_own`: this machine is one of the provider's, and asks as itself.
     """
-    return _opened(address, _reaching(Reaching(), where))
+    return _opened(address, _reaching(Reaching(is_own=is_own), where))
 
 
-def open_for_lease(address: Address, where: str = "") -> Bucket:
+def open_for_lease(address: Address, where: str = "", *, is_own: bool = False) -> Bucket:
     """Return the same, for what is worthless when it comes late."""
-    return _opened(address, _reaching(_FOR_LEASE, where))
+    return _opened(address, _reaching(replace(_FOR_LEASE, is_own=is_own), where))
 
 
 def _reaching(usual: Reaching, where: str) -> Reaching:

@@ -81,9 +81,12 @@ as_root=""
 [ "$(id -u)" = 0 ] || as_root="sudo -E env HOME=$HOME PATH=$PATH"
 exec $as_root uv run --quiet --no-config --no-project --python ">=3.11" "$here/boot.py"
 """
-_HEAD = "import hashlib\nimport json\nimport os\nimport time\n"
-# Behind that text. The kit has everything else, this very package first.
+_HEAD = "import hashlib\nimport json\nimport os\n"
+# Behind that text. The kit has everything else, this very package first. An older Python reads
+# it as well, and says that it is one.
 _MAIN = '''
+import sys
+import time
 
 def _read(bucket, key, config):
     {reading}
@@ -94,9 +97,7 @@ def _end(config):
 
 
 def _over(config, why):
-    """Have no machine follow this one, whose bucket cannot say so; return 0 once none does."""
-    import sys
-
+    """Have no machine follow this one, which cannot ask the bucket; return 0 once none does."""
     print("perdure: no machine is to follow:", why, file=sys.stderr, flush=True)
     try:
         _end(config)
@@ -110,8 +111,6 @@ def _begin(here, tries=150, pause_s=2.0):
     """Bring perdure from the bucket, and run it; a new machine's role may be late."""
     import hashlib
     import io
-    import sys
-    import time
     import zipfile
 
     with open(os.path.join(here, "config.json")) as file:
@@ -119,18 +118,26 @@ def _begin(here, tries=150, pause_s=2.0):
     config = json.loads(text)
     if config["until"] is not None and time.time() > config["until"]:
         return _over(config, "the time of the job is long over")
+    if sys.version_info < (3, 11):
+        found = ".".join(map(str, sys.version_info[:2]))
+        return _over(config, "python3 of the image is " + found + ", and has to be 3.11 or newer")
     place = config["address"].partition("://")[2].lstrip("/")
     bucket, _, folder = place.partition("/")
     os.environ.setdefault("AWS_REGION", config["region"])
+    refused = 0
     for left in range(tries, 0, -1):
         try:
             packed = _read(bucket, folder + "/kit/" + config["kit"] + ".zip", config)
             break
         except (OSError, ValueError, KeyError) as error:
             print("perdure: no kit yet:", error, file=sys.stderr, flush=True)
-            is_none = isinstance(error, FileNotFoundError) or getattr(error, "code", 0) == 404
-            if left == 1 and is_none:
+            code = getattr(error, "code", 0)
+            refused = refused + 1 if code == 403 else 0
+            if left == 1 and (isinstance(error, FileNotFoundError) or code == 404):
                 return _over(config, "there is no such bucket any more")
+            # Refused so often in a row, the role is not late any more: the next one's is the same.
+            if left == 1 and refused * 2 >= tries:
+                return _over(config, "the bucket does not let machines read it")
             if left == 1:
                 return 1
             time.sleep(pause_s)

@@ -5,7 +5,6 @@ The answers are those of `perdure.jobs.looking.look`, which a host gives of its 
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from perdure.clouds.clock import Clock
 from perdure.clouds.opening import open_folder
 from perdure.clouds.side import keys, lease, log, standing
 from perdure.clouds.side.bucket import Bucket
@@ -34,6 +34,8 @@ def engine_of(kind: str, where: str) -> str:
 
 class BucketLine:
     """A bucket in the place of a host: it answers one question, how jobs stand."""
+
+    _clocks: ClassVar[dict[str, Clock]] = {}
 
     def __init__(self, project: Path, station: Station) -> None:
         self._project = project
@@ -64,8 +66,9 @@ class BucketLine:
         with asking(address, "read"):
             # Asked before the log: what was written before is then seen.
             wanted = standing.wanted(bucket, job)
-            waits = WAITS if wanted.wanted and not is_held(bucket, job) else None
-            if waits and is_late(bucket, job, time.time()) and settle_late(bucket, job, wanted):
+            clock = self._clocks.setdefault(str(address), Clock(bucket))
+            waits = WAITS if wanted.wanted and not is_held(bucket, job, clock) else None
+            if waits and settle_late(bucket, job, wanted, clock):
                 wanted, waits = standing.wanted(bucket, job), None
             files, more = self._new(bucket, job)
         given_up = not wanted.wanted and wanted.why.startswith(standing.IN_VAIN)
@@ -150,36 +153,30 @@ def _follows(found: Mapping[str, list[Any]], each: log.Grown) -> bool:
     return bool(each.at == at + len(data))
 
 
-def is_held(bucket: Bucket, job: str, now: dt.datetime | None = None) -> bool:
-    """Return whether a machine has a job, at `now` or as far as this machine's clock can tell."""
+def is_held(bucket: Bucket, job: str, clock: Clock) -> bool:
+    """Return whether a machine has a job, by the bucket's clock."""
     found = bucket.get(keys.job(job, keys.LEASE))
     if found is None:
         return False
-    age = ((now or dt.datetime.now(dt.UTC)) - found.written).total_seconds()
     held = lease.read(found.data)
-    return not held.released and age < 3 * held.ttl_s
+    if held.released:
+        return False
+    return (clock.now() - found.written).total_seconds() < 3 * held.ttl_s
 
 
-def is_late(bucket: Bucket, job: str, now: float) -> bool:
-    """Return whether no machine begins with a job any more at `now` (unix seconds).
+def settle_late(bucket: Bucket, job: str, wanted: standing.Wanted, clock: Clock) -> bool:
+    """Return whether a job that no machine comes for any more was settled, in its turn.
 
-    Not known, and False, of one that another perdure submitted in words of its own.
+    Its group has none, by the provider or by its last one. Not known, and False, of one that
+    another perdure submitted in words of its own.
     """
     try:
         order = read_order(bucket, job)
     except (KeyError, TypeError, ValueError):
         return False
-    return order is not None and order.deadline is not None and now > order.deadline + BEYOND_S
-
-
-def settle_late(bucket: Bucket, job: str, wanted: standing.Wanted) -> bool:
-    """Return whether a job that no machine comes for any more was settled, in its turn.
-
-    Its group has none, by the provider or by its last one. The bucket's clock counts: by a wrong
-    one of this machine a job that runs could be taken for it.
-    """
-    now = bucket.now(keys.job(job, keys.SCRATCH))
-    if is_held(bucket, job, now) or not is_late(bucket, job, now.timestamp()):
+    if order is None or order.deadline is None:
+        return False
+    if clock.now().timestamp() <= order.deadline + BEYOND_S or is_held(bucket, job, clock):
         return False
     standing.settle(bucket, job, wanted.turn, standing.LATE)
     return True

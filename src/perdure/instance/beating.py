@@ -14,7 +14,7 @@ def kept(lease: Lease, tick: Callable[[], None]) -> Iterator[None]:
     """Swap the lease as often as it has to be, and call `tick` each time. Touches the network.
 
     Raises:
-        Fenced: another machine has it by the end.
+        Fenced: another machine has it by the end, or may have it.
     """
     over, fenced = threading.Event(), threading.Event()
 
@@ -22,7 +22,9 @@ def kept(lease: Lease, tick: Callable[[], None]) -> Iterator[None]:
         while not over.wait(lease.ttl_s / BEATS):
             try:
                 lease.beat()
-                tick()
+                # A disk that is full ends what is prepared, not the lease.
+                with contextlib.suppress(OSError):
+                    tick()
             except Fenced:
                 fenced.set()
                 return
@@ -34,5 +36,5 @@ def kept(lease: Lease, tick: Callable[[], None]) -> Iterator[None]:
     finally:
         over.set()
         beating.join()
-    if fenced.is_set():
+    if fenced.is_set() or not lease.is_sure():
         raise Fenced(f"another machine has `{lease.job}`")

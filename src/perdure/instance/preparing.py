@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from perdure.clouds.side import checkpoints, keys, log
+from perdure.clouds.side import checkpoints, keys
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.order import Order
 from perdure.clouds.side.outputs import Outputs
@@ -103,13 +103,11 @@ def bring_folder(bucket: Bucket, root: Path, order: Order, job: str) -> Path:
 
 def bring_history(
     bucket: Bucket, job: str, run_dir: Path, warn: Callable[[str], None]
-) -> tuple[log.Writer, Outputs, str]:
-    """Return the log and the outputs to go on with, and the newest checkpoint ("": none)."""
-    writer = log.begin(bucket, job, run_dir)
-    outputs = Outputs(bucket, job, run_dir)
+) -> tuple[Outputs, str]:
+    """Return the outputs to go on with, and the newest checkpoint ("": none)."""
+    outputs = Outputs(bucket, job, run_dir, warn)
     outputs.bring()
-    newest = checkpoints.restore(checkpoints.Shelf(bucket, job), run_dir, warn)
-    return writer, outputs, newest
+    return outputs, checkpoints.restore(checkpoints.Shelf(bucket, job), run_dir, warn)
 
 
 def _batches(wanted: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from perdure.clouds.opening import open_folder, open_for_lease
-from perdure.clouds.side import checkpoints, standing
+from perdure.clouds.side import checkpoints, log, standing
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.lease import Fenced, Lease
 from perdure.clouds.side.machine import METADATA, Machine, machine_of, metadata_base
 from perdure.clouds.side.order import Config, Order, read_order
 from perdure.errors import PerdureError
-from perdure.instance import contained, preparing
+from perdure.instance import contained, last_words, preparing
 from perdure.instance.beating import kept
 from perdure.instance.data import bring_data
 from perdure.instance.engine import ensure_engine
 from perdure.instance.meter import Meter, meter_of
-from perdure.instance.turn import Turn
+from perdure.instance.turn import GivenUp, Turn
 from perdure.moving.address import parse_address
+from perdure.moving.bucket import explained
 from perdure.runtime import generation, names, settled
 from perdure.targets import far, supervision, supervisor
 from perdure.targets.protocol import Plan
@@ -53,16 +54,16 @@ def main(text: str, root: str) -> int:
 
 def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]) -> int:
     """Run a turn of a job on this machine; return 0 where no other one is to follow, else 75."""
-    bucket = open_folder(parse_address(config.address), config.where)
+    bucket = open_folder(parse_address(config.address), config.where, is_own=config.is_own)
     wanted = standing.wanted(bucket, config.job)
     order = read_order(bucket, config.job)
     if not wanted.wanted or order is None:
         say(f"`{config.job}` wants no machine")
         return _settle(machine, say)
     newest = next(iter(checkpoints.Shelf(bucket, config.job).committed()), "")
-    alone = open_for_lease(parse_address(config.address), config.where)
+    alone = open_for_lease(parse_address(config.address), config.where, is_own=config.is_own)
     lease = Lease(alone, config.job, machine.identity(), order.lease_s)
-    lease.take(newest)
+    lease.take(newest, order.turn)
     say(f"turn {lease.held.turn} of `{config.job}`, from {newest or 'the beginning'}")
     # While it waited, the job may have come to its end.
     order = read_order(bucket, config.job) or order
@@ -84,9 +85,9 @@ def run(config: Config, root: Path, machine: Machine, say: Callable[[str], None]
     return _settle(machine, say)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Turning:
-    """A turn whose lease this machine has."""
+    """A turn whose lease this machine has; what it has of it is known bit by bit."""
 
     config: Config
     root: Path
@@ -95,48 +96,119 @@ class _Turning:
     lease: Lease
     say: Callable[[str], None]
     machine: Machine
+    writer: log.Writer | None = None
+    meter: Meter | None = None
 
     def run(self) -> str | None:
-        """Return why the job wants no other machine, None where it does."""
-        bucket, job = self.bucket, self.config.job
-        run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
-        writer, outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
-        meter = self._metered(run_dir)
+        """Return why the job wants no other machine, None where it does.
+
+        Whatever goes wrong is told in the job's log, and the next machine tries again, to a limit.
+
+        Raises:
+            Fenced: another machine has the job.
+        """
+        # Before anything is brought: that may be what ended the machines before.
         if (idle := self.lease.held.idle) > self.order.restarts:
-            why = f"{idle} machines in a row made no progress"
-            _write_failed(run_dir, why)
-            writer.flush()
-            return why
+            return self._without_progress(f"{idle} machines in a row made no progress")
         try:
-            with kept(self.lease, meter.tick):
-                plan, end = self._prepared(run_dir)
-        except PerdureError as error:
-            self._tell(run_dir, error)
-            writer.flush()
+            return self._turn()
+        except Fenced:
+            raise
+        except GivenUp as error:
+            return self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - a machine that says nothing is no use to anybody
+            self._tell(error)
             return None
-        before = generation.newest(run_dir)
+
+    def _turn(self) -> str | None:
+        bucket, job = self.bucket, self.config.job
+        with kept(self.lease, self._tick):
+            run_dir = preparing.bring_folder(bucket, self.root, self.order, job)
+            self.writer = writer = log.begin(bucket, job, run_dir)
+            self.meter = self._metered(run_dir)
+            # Paid for, whatever becomes of it.
+            writer.flush()
+            outputs, newest = preparing.bring_history(bucket, job, run_dir, self.say)
+            plan, end = self._prepared(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
-        turn.tick, turn.end = meter.tick, end
+        turn.tick, turn.end, turn.explain, outputs.warn = self._tick, end, self._words, turn.note
+        return self._ended(turn, plan)
+
+    def _ended(self, turn: Turn, plan: Plan) -> str | None:
+        """Return how a turn that has been prepared settled the job, None where it did not."""
+        run_dir, before = turn.run_dir, generation.newest(turn.run_dir)
         code = turn.run(plan)
-        meter.end()
         self.say(f"the supervisor ended with {code}")
-        unbegun = end is not None and generation.newest(run_dir) == before
+        if self.meter is not None:
+            turn.trying(self.meter.end)
+        unbegun = turn.end is not None and generation.newest(run_dir) == before
         if unbegun and turn.stopped:
             return None  # the machine went while its engine was still making the container
+        turn.trying(turn.writer.flush)
         if unbegun:
-            _write_refused(run_dir, job, code)
-        turn.trying(writer.flush)
+            said = supervision.last_words(run_dir / names.SUPERVISOR_LOG) or ""
+            self._failed(refusal(self.config.job, code, said).message)
+            return "FAILED"
         return why_settled(run_dir, before, code)
 
-    def _tell(self, run_dir: Path, error: PerdureError) -> None:
-        """Say where a person looks what failed; the next machine tries again, to a limit."""
-        with (run_dir / names.SUPERVISOR_LOG).open("a") as log:
-            log.write(f"{self.lease.holder}: {error.message}\n")
-        self.say(error.message)
+    def _without_progress(self, why: str) -> str:
+        """Return why the job has failed, in the words of the machine before where it had any."""
+        said = ""
+        with contextlib.suppress(Exception):
+            said = last_words.told(self.bucket, self.config.job, self.lease.previous)
+        return self._failed(f"{why}; the last one: {said}" if said else why)
+
+    def _failed(self, why: str) -> str:
+        """Return why the job has failed, which is written down as far as the bucket lets us."""
+        self._flush()
+        self._surely(lambda: last_words.write_failed(self.bucket, self.config.job, why))
+        return why
+
+    def _tell(self, error: Exception) -> None:
+        text = self._words(error)
+        self.say(text)
+        if not isinstance(error, PerdureError):
+            self.say("".join(traceback.format_exception(error)))
+        self._flush()
+        holder = self.lease.holder
+        self._surely(lambda: last_words.tell(self.bucket, self.config.job, holder, text))
+
+    def _flush(self) -> None:
+        if self.writer is not None:
+            self._surely(self.writer.flush)
+
+    def _surely(self, act: Callable[[], object]) -> None:
+        """Do something as well as it can be done. Raises `Fenced` alone."""
+        try:
+            act()
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001 - the error before this one is what counts
+            self.say(self._words(error))
+
+    def _words(self, error: Exception) -> str:
+        """Return what a person is told of an error."""
+        from obstore.exceptions import BaseError
+
+        if isinstance(error, BaseError):
+            # Of what the library says some could be an address with a signature.
+            error = explained(parse_address(self.config.address), "read or write", error)
+        if isinstance(error, PerdureError):
+            return error.message
+        return f"{type(error).__name__}: {error}"
+
+    def _tick(self) -> None:
+        if self.meter is not None:
+            self.meter.tick()
 
     def _metered(self, run_dir: Path) -> Meter:
         """Return the meter of this machine, which runs from now on."""
-        kind, meter = self.machine.kind(), meter_of(run_dir, self.lease.held.turn)
+        meter = meter_of(run_dir, self.lease.held.turn)
+        try:
+            kind = self.machine.kind()
+        except (OSError, ValueError) as error:
+            kind = ""  # it costs what it costs
+            self.say(f"the machine's type is not known: {error}")
         spot, listed = self.order.prices.get(kind, (None, None))
         known = {"market": self.order.market, "spot": spot, "on_demand": listed}
         meter.begin({"machine": self.lease.holder, "kind": kind, **known})
@@ -209,21 +281,6 @@ def _watch(cloud: str) -> tuple[str, ...]:
         return ()
     usual, found = METADATA[cloud], metadata_base(cloud)
     return () if found == usual else ("--watch-url", found)
-
-
-def _write_refused(run_dir: Path, job: str, code: int) -> None:
-    """Write down that no supervisor began, in the engine's words: that it has no GPUs, say."""
-    said = supervision.last_words(run_dir / names.SUPERVISOR_LOG) or ""
-    _write_failed(run_dir, refusal(job, code, said).message)
-
-
-def _write_failed(run_dir: Path, why: str) -> None:
-    """Write down that the job failed in an attempt that never began."""
-    number = generation.claim(run_dir)
-    path = run_dir / names.ATTEMPTS / names.numbered(number, ".jsonl")
-    path.parent.mkdir(exist_ok=True)
-    ended = {"t": time.time(), "event": "ended", "state": "FAILED", "reason": why, "code": 1}
-    path.write_text(json.dumps(ended) + "\n")
 
 
 def _settle(machine: Machine, say: Callable[[str], None]) -> int:

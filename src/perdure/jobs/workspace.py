@@ -13,8 +13,8 @@ from pathlib import Path
 from perdure.errors import ConflictError, StorageError, UsageError
 from perdure.model.project import Project
 from perdure.model.settings import Settings
+from perdure.project.identity import make_state
 
-_IGNORE_ALL = "*\n"
 _SUBMITTING = "submitting.lock"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -72,11 +72,7 @@ def make_state_folder(project: Project) -> Path:
         StorageError: it cannot be written, or something else is in its place.
     """
     with storing("perdure's own folder"):
-        project.state.mkdir(parents=True, exist_ok=True)
-        hidden = project.state / ".gitignore"
-        if not hidden.exists():
-            hidden.write_text(_IGNORE_ALL)
-    return project.state
+        return make_state(project)
 
 
 @contextlib.contextmanager

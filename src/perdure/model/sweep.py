@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from types import MappingProxyType
 from typing import Literal, overload
 
@@ -17,7 +17,10 @@ Direction = Literal["minimize", "maximize"]
 SEED = "seed"
 #: So that jobs of a sweep sort by their numbers, up to here.
 JOB_DIGITS = 4
-_DRAWN_DIGITS = 6
+# What a drawn number has at least, and what tells each of Python's floats from all others.
+_DRAWN_DIGITS, _MOST_DIGITS = 6, 17
+#: Numbers as they are written are counted with, not what is near them.
+EXACT = Context(prec=80)
 
 
 class Steps(Sequence[str]):
@@ -40,7 +43,7 @@ class Steps(Sequence[str]):
             return [self[each] for each in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(index)
-        return plain(self._low + self._step * (index % self._count))
+        return plain(EXACT.add(self._low, EXACT.multiply(self._step, index % self._count)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Steps):
@@ -69,7 +72,16 @@ class Span:
             drawn = math.exp(chance.uniform(math.log(self.low), math.log(self.high)))
         else:
             drawn = chance.uniform(self.low, self.high)
-        return number(min(max(drawn, self.low), self.high))
+        return self.text(drawn)
+
+    def text(self, value: float) -> str:
+        """Return a number of it in digits that tell a thousand apart, and that do not leave it."""
+        inside = min(max(value, self.low), self.high)
+        narrow = max(abs(self.low), abs(self.high)) / (self.high - self.low)
+        least = max(_DRAWN_DIGITS, math.floor(math.log10(narrow)) + 4)
+        tried = (f"{inside:.{digits}g}" for digits in range(least, _MOST_DIGITS))
+        fitting = (text for text in tried if self.low <= float(text) <= self.high)
+        return next(fitting, f"{inside:.{_MOST_DIGITS}g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +232,6 @@ def trial_number(sweep: str, job: str) -> int | None:
 def plain(value: Decimal) -> str:
     """Return a number without an exponent where that is short."""
     return format(value, "f") if -8 <= value.adjusted() <= 15 else str(value)
-
-
-def number(value: float) -> str:
-    """Return a drawn number, to six digits."""
-    return f"{value:.{_DRAWN_DIGITS}g}"
 
 
 def _volume(box: Sequence[Axis]) -> int:

@@ -49,7 +49,8 @@ _AZURE = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_CLIENT_
 class Reaching:
     """How a bucket is reached where that is not the usual way: its region, how long it may take.
 
-    Times are in seconds. `account` is Azure's storage account.
+    Times are in seconds. `account` is Azure's storage account. `is_own`: this machine is one of the
+    bucket's provider, whose own identity is meant; nobody is logged in there.
     """
 
     region: str | None = None
@@ -58,6 +59,7 @@ class Reaching:
     answer_s: int | None = None
     retry_s: int | None = None
     retries: int | None = None
+    is_own: bool = False
 
 
 _USUALLY = Reaching()
@@ -138,17 +140,18 @@ def _open_folder(address: Address, *, make: bool) -> ObjectStore:
 
 def _settings(address: Address, reaching: Reaching) -> tuple[dict[str, str], bool]:
     """Return settings of the library, and whether the user has it ask without encryption."""
-    found, is_plain = _usual_settings(address, reaching.region)
+    found, is_plain = _usual_settings(address, reaching)
     named = address.provider == "az" and reaching.account is not None
     return {**found, **({"account_name": str(reaching.account)} if named else {})}, is_plain
 
 
-def _usual_settings(address: Address, region: str | None) -> tuple[dict[str, str], bool]:
+def _usual_settings(address: Address, reaching: Reaching) -> tuple[dict[str, str], bool]:
     if address.provider == "s3":
         from perdure.moving.aws_profile import read_profile
 
         found = read_profile(os.environ, Path.home())
-        found = found if region is None else {**found, "region": region}
+        if reaching.region is not None:
+            found = {**found, "region": reaching.region}
         return found, _is_plain(found.get("endpoint", ""))
     if address.provider == "gs":
         if not (server := os.environ.get(_GOOGLE_SERVER, "")):
@@ -156,7 +159,8 @@ def _usual_settings(address: Address, region: str | None) -> tuple[dict[str, str
         server = server if "://" in server else f"http://{server}"
         return {"service_account_key": _nobody(server)}, _is_plain(server)
     if address.provider == "az" and not any(os.environ.get(name) for name in _AZURE):
-        return ({"use_azure_cli": "true"} if shutil.which("az") else {}), False
+        by_login = not reaching.is_own and shutil.which("az") is not None
+        return ({"use_azure_cli": "true"} if by_login else {}), False
     return {}, _is_plain(os.environ.get("AZURE_STORAGE_ENDPOINT", ""))
 
 

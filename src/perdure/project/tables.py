@@ -156,7 +156,10 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         | UnsetType
     ) = UNSET
     max_hours: (
-        Annotated[float, Meta(gt=0, description="clouds: a job is stopped after; default: 24")]
+        Annotated[
+            float,
+            Meta(gt=0, le=2880, description="clouds: a job is stopped after; default: 24"),
+        ]
         | UnsetType
     ) = UNSET
     max_restarts: (

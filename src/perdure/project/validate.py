@@ -40,7 +40,8 @@ def read_toml(file: Path) -> dict[str, object]:
         raise UsageError(
             f"`{file}` is not UTF-8: byte {error.start} cannot be read", hint="save it as UTF-8"
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: a number of thousands of digits, a list in thousands of lists.
         raise UsageError(
             f"`{file}` is not valid TOML: {error}",
             hint="text stands in quotes there, lists in brackets: https://toml.io",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from perdure.targets import slurm_array as arrays
 from perdure.targets.protocol import Notice
 
 FOLDER = "arrays"
+_AGAIN_S = 10.0
 # What Slurm answers where an account, or it itself, has as many jobs as it takes.
 _ENOUGH = ("limit", "max", "temporarily unable", "invalid job array")
 
@@ -40,6 +42,9 @@ class Arrays(Asking):
         self._most = min(hands.most, self._size)
         # Those that have not come to rest, by their array and their index.
         self._live: dict[str, dict[int, JobRecord]] = {}
+        # How many of an array Slurm runs at a time, where that is known.
+        self._limits: dict[str, int] = {}
+        self._not_before = 0.0
 
     @property
     def most(self) -> int:
@@ -48,6 +53,7 @@ class Arrays(Asking):
 
     def room(self, most_running: int, busy: int) -> int:
         """Return how many jobs may be handed over: Slurm has a queue, and holds them back."""
+        self._hold_to(most_running)
         handed = self.running()
         if not most_running:
             return self._hands.most - handed
@@ -84,6 +90,7 @@ class Arrays(Asking):
             raise
         self._most = min(self._hands.most, self._size, 2 * self._most)
         self._live[there] = dict(jobs)
+        self._limits[there] = most_running
         return len(jobs)
 
     def running(self) -> int:
@@ -107,6 +114,19 @@ class Arrays(Asking):
             for record in jobs.values():
                 if record.job == job:
                     self._hands.cancel(record.folder)
+
+    def _hold_to(self, most_running: int) -> None:
+        """Have arrays of Slurm's keep to what is wanted by now; who was not told is told later."""
+        known = {folder: self._limits.get(folder) for folder in self._live}
+        late = [folder for folder, most in known.items() if most != most_running]
+        if not late or time.monotonic() < self._not_before:
+            return
+        try:
+            self._hands.throttle(late, most_running)
+        except PerdureError:
+            self._not_before = time.monotonic() + _AGAIN_S
+            return
+        self._limits = dict.fromkeys(self._live, most_running)
 
     def _elements(self) -> list[tuple[str, list[int]]]:
         return [(folder, list(jobs)) for folder, jobs in self._live.items()]

@@ -17,7 +17,7 @@ from perdure.model.job import ALIVE, State
 from perdure.model.project import Project
 from perdure.model.sweep import SEED, Axis
 from perdure.sweeps.holding import STOPPED, is_driven, last_word
-from perdure.sweeps.notation import new_values, parse_axis
+from perdure.sweeps.notation import new_values, parse_axis, require_seeds
 from perdure.sweeps.ownership import trial_told
 from perdure.sweeps.record import (
     DRIVER_LOG,
@@ -166,7 +166,12 @@ def go_on(folder: Path) -> Sweep:
 
 
 def retry(folder: Path, failed: Mapping[int, int]) -> Sweep:
-    """Return a sweep of which some trials run again; `failed` are they, with their attempts."""
+    """Return a sweep of which some trials run again; `failed` are they, with their attempts.
+
+    One that was stopped may run again then; where none of them failed nothing changes.
+    """
+    if not failed:
+        return read_sweep(folder)
     again = {str(trial): attempt for trial, attempt in failed.items()}
     return edit(
         folder,
@@ -182,6 +187,8 @@ def extend(
     max_running: int | None = None,
 ) -> Sweep:
     """Return a sweep with more values on its axes, more trials, or more of them at once.
+
+    One that was stopped may run again where there is more to run.
 
     Raises:
         UsageError: an axis that it has not, values that are not new, nothing to change.
@@ -212,13 +219,25 @@ def _extended(
         )
     changed = _with_axes(sweep, axes) if axes else sweep
     if trials is not None:
+        if trials < 1:
+            raise UsageError("`--trials` is 1 or more", hint="--trials 10")
         before = sweep.search.trials or 0
         changed = wanting(changed, search=replace(sweep.search, trials=before + trials))
+    more = changed is not sweep
     if max_running is not None:
-        if max_running < 1:
-            raise UsageError("`--max-running` is 1 or more", hint="--max-running 2")
+        _check_most(sweep, max_running, more=more)
         changed = wanting(changed, max_running=max_running)
-    return wanting(changed, stopped=False, why="")
+    return wanting(changed, stopped=False, why="") if more else changed
+
+
+def _check_most(sweep: Sweep, max_running: int, *, more: bool) -> None:
+    if max_running < 1:
+        raise UsageError("`--max-running` is 1 or more", hint="--max-running 2")
+    if max_running == sweep.max_running and not more:
+        raise UsageError(
+            f"`{sweep.name}` has {max_running} at a time already",
+            hint=f"perdure sweep extend {sweep.name} --max-running {max_running + 1}",
+        )
 
 
 def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
@@ -231,10 +250,15 @@ def _with_axes(sweep: Sweep, axes: Mapping[str, str]) -> Sweep:
                 f"the sweep `{sweep.name}` has no axis `{name}`", hint=f"its axes: {listed}"
             )
         more[name] = new_values(parse_axis(name, text, sweep.axes_as), known[name])
-        if name == SEED and not all(v.isdecimal() for v in more[name].listed()):
-            raise UsageError(
-                f"the axis `{SEED}` takes whole numbers from 0 on, not `{text}`", hint="seed=5..9"
-            )
+        if name == SEED:
+            require_seeds(more[name])
     grid = sweep.grid.extended(more)
     boxes = tuple({axis.name: axis.text for axis in box} for box in grid.boxes)
-    return wanting(sweep, boxes=boxes)
+    changed = wanting(sweep, boxes=boxes)
+    if changed.problem:
+        # Old and new values of an axis stand in one list, where another is extended after it.
+        raise UsageError(
+            f"the sweep `{sweep.name}` cannot be extended by that: {changed.problem}",
+            hint=f"as a sweep of its own: perdure sweep {sweep.task} NAME=VALUE,VALUE",
+        )
+    return changed

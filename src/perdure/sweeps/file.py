@@ -128,6 +128,8 @@ def _decided(search: SearchTable) -> Search:
 def _contradictions(table: SweepTable) -> list[Problem]:
     search = _search(table)
     found = []
+    if any("\0" in word for word in table.arguments):
+        found.append(Problem("arguments", "no program can be given the character 0"))
     if search.kind != "grid" and isinstance(search.trials, UnsetType):
         found.append(Problem("search.trials", f"a search of kind `{search.kind}` needs a number"))
     if search.kind == "grid" and not isinstance(search.trials, UnsetType):

@@ -51,6 +51,9 @@ class Hands(Protocol):
     def bring(self, folders: Sequence[Path]) -> None:
         """Have what those jobs wrote be in their run folders here."""
 
+    def throttle(self, folders: Sequence[str], most_running: int) -> None:
+        """Have arrays run so many elements at a time; PerdureError: one was not told."""
+
     def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on to all that run; what has not begun is taken back from Slurm.
 
@@ -89,6 +92,10 @@ class Here:
 
     def bring(self, folders: Sequence[Path]) -> None:
         """Return: the nodes share the run folders."""
+
+    def throttle(self, folders: Sequence[str], most_running: int) -> None:
+        """Have arrays run so many elements at a time."""
+        slurm_hands.throttle(folders, most_running)
 
     def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on."""
@@ -144,6 +151,10 @@ class Away:
     def bring(self, folders: Sequence[Path]) -> None:
         """Have what those jobs wrote be here. Raises PerdureError where the host is silent."""
         mirror.bring_all(folders)
+
+    def throttle(self, folders: Sequence[str], most_running: int) -> None:
+        """Have arrays run so many elements at a time."""
+        self._host.call(far_arrays.throttle, list(folders), most_running)
 
     def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on; a host that does not answer is not told."""

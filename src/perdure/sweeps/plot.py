@@ -6,6 +6,7 @@ An own page of SVG instead of a plotting library: points, two axes and their wor
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -47,12 +48,12 @@ def _panel(axis: str, metric: str, points: Sequence[Point], best: str) -> str:
     place_x, words_x = _scale(texts)
     low, high = _span([point.metric for point in points])
     logarithmic = low > 0 and high / low > 1000
-    place_y = _linear(low, high, logarithmic=logarithmic)
+    place_y = _placing(low, high, logarithmic=logarithmic)
     parts = [_frame(), _caption(axis, metric)]
     for text, at in words_x:
         parts.append(_text(_x(at), HEIGHT - _BOTTOM + 16, text, "middle"))
     for part in (0.0, 0.25, 0.5, 0.75, 1.0):
-        value = low * (high / low) ** part if logarithmic else low + (high - low) * part
+        value = low ** (1 - part) * high**part if logarithmic else low * (1 - part) + high * part
         parts.append(_text(_LEFT - 6, _y(part) + 4, f"{value:.3g}", "end"))
     for point, text in zip(points, texts, strict=True):
         colour = _BEST if point.name == best else _COLOUR
@@ -72,7 +73,7 @@ def _scale(texts: Sequence[str]) -> tuple[Callable[[str], float], list[tuple[str
         low, high = _span(known)
         # Values that are spread over decades are meant so.
         logarithmic = min(known) > 0 and max(known) / min(known) >= 50
-        place = _linear(low, high, logarithmic=logarithmic)
+        place = _placing(low, high, logarithmic=logarithmic)
         distinct = sorted(set(texts), key=float)
         shown = _thinned(distinct)
         return lambda text: place(float(text)), [(text, place(float(text))) for text in shown]
@@ -95,14 +96,23 @@ def _number(text: str) -> float | None:
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of a scale, which differ: a lone value is in the middle of its own."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    if low < high:
+        return low, high
+    # Of large numbers a half is lost.
+    room = max(0.5, abs(low) * 1e-3)
+    return max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
 
 
-def _linear(low: float, high: float, *, logarithmic: bool) -> Callable[[float], float]:
+def _placing(low: float, high: float, *, logarithmic: bool) -> Callable[[float], float]:
+    """Return what places a value from 0 to 1."""
     if logarithmic:
-        return lambda value: math.log(value / low) / math.log(high / low)
-    return lambda value: (value - low) / (high - low)
+        first, last = math.log(low), math.log(high)
+        return lambda value: (math.log(value) - first) / (last - first)
+    # The difference of two floats may be more than one holds; half of the least is none.
+    part = 0.5 if math.isinf(high - low) else 1.0
+    return lambda value: (value * part - low * part) / (high * part - low * part)
 
 
 def _x(place: float) -> float:

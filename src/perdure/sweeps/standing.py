@@ -20,7 +20,9 @@ from perdure.sweeps.ownership import trial_told
 from perdure.sweeps.proposals import Computed
 from perdure.sweeps.record import Sweep, read_sweep
 
-#: Of these metrics more is better, where nobody says otherwise.
+#: Of these metrics less is better whatever else their names say: `dice_loss`, `top1_error`.
+_LESS_IS_BETTER = re.compile(r"(^|[^a-z])(loss|losses|error|errors|err|gap|distance)([^a-z]|$)")
+#: Of these more is, where nobody says otherwise.
 _MORE_IS_BETTER = re.compile(
     r"(^|[^a-z])(acc|accuracy|auc|auroc|bleu|dice|f1|iou|map|precision|psnr|r2|recall|return|"
     r"reward|rouge|score|ssim|top\d?)([^a-z]|$)"
@@ -36,7 +38,8 @@ ValuesOf = Callable[[int], Mapping[str, str] | None]
 class Trial:
     """A trial: its values, its job's state, and its metrics. `status` is None before it began.
 
-    `values_of` is asked for the values of those that are shown, which are few of many.
+    `deleted`: its run folder is there no more. `values_of` is asked for the values of those that
+    are shown, which are few of many.
     """
 
     number: int
@@ -44,6 +47,7 @@ class Trial:
     values_of: ValuesOf = field(compare=False, repr=False)
     status: JobStatus | None
     metrics: Mapping[str, Figures]
+    deleted: bool = False
 
     @property
     def values(self) -> Mapping[str, str]:
@@ -156,7 +160,7 @@ def _deleted(workspace: Workspace, sweep: Sweep, row: Row, values_of: ValuesOf) 
     job = job_name(sweep.name, row.trial)
     heading = JobHeading(workspace.project.results, job, sweep.task, (), "")
     status = JobStatus(heading, State(row.state), "run folder deleted", row.attempt)
-    return Trial(row.trial, job, values_of, status, row.metrics)
+    return Trial(row.trial, job, values_of, status, row.metrics, deleted=True)
 
 
 def queued(found: Standing, most: int) -> list[Trial]:
@@ -179,7 +183,9 @@ def direction_of(metric: str, said: Direction | None) -> Direction:
     """Return whether less or more of a metric is better: as said, else by its name."""
     if said is not None:
         return said
-    return "maximize" if _MORE_IS_BETTER.search(metric.lower()) else "minimize"
+    name = metric.lower()
+    less = _LESS_IS_BETTER.search(name) or not _MORE_IS_BETTER.search(name)
+    return "minimize" if less else "maximize"
 
 
 def best_of(figures: Figures, direction: Direction) -> float:
@@ -200,9 +206,12 @@ def failures(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def failed_attempts(found: Standing, states: frozenset[State]) -> dict[int, int]:
-    """Return the trials that stand in one of the states, with their attempts."""
+    """Return the trials that stand in one of the states, with their attempts.
+
+    One whose run folder was deleted is none of them: nothing is left of it to be run again.
+    """
     return {
         trial.number: trial.status.attempt
         for trial in found.trials
-        if trial.status is not None and trial.state in states
+        if trial.status is not None and trial.state in states and not trial.deleted
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
-import re
 import shlex
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from perdure.model.report import Report, silent
 from perdure.model.sweep import SEED, Axis, Search, arguments_of, job_name
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
-from perdure.sweeps.notation import mapping, require_listed
+from perdure.sweeps.notation import mapping, require_listed, require_seeds
 from perdure.sweeps.ownership import names_used
 from perdure.sweeps.proposals import Computed
 from perdure.sweeps.record import Sweep, folder_of, sweeps_folder, write_sweep
@@ -35,7 +34,6 @@ from perdure.targets.protocol import Target
 ASKED_FROM = 100_000
 _SCHEDULERS = ("slurm", "kubernetes")
 _LONGEST_NAME = job_names.LONGEST - 9
-_SEED = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,7 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
 
     Raises:
         UsageError: no such task, an axis that is none for this search, a name that is none.
+        EnvironmentFailed: the search needs a package that is not there.
         ConflictError: the name is taken.
         Others: as `perdure.jobs.launch.checked`.
     """
@@ -96,6 +95,7 @@ def outline(workspace: Workspace, request: SweepRequest) -> Outline:
         passes=request.passes,
     )
     _check_seeds(sweep)
+    _check_search(sweep)
     return Outline(sweep, request.job, known)
 
 
@@ -228,14 +228,21 @@ def _check_seeds(sweep: Sweep) -> None:
         UsageError: it has something else.
     """
     for axis in sweep.axes:
-        if axis.name != SEED or not isinstance(axis.values, tuple | list):
-            continue
-        for value in axis.values:
-            if not _SEED.fullmatch(value):
-                raise UsageError(
-                    f"the axis `{SEED}` has `{value}`, which is no seed",
-                    hint="a whole number from 0 on",
-                )
+        if axis.name == SEED:
+            require_seeds(axis)
+
+
+def _check_search(sweep: Sweep) -> None:
+    """Return if whatever proposes the sweep's trials is there.
+
+    Raises:
+        EnvironmentFailed: the search needs a package that is not there.
+        UsageError: its sampler does not take its options.
+    """
+    if sweep.search.kind == "optuna":
+        from perdure.sweeps.tuner import require_search
+
+        require_search(sweep)
 
 
 def _verify(draft: Draft, sweep: Sweep, results: Path) -> None:

@@ -7,6 +7,7 @@ asked. What a trial is told is the best value its metric reached.
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.errors import EnvironmentFailed, UsageError
 from perdure.model.job import State
-from perdure.model.sweep import Axis, Span, number
+from perdure.model.sweep import Axis, Span
 from perdure.runtime.metrics import read_rows
 from perdure.sweeps import asked
 from perdure.sweeps.brought import bring
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from perdure.sweeps.journal import Journal
 
 _EXTRA = "pip install 'perdure[optuna]'"
+#: What samplers are made of besides, which Optuna itself imports as late as their first proposal.
+_NEEDS = {"cmaes": ("cmaes",), "gp": ("torch", "scipy"), "qmc": ("scipy",)}
 
 
 class Tuner:
@@ -140,17 +143,46 @@ class Tuner:
         return self._live[trial]
 
 
-def _open(folder: Path, sweep: Sweep, direction: str) -> tuple[optuna.Study, Journal]:
+def require_search(sweep: Sweep) -> None:
+    """Return if Optuna can search as a sweep says: it proposes a trial that nobody runs.
+
+    Touches no disk.
+
+    Raises:
+        EnvironmentFailed: Optuna is not installed, or what the sampler needs.
+        UsageError: the sampler does not take those options.
+    """
+    _import_quietly()
+    import optuna
+
+    sampler = sampler_of(sweep, search_seed=sweep.search.seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trial = optuna.create_study(sampler=sampler).ask()
+        try:
+            for axis in sweep.axes:
+                _suggested(trial, axis)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the sampler `{sweep.search.sampler}`: {error}") from error
+
+
+def _import_quietly() -> None:
     try:
         import optuna
-        from optuna.storages import JournalStorage
-
-        from perdure.sweeps.journal import Journal
     except ModuleNotFoundError as error:
         raise EnvironmentFailed(
             "a search of kind `optuna` needs Optuna, which is not installed here", hint=_EXTRA
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _open(folder: Path, sweep: Sweep, direction: str) -> tuple[optuna.Study, Journal]:
+    _import_quietly()
+    import optuna
+    from optuna.storages import JournalStorage
+
+    from perdure.sweeps.journal import Journal
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         journal = Journal(folder / JOURNAL_FILE)
@@ -194,11 +226,13 @@ def sampler_of(sweep: Sweep, *, search_seed: int) -> optuna.samplers.BaseSampler
     """Return the sampler that a sweep names.
 
     Raises:
-        UsageError: it does not take those options, or needs a package that is not there.
+        EnvironmentFailed: it needs a package that is not there.
+        UsageError: it does not take those options.
     """
     from optuna import samplers
 
     search = sweep.search
+    _require_packages(search.sampler)
     kinds: dict[str, Any] = {
         "tpe": samplers.TPESampler,
         "random": samplers.RandomSampler,
@@ -208,14 +242,25 @@ def sampler_of(sweep: Sweep, *, search_seed: int) -> optuna.samplers.BaseSampler
         "qmc": samplers.QMCSampler,
     }
     try:
-        made: optuna.samplers.BaseSampler = kinds[search.sampler](
-            seed=search_seed, **dict(search.options)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made: optuna.samplers.BaseSampler = kinds[search.sampler](
+                seed=search_seed, **dict(search.options)
+            )
     except (TypeError, ValueError) as error:
         raise UsageError(f"the sampler `{search.sampler}`: {error}") from error
-    except ImportError as error:
-        raise EnvironmentFailed(f"the sampler `{search.sampler}`: {error}", hint=_EXTRA) from error
     return made
+
+
+def _require_packages(sampler: str) -> None:
+    for package in _NEEDS.get(sampler, ()):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise EnvironmentFailed(
+                f"the sampler `{sampler}` needs the package `{package}`: {error}",
+                hint=f"pip install {' '.join(_NEEDS[sampler])}",
+            ) from error
 
 
 def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
@@ -240,12 +285,12 @@ def _suggested(trial: optuna.trial.Trial, axis: Axis) -> str:
     if values.whole:
         found = trial.suggest_int(axis.name, int(values.low), int(values.high))
         return str(found)
-    return number(trial.suggest_float(axis.name, values.low, values.high, log=values.log))
+    return values.text(trial.suggest_float(axis.name, values.low, values.high, log=values.log))
 
 
 def _as_text(axis: Axis, value: object) -> str:
     if isinstance(axis.values, Span) and not axis.values.whole:
-        return number(float(str(value)))
+        return axis.values.text(float(str(value)))
     return str(value)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from perdure.clouds import finishing, history, submission, view
 from perdure.clouds import leftovers as unwanted
+from perdure.clouds.clock import Clock
 from perdure.clouds.opening import open_folder
 from perdure.clouds.provider import Group, Provider
 from perdure.clouds.providers import open_provider
@@ -33,6 +34,7 @@ from perdure.model.settings import CloudSettings, Settings
 from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
+from perdure.project.identity import identity_of
 from perdure.runtime import names
 from perdure.targets import cloud_image, cloud_order, supervision
 from perdure.targets.bucket_host import BucketHost
@@ -82,7 +84,8 @@ class Cloud:
         """Return the project's folder in the bucket, as a place that jobs are at."""
         if self.known is not None:
             return self.known
-        folder = folder_name(self.project.root, self.wanted.bucket)
+        whose = identity_of(self.project)
+        folder = folder_name(self.project.root, f"{whose}/{self.wanted.bucket}")
         engine = view.engine_of(self.kind, self.wanted.where)
         return Station(f"{self.wanted.bucket}/{folder}", f"/{folder}", engine)
 
@@ -274,9 +277,11 @@ class Cloud:
     def interrupt(self, handle: Handle, notice: Notice) -> None:
         """Ask the machine to save and stop; a job that waits for one wants none any more."""
         bucket = self.bucket()
+        clock = Clock(bucket)
         with asking(self.address, "write"):
-            standing.ask(bucket, handle.key, standing.INTERRUPT, notice.reason, notice.deadline)
-            if view.is_held(bucket, handle.key):
+            until = clock.of(notice.deadline)
+            standing.ask(bucket, handle.key, standing.INTERRUPT, notice.reason, until)
+            if view.is_held(bucket, handle.key, clock):
                 return
             turn = standing.wanted(bucket, handle.key).turn
             standing.settle(bucket, handle.key, turn, "INTERRUPTED")
@@ -285,17 +290,18 @@ class Cloud:
     def cancel(self, handle: Handle, timeout_s: float) -> Confirmation:
         """Ask the machine to end it, then the provider to end that; wait until none has it."""
         bucket, key = self.bucket(), handle.key
+        clock = Clock(bucket)
         with asking(self.address, "write"):
             wanted = standing.wanted(bucket, key)
             standing.ask(bucket, key, standing.CANCEL)
             until = time.monotonic() + timeout_s
-            while view.is_held(bucket, key) and time.monotonic() < until:
+            while view.is_held(bucket, key, clock) and time.monotonic() < until:
                 if not standing.wanted(bucket, key).wanted:
                     break
                 self.pause(_LOOK_S)
             standing.settle(bucket, key, wanted.turn, "CANCELLED")
             self.provider.forget(self._group(key, wanted.turn))
-            return "unconfirmed" if view.is_held(bucket, key) else "confirmed"
+            return "unconfirmed" if view.is_held(bucket, key, clock) else "confirmed"
 
     def signal(self, handle: Handle, pid: int, number: int) -> None:  # noqa: ARG002 - the protocol's
         """Refuse: nobody is let into a machine."""
@@ -336,18 +342,15 @@ class Cloud:
 
     def adopt(self, handle: Handle) -> None:
         """Bring all that a job of this machine has into the bucket, to go on from there."""
-        bucket = self.bucket()
+        who = f"{socket.gethostname()}-{os.getpid()}"
         with asking(self.address, "write"):
-            history.bring(
-                bucket, handle.key, handle.run_dir, f"{socket.gethostname()}-{os.getpid()}"
-            )
+            history.bring(self.bucket(), handle.key, handle.run_dir, who)
 
     def finish(self, handle: Handle, now: float) -> None:
         """Write the end of a job that no machine has into the bucket; its group is deleted."""
         self.sweep(handle, ())
-        bucket = self.bucket()
         with asking(self.address, "write"):
-            finishing.finish(bucket, handle.key, now)
+            finishing.finish(self.bucket(), handle.key, now)
 
     def leftovers(self) -> list[unwanted.Leftover]:
         """Return what the project has in the cloud that no job wants. Asks provider and bucket."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from perdure.clouds import submission
+from perdure.clouds.clock import Clock
 from perdure.clouds.side import order as orders
 from perdure.clouds.side import standing
 from perdure.clouds.side.bucket import Bucket
@@ -36,7 +36,7 @@ def brought(bucket: Bucket, run_dir: Path, text: str, max_hours: float) -> order
         order,
         turn=turn.turn,
         asked=standing.asked(bucket, key).number,
-        deadline=time.time() + max_hours * _HOUR_S,
+        deadline=Clock(bucket).now().timestamp() + max_hours * _HOUR_S,
         files=tuple(files),
     )
 

@@ -47,7 +47,7 @@ def probe(there: Values) -> Values:
     return {"summary": found.summary, "problem": found.problem, "hint": found.hint}
 
 
-def require(there: Values, resources: Values, grace_s: float) -> None:
+def require(there: Values, resources: Values, grace_s: float = 0.0) -> None:
     """Return if the target can run jobs with these; raises as `Target.require`."""
     try:
         _open(there).require(Resources(**resources), grace_s)

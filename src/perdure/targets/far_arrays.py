@@ -51,6 +51,11 @@ def over(asked: slurm_hands.Elements) -> list[tuple[str, list[int]]]:
     return slurm_hands.over(asked)
 
 
+def throttle(folders: Sequence[str], most_running: int) -> None:
+    """Have arrays run so many elements at a time from now on: see `slurm_hands`."""
+    slurm_hands.throttle(folders, most_running)
+
+
 def notify(there: Values, asked: slurm_hands.Elements, reason: str, left_s: float | None) -> None:
     """Pass a notice on to all that run. The deadline is by the host's own clock."""
     deadline = None if left_s is None else time.time() + left_s

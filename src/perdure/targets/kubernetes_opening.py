@@ -13,6 +13,7 @@ from perdure.images.user import found_user
 from perdure.model.project import Project
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.model.station import Station
+from perdure.project.identity import identity_of
 from perdure.targets import pushed
 from perdure.targets.kubernetes import Kubernetes
 from perdure.targets.kubernetes_manifest import tolerations
@@ -66,14 +67,15 @@ def open_begun(
 def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) -> PodSpec:
     """Return what the pods of a project have in common.
 
-    Reads the owner of the project's folder; asks kubectl which context is the current one, if none
-    is named.
+    Reads the owner of the project's folder, and what this copy of it is known by; asks kubectl
+    which context is the current one, if none is named.
     """
     # Root, too: who asks what the cluster has needs no pod. A pod is refused: `require_person`.
     user = found_user(project, settings)
     # Written down, so that a job stays where it is when the current one changes.
     context = current_context() if wanted.context is None else wanted.context
-    where = f"{context}/{wanted.namespace}/{wanted.results}"
+    # Not the context: its name is this machine's own.
+    where = f"{identity_of(project)}/{wanted.namespace}/{wanted.results}"
     own = [each for each in tolerations(wanted) if "tolerationSeconds" not in each]
     return PodSpec(
         folder=folder_name(project.root, where),

@@ -102,7 +102,8 @@ def log_pattern(sweep: str, block: int, size: int) -> str:
     """Return what sbatch is told the run folders of a block of jobs are called. Pure."""
     digits = len(str(size)) - 1
     lead = f"{block:0{max(1, JOB_DIGITS - digits)}d}" if block or digits < JOB_DIGITS else ""
-    width = digits if lead else max(JOB_DIGITS, digits)
+    # As jobs are called: one of more digits is not padded to what the largest would have.
+    width = digits if lead else JOB_DIGITS
     return f"{sweep}-{lead}%{width}a" if digits else f"{sweep}-{lead}"
 
 
@@ -208,6 +209,19 @@ def call_off(made: Array, elements: Sequence[int]) -> None:
     if elements:
         listed = array.ranges(sorted(elements))
         ask(("scancel", "--state=PENDING", f"{number}_[{listed}]"))
+
+
+def throttle(folder: Path, most_running: int) -> None:
+    """Have an array that Slurm has run so many elements at a time, 0: any number. Asks Slurm.
+
+    Raises:
+        PerdureError: Slurm does not answer, or has it no more.
+    """
+    try:
+        number = (folder / tickets.ARRAY_NUMBER).read_text()
+    except OSError:
+        return  # nobody knows its number
+    ask(("scontrol", "update", f"JobId={number}", f"ArrayTaskThrottle={most_running}"))
 
 
 def _write_turns(target: Slurm, order: Order, made: Array) -> None:

@@ -59,6 +59,22 @@ def over(asked: Elements) -> list[tuple[str, list[int]]]:
     return found
 
 
+def throttle(folders: Sequence[str], most_running: int) -> None:
+    """Have arrays run so many elements at a time from now on. Asks Slurm.
+
+    Raises:
+        PerdureError: Slurm does not answer, or has one of them no more; the others are told.
+    """
+    problem = None
+    for each in folders:
+        try:
+            arrays.throttle(Path(each), most_running)
+        except PerdureError as error:
+            problem = error
+    if problem is not None:
+        raise problem
+
+
 def notify(target: Slurm, asked: Elements, notice: Notice) -> None:
     """Pass a notice on to all that run; what has not begun is taken back from Slurm."""
     for folder, live in asked:

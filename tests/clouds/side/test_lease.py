@@ -55,6 +55,22 @@ def test_turns_from_the_same_checkpoint_are_counted(bucket: Bucket) -> None:
     assert found == [0, 1, 2, 0, 1]
 
 
+def test_a_new_submission_begins_to_count_anew(bucket: Bucket) -> None:
+    """Whoever mended what had kept the machines from it has as many again."""
+    found: list[int] = []
+    for submission in (1, 1, 2, 2):
+        each = lease(bucket, f"i-{len(found)}")
+        found.append(each.take("", submission).idle)
+        each.release()
+    assert found == [0, 1, 0, 1]
+
+
+def test_a_lease_without_a_submission_is_read_all_the_same() -> None:
+    older = b'{"holder": "i-1", "turn": 3, "beat": 7, "released": false, "newest": "g3-s1", '
+    found = read(older + b'"idle": 2, "ttl_s": 20.0}')
+    assert (found.holder, found.idle, found.submission) == ("i-1", 2, 0)
+
+
 def test_a_bucket_that_is_silent_for_long_ends_the_holder_by_itself(bucket: Bucket) -> None:
     now = [100.0]
     holder = Lease(bucket, "otter", "i-1", 20.0, clock=lambda: now[0], pause=never)

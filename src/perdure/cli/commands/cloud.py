@@ -33,7 +33,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     question = {
         SETUP: f"make the bucket and the role for `{cloud.name}`?",
-        TEARDOWN: f"delete the role of `{cloud.name}`'s machines? (the bucket stays)",
+        TEARDOWN: f"take from `{cloud.name}`'s machines what they may do? (the bucket stays)",
     }[arguments.what]
     unasked = f"perdure cloud {arguments.what} {cloud.name} --yes"
     if not (arguments.yes or console.confirm(question, unasked=unasked)):

@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_submission(parser)
     add_limits(parser)
     add_target(parser)
+    # What is typed goes before a file's `on`, also `--on local`.
+    parser.set_defaults(target=None)
     add_resources(parser)
     add_looking(parser)
     parser.add_argument(

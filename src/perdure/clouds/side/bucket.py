@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from perdure.moving.bucket import is_missing
 
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 _LOCK = ".perdure-swap.lock"
 _MOST_AT_ONCE = 500
+# What is larger is written and read in parts of so many bytes, so many of them side by side.
+PART_BYTES = 16 << 20
+_PARTS_AT_ONCE = 8
+# S3 has 10,000 at most, and a file may grow while it is read.
+_MOST_PARTS = 5000
+# S3, GCS: bytes of a name, Azure: characters; and of a file's name on Linux.
+_MOST_OF_KEY = 1024
+_MOST_OF_NAME = 255
 
 
 class Taken(Exception):
@@ -87,6 +95,50 @@ class Bucket:
         import obstore
 
         obstore.put(self.store, key, data, use_multipart=False)
+
+    def send(self, key: str, file: BinaryIO, size: int) -> None:
+        """Write an object of what a file holds, some `size` bytes: all of it or nothing.
+
+        Large ones go in parts, and never is more than a few of those in memory: a single put takes
+        5 GB on S3, https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html.
+        """
+        import obstore
+
+        part_bytes = max(PART_BYTES, -(-size // _MOST_PARTS))
+        obstore.put(self.store, key, file, chunk_size=part_bytes, max_concurrency=_PARTS_AT_ONCE)
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """Yield what an object holds, in order: few of its bytes are in memory at once.
+
+        Raises:
+            FileNotFoundError: there is none.
+            Taken: another one was written meanwhile.
+        """
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        meta = obstore.head(self.store, key)
+        for start in range(0, meta["size"], PART_BYTES):
+            end = min(start + PART_BYTES, meta["size"])
+            try:
+                found = obstore.get(
+                    self.store, key, options={"range": (start, end), "if_match": meta["e_tag"]}
+                )
+                yield bytes(found.bytes())
+            except PreconditionError as error:
+                raise Taken(key) from error
+
+    def takes(self, key: str) -> bool:
+        """Return whether a name is one that buckets keep; asks nobody.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html,
+        https://cloud.google.com/storage/docs/objects#naming,
+        https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+        """
+        if self.folder is not None:
+            return all(len(name.encode()) <= _MOST_OF_NAME for name in key.split("/"))
+        folder = getattr(self.store, "prefix", None) or ""
+        return len(f"{folder}/{key}".encode()) <= _MOST_OF_KEY
 
     def create(self, key: str, data: bytes) -> Version:
         """Return the version of an object that was not there.

@@ -33,8 +33,8 @@ class Fenced(Exception):
 class Held(NamedTuple):
     """What a lease says: `released` by its holder, `since` how often it was taken (the turn).
 
-    `newest` is the checkpoint that the turn began from, `idle` how many turns in a row began from
-    that one. After `ttl_s` of silence another one may take it.
+    `newest` is the checkpoint that the turn began from, `idle` how many turns in a row of its
+    `submission` began from that one. After `ttl_s` of silence another one may take it.
     """
 
     holder: str
@@ -44,6 +44,7 @@ class Held(NamedTuple):
     newest: str = ""
     idle: int = 0
     ttl_s: float = TTL_S
+    submission: int = 0
 
 
 _NOBODY = Held("", 0, 0, released=True)
@@ -60,16 +61,20 @@ class Lease:
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     held: Held = field(default=_NOBODY)
+    #: Who had it before.
+    previous: str = ""
     _version: Version | None = None
     _sure_until: float = 0.0
     # The beat comes from one thread, the word before a manifest from another.
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def take(self, newest: str) -> Held:
+    def take(self, newest: str, submission: int = 0) -> Held:
         """Return the lease once it is this machine's: at once, or when another one's has ended.
 
-        `newest` is the newest checkpoint there is, "" for none. Touches the network.
+        `newest` is the newest checkpoint there is, "" for none; of another `submission` (its turn)
+        no turn counts as one without progress. Touches the network.
         """
+        mine = Held(self.holder, 0, 0, False, newest, 0, self.ttl_s, submission)
         while True:
             found = self.bucket.get(self._key)
             if found is None:
@@ -79,14 +84,18 @@ class Lease:
                 age = (self.bucket.now(self._scratch) - found.written).total_seconds()
                 free = before.released or before.holder == self.holder or age > before.ttl_s
             if free:
-                idle = before.idle + 1 if before.turn and before.newest == newest else 0
-                mine = Held(self.holder, before.turn + 1, 0, False, newest, idle, self.ttl_s)
+                mine = mine._replace(turn=before.turn + 1, idle=_idle(before, mine))
                 try:
                     self._swap(mine, version)
+                    self.previous = before.holder
                     return mine
                 except Taken:
                     pass  # somebody was quicker
             self.pause(_LOOK_S)
+
+    def is_sure(self) -> bool:
+        """Return whether no other machine can have the lease yet, by this machine's clock alone."""
+        return self.clock() <= self._sure_until
 
     def beat(self) -> None:
         """Say that this machine goes on.
@@ -104,7 +113,7 @@ class Lease:
             raise Fenced(f"another machine has `{self.job}`") from error
         except Exception as error:
             # Whatever is wrong with the bucket: it may be right again before it is too late.
-            if self.clock() > self._sure_until:
+            if not self.is_sure():
                 raise Fenced(f"the bucket does not answer: {type(error).__name__}") from error
 
     def release(self) -> None:
@@ -132,10 +141,16 @@ class Lease:
         return keys.job(self.job, keys.SCRATCH)
 
 
+def _idle(before: Held, mine: Held) -> int:
+    """Return how many turns in a row before this one began from what it begins from. Pure."""
+    same = (before.newest, before.submission) == (mine.newest, mine.submission)
+    return before.idle + 1 if before.turn and same else 0
+
+
 def read(data: bytes) -> Held:
     """Return what a lease says; what cannot be read is nobody's. Pure."""
     try:
         found: dict[str, Any] = json.loads(data)
-        return Held(**{name: found[name] for name in Held._fields})
+        return Held(**{name: found[name] for name in Held._fields if name in found})
     except (ValueError, KeyError, TypeError):
         return _NOBODY

@@ -81,19 +81,27 @@ class Writer:
         with self._one:
             return self._flush()
 
+    def add(self, words: Mapping[str, bytes]) -> None:
+        """Write to the end of files, by their names, what is on no disk. Raises as `flush`."""
+        with self._one:
+            self._put([Grown(name, self.sizes.get(name, 0), words[name]) for name in words])
+
     def _flush(self) -> int:
         sent = 0
         while grown := list(self._grown()):
-            key = keys.job(self.job, keys.piece(self.number + 1))
-            try:
-                self.bucket.create(key, encode(grown))
-            except Taken as error:
-                raise Fenced(f"another machine writes to `{self.job}`") from error
-            self.number += 1
-            for each in grown:
-                self.sizes[each.name] = each.at + len(each.data)
+            self._put(grown)
             sent += sum(len(each.data) for each in grown)
         return sent
+
+    def _put(self, grown: list[Grown]) -> None:
+        key = keys.job(self.job, keys.piece(self.number + 1))
+        try:
+            self.bucket.create(key, encode(grown))
+        except Taken as error:
+            raise Fenced(f"another machine writes to `{self.job}`") from error
+        self.number += 1
+        for each in grown:
+            self.sizes[each.name] = each.at + len(each.data)
 
     def _grown(self) -> Iterator[Grown]:
         left = MOST_BYTES
@@ -133,23 +141,28 @@ def kept(run_dir: Path) -> list[str]:
 
 def begin(bucket: Bucket, job: str, run_dir: Path) -> Writer:
     """Return the log of a job to go on with, after all of it was brought into its run folder."""
-    sizes: dict[str, int] = {}
-    number = 0
-    whole: dict[str, bytearray] = {}
-    for number, grown in pieces(bucket, job, 0):  # noqa: B007 - the last one is wanted
-        for each in grown:
-            held = whole.setdefault(each.name, bytearray())
-            held[each.at : each.at + len(each.data)] = each.data
+    number, whole = _read(bucket, job)
     for name, data in whole.items():
         # Of a checkpoint here lies no more than what is written of it: that is no checkpoint.
-        sizes[name] = len(data)
         if not name.startswith(f"{names.CHECKPOINTS}/"):
             path = run_dir / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     if number:
         _pack(bucket, job, number, whole)
-    return Writer(bucket, job, run_dir, number, sizes)
+    return Writer(bucket, job, run_dir, number, {name: len(whole[name]) for name in whole})
+
+
+def whole(bucket: Bucket, job: str, name: str) -> bytes:
+    """Return all that the log of a job has of a file."""
+    return bytes(_read(bucket, job)[1].get(name, b""))
+
+
+def at_end(bucket: Bucket, job: str) -> Writer:
+    """Return the log of a job to `add` to, of which nothing comes onto this machine's disk."""
+    number, whole = _read(bucket, job)
+    sizes = {name: len(whole[name]) for name in whole}
+    return Writer(bucket, job, Path(os.devnull), number, sizes)
 
 
 def pieces(bucket: Bucket, job: str, after: int) -> Iterator[tuple[int, list[Grown]]]:
@@ -185,6 +198,16 @@ def write_all(folder: Path, grown: Iterable[Grown]) -> None:
             os.pwrite(fd, each.data, each.at)
         finally:
             os.close(fd)
+
+
+def _read(bucket: Bucket, job: str) -> tuple[int, dict[str, bytearray]]:
+    number = 0
+    whole: dict[str, bytearray] = {}
+    for number, grown in pieces(bucket, job, 0):  # noqa: B007 - the last one is wanted
+        for each in grown:
+            held = whole.setdefault(each.name, bytearray())
+            held[each.at : each.at + len(each.data)] = each.data
+    return number, whole
 
 
 def _pack(bucket: Bucket, job: str, number: int, whole: Mapping[str, bytearray]) -> None:

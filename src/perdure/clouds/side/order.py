@@ -41,6 +41,11 @@ class Config:
         """Return the region, and behind a slash the storage account where there is one."""
         return f"{self.region}/{self.storage}" if self.storage else self.region
 
+    @property
+    def is_own(self) -> bool:
+        """Return whether machines are the provider's own, and not brought with logins of a user."""
+        return self.cloud != "sky"
+
     @staticmethod
     def read(text: str) -> Config:
         """Return what was written by `text`."""
