@@ -17,7 +17,7 @@ from perdure.cli.verbs import find_verb
 from perdure.sweeps.holding import is_driven, last_word
 from perdure.sweeps.record import folder_of
 from tests.cli.command import is_one_error, perdure
-from tests.sweeps.conftest import end_all
+from tests.sweeps.conftest import end_all, kill_driver
 from tests.waiting import until
 
 
@@ -289,3 +289,34 @@ def test_ctrl_c_once_it_is_submitted_says_so(
     said = capsys.readouterr()
     assert said.out == ""
     assert "`mine` is submitted: perdure sweep stop|resume mine" in said.err
+
+
+def test_a_driver_without_a_secret_of_its_jobs_is_not_begun(swept: Path) -> None:
+    path = swept / "pyproject.toml"
+    path.write_text(path.read_text() + '\n[tool.perdure.tasks.secret]\ncommand = "sh secret.sh"\n')
+    script = 'while [ ! -e "$1" ]; do sleep 0.05; done; test "$TOKEN" = abc\n'
+    (swept / "secret.sh").write_text(script)
+    words = ("sweep", "secret", "x=1,2,3", "--name", "tok", "--max-running", "1", "--env", "TOKEN")
+    begun = perdure(*words, "--", str(swept / "go"), cwd=swept, env={"TOKEN": "abc"})
+    assert begun.code == 0, begun
+    folder = swept / ".perdure" / "sweeps" / "tok"
+    until((swept / "results" / "tok-0001" / "attempts" / "000001.jsonl").exists)
+    kill_driver(folder)
+    hint = "start it where it is: TOKEN=... perdure sweep resume tok"
+    told = perdure("sweep", "status", "tok", cwd=swept)
+    assert told.code == 0, told
+    assert "is gone, and no other one begins: the jobs of `tok` get `TOKEN`" in told.err
+    assert hint in told.err
+    assert hint in perdure("recover", cwd=swept).err
+    # Its lost job is not gone on with by itself, without the variable.
+    assert [path.name for path in swept.glob("results/tok-0001/attempts/*")] == ["000001.jsonl"]
+    assert is_one_error(perdure("sweep", "resume", "tok", cwd=swept), 2, "`TOKEN`", hint)
+    assert not is_driven(folder)
+    # To stop what is left of it nothing is needed.
+    stopped = perdure("sweep", "stop", "tok", cwd=swept)
+    assert (stopped.code, "is stopped" in stopped.err) == (0, True), stopped
+    assert perdure("sweep", "resume", "tok", cwd=swept, env={"TOKEN": "abc"}).code == 0
+    (swept / "go").touch()
+    ended(swept, "tok")
+    found = json.loads(perdure("sweep", "status", "tok", "--json", cwd=swept).out)
+    assert found["states"] == {"SUCCEEDED": 3}

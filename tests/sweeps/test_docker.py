@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 from perdure.jobs import folder as folders
+from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.model.job import Resources, State
 from perdure.sweeps import holding
 from perdure.sweeps.driver import Driver
 from perdure.sweeps.notation import parse_axes
 from perdure.sweeps.pools import open_pool
-from perdure.sweeps.record import read_sweep
+from perdure.sweeps.record import edit, read_sweep, wanting
 from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.sweeps.trials import Maker
 from tests.engines.engines import RealEngine
 from tests.jobs.contained import Yard, make_yard
+from tests.jobs.projects import FOREVER
 from tests.waiting import until
 
 
@@ -66,3 +68,23 @@ def test_trials_run_in_containers_with_their_limits(yard: Yard) -> None:
         assert (record.target, record.seed) == ("docker", 5)
         assert record.arguments == ("4", "--x", trial.values["x"])
     until(lambda: yard.containers() == [])
+
+
+def test_what_runs_in_a_container_without_a_driver_is_stopped_with_its_sweep(yard: Yard) -> None:
+    workspace = yard.workspace
+    job = JobRequest("train", (FOREVER,), seed=1, target="docker", grace_s=5.0, retries=0)
+    request = SweepRequest(job, parse_axes(["x=a,b"]), name="boxed", max_running=1)
+    folder = submit(workspace, outline(workspace, request))
+    pool, mark = open_pool(workspace, folder, folders.read_record(folder), {})
+    try:
+        # A driver that has begun a trial, and is gone.
+        maker = Maker(folder, read_sweep(folder), workspace.project.results, mark=mark)
+        first = maker.make(1, {"x": "a"})
+        pool.begin([first])
+        until(lambda: (read_status(first.folder).durable_step or 0) >= 3)
+    finally:
+        pool.close()
+    edit(folder, lambda sweep: wanting(sweep, stopped=True))
+    drive(yard, folder)
+    assert not folders.is_alive(first.folder)
+    assert standing(workspace, folder).states == {State.INTERRUPTED: 1, State.QUEUED: 1}

@@ -9,13 +9,18 @@ from types import MappingProxyType
 
 import pytest
 
+from perdure.jobs import folder as folders
+from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.settings import Settings, TargetSettings
 from perdure.model.sweep import Search
+from perdure.sweeps import control
 from perdure.sweeps.control import drive
+from perdure.sweeps.holding import last_word
 from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.sweeps.tuner import Tuner
 from tests.engines.hosts import Hosts
@@ -58,6 +63,11 @@ def swept(workspace: Workspace, axis: str, steps: int, search: Search | None = N
     return folder
 
 
+def waits(folder: Path) -> str:
+    word = last_word(folder)
+    return "" if word is None else word.waits
+
+
 def test_what_each_trial_has_logged_is_known(workspace: Workspace) -> None:
     found = over(workspace, swept(workspace, "x=1,3,6", 5))
     assert found.states == {State.SUCCEEDED: 3}
@@ -74,6 +84,37 @@ def test_so_is_what_ended_while_nobody_drove_it(workspace: Workspace) -> None:
     found = over(workspace, folder)
     assert found.states == {State.SUCCEEDED: 1}
     assert found.trials[0].metrics["loss"].last == 16.0
+
+
+def test_what_runs_there_without_a_driver_is_stopped_with_its_sweep(workspace: Workspace) -> None:
+    folder = swept(workspace, "x=1,2", 10_000)
+    first = workspace.project.results / "far-0001"
+    until((first / "attempts" / "000001.jsonl").exists)
+    until(lambda: read_status(first).state is State.RUNNING)
+    kill_driver(folder)
+    assert control.stop(folder, 120.0)
+    assert not folders.is_alive(first)
+    found = standing(workspace, folder)
+    assert (found.states.get(State.QUEUED), found.states.get(State.RUNNING)) == (1, None)
+    assert not ended(workspace).with_name("ended-1.0").exists()
+
+
+@pytest.mark.long
+def test_a_host_that_is_not_reached_is_named_and_told_once_it_is_back(
+    workspace: Workspace, hosts_here: Hosts
+) -> None:
+    folder = swept(workspace, "x=1,2", 10_000)
+    first = workspace.project.results / "far-0001"
+    until(lambda: first.exists() and read_status(first).state is State.RUNNING)
+    hosts_here.cut("gpu1")
+    try:
+        assert not control.stop(folder, 30.0)
+        until(lambda: "`far-0001` was not reached" in waits(folder))
+    finally:
+        hosts_here.mend("gpu1")
+    assert control.stop(folder, 120.0)
+    assert not folders.is_alive(first)
+    assert not ended(workspace).with_name("ended-1.0").exists()
 
 
 @needs_optuna

@@ -13,17 +13,21 @@ from pathlib import Path
 import pytest
 
 from perdure.errors import StorageError
+from perdure.jobs import folder as folders
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import State
 from perdure.model.settings import Settings
+from perdure.model.sweep import Search
 from perdure.sweeps.control import extend
 from perdure.sweeps.holding import is_driven, last_word
-from perdure.sweeps.record import names_of, read_sweep
+from perdure.sweeps.record import JOURNAL_FILE, names_of, read_sweep
+from perdure.sweeps.tuner import Tuner
 from tests.cli.command import is_one_error
 from tests.engines.user import OrdinaryUser
 from tests.jobs.projects import make_project
 from tests.sweeps.conftest import end_all, kill_driver
 from tests.sweeps.sweeping import driven, over, swept
+from tests.sweeps.test_tuner import needs_optuna
 from tests.waiting import until
 
 #: Waits until somebody says that it may end, and then writes what it has.
@@ -223,3 +227,49 @@ def test_a_persons_full_disk_costs_them_no_trial(as_user: OrdinaryUser) -> None:
         sizes = {each.stat().st_size for each in root.glob("results/one-*/outputs/x")}
         assert sizes == {100_000}
         assert as_user.of_others(root) == []
+
+
+#: Logs a loss that gets no better, a step at a time, on the disk that is full; waits for `go`.
+LOGGING = """\
+import json, os, sys, time
+folder = os.path.join(os.environ["PERDURE_RUN_DIR"], "metrics")
+os.makedirs(folder, exist_ok=True)
+file = open(os.path.join(folder, "000001.jsonl"), "a", buffering=1)
+print(json.dumps({"perdure": 1, "chain": []}), file=file)
+step = 0
+while step == 0 or not os.path.exists(sys.argv[1]):
+    step += 1
+    try:
+        print(json.dumps({"step": step, "loss": 1.0}), file=file)
+    except OSError:
+        pass
+    time.sleep(0.05)
+"""
+
+
+@needs_optuna
+def test_a_search_with_a_pruner_outlives_a_full_disk(
+    workspace: Workspace, disk: Path, tmp_path: Path
+) -> None:
+    (workspace.project.root / "train.py").write_text(LOGGING)
+    go = tmp_path / "go"
+    search = Search(kind="optuna", trials=3, metric="loss", pruner="median", sampler="random")
+    folder = driven(workspace, "x=0.0..1.0", arguments=(str(go),), search=search)
+    first = [workspace.project.results / f"sweep-000{number}" for number in (1, 2)]
+    until(lambda: all((each / "metrics" / "000001.jsonl").exists() for each in first))
+    journal = folder / JOURNAL_FILE
+    until(lambda: b'"intermediate_value"' in journal.read_bytes())
+    stuffing = stuff(disk)
+    until(lambda: "no space left" in waits(folder))
+    # What they have logged still fits in the pages they have: the study's own has no room for it.
+    until(lambda: -journal.stat().st_size % 4096 < 200 or not is_driven(folder))
+    # Both come to their end, and the study cannot be told of it yet.
+    go.touch()
+    until(lambda: not any(folders.is_alive(each) for each in first))
+    assert is_driven(folder)
+    stuffing.unlink()
+    found = over(workspace, folder)
+    assert found.states == {State.SUCCEEDED: 3}
+    assert all(folders.attempts(each) == [1] for each in first)
+    states = {trial.state.name for trial in Tuner(folder, found.sweep)._study.trials}
+    assert states == {"COMPLETE"}

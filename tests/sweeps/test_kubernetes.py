@@ -20,8 +20,10 @@ from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Resources, State
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
+from perdure.sweeps import control
 from perdure.sweeps.control import drive
 from perdure.sweeps.notation import parse_axes
+from perdure.sweeps.standing import standing
 from perdure.sweeps.submit import SweepRequest, outline, submit
 from perdure.targets import kubernetes_cluster, shelf
 from perdure.targets.kubernetes_array import INDEX
@@ -200,6 +202,33 @@ def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
     for trial in range(1, 4):
         assert came_to(workspace, trial) == expected(trial)
     assert len(list(newer.iterdir())) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [False, True])
+@pytest.mark.parametrize("indexed", [False, True])
+def test_stopped_it_leaves_the_cluster(
+    workspace: Workspace,
+    kubernetes: Cluster,
+    request: pytest.FixtureRequest,
+    dead: bool,
+    indexed: bool,
+) -> None:
+    if indexed:
+        request.getfixturevalue("newer")
+    folder = swept(workspace, "seed=1..3", "0.3", max_running=2)
+    that_trains(workspace, kubernetes)
+    if dead:
+        kill_driver(folder)
+    assert control.stop(folder, PATIENCE_S)
+    until(lambda: not kubernetes.pods())
+    found = standing(workspace, folder)
+    assert set(found.states) <= {State.INTERRUPTED, State.QUEUED, State.LOST}, found.states
+    control.go_on(folder)
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 3}
+    for trial in range(1, 4):
+        assert came_to(workspace, trial) == expected(trial)
 
 
 @pytest.mark.long

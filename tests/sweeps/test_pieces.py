@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from perdure.errors import HostUnreachable
 from perdure.sweeps import asked, holding
 from perdure.sweeps.backoff import Backoff
 from perdure.sweeps.ended import Figures, Index, Row, read_index
@@ -17,6 +19,8 @@ from perdure.sweeps.holding import Word
 from perdure.sweeps.plot import Point, drawn
 from perdure.sweeps.room import Room
 from perdure.sweeps.standing import direction_of
+from perdure.sweeps.unbegun import Unbegun
+from perdure.sweeps.verdicts import Verdicts
 
 
 def test_an_interruption_without_progress_waits_longer_each_time() -> None:
@@ -79,6 +83,94 @@ def test_a_lock_is_held_by_one_and_says_what_it_waits_for(tmp_path: Path) -> Non
         assert holding.last_word(tmp_path) == Word(7, 1.0, "no space")
         said.release()
         assert not holding.is_driven(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\u00e9" * 200, "\U0001f600" * 90, "x" * 5000, "\udcff" * 400])
+def test_a_long_word_is_cut_and_a_shorter_one_replaces_all_of_it(tmp_path: Path, text: str) -> None:
+    with holding.held(tmp_path) as said:
+        for over in ("", "12-34"):
+            said.say(Word(7, 1.0, text, over))
+            word = holding.last_word(tmp_path)
+            assert word is not None
+            assert (word.pid, word.over) == (7, over)
+            assert len(word.waits) > 60
+            assert text.startswith(word.waits)
+        said.say(Word(7, 1.0, "no space"))
+        assert holding.last_word(tmp_path) == Word(7, 1.0, "no space")
+
+
+def test_what_an_older_perdure_left_behind_a_word_is_passed_over(tmp_path: Path) -> None:
+    lock = tmp_path / "supervisor.lock"
+    lock.write_text(
+        json.dumps({"pid": 7, "since": 1.0, "waits": "", "over": ""}).ljust(1024) + 'e"}'
+    )
+    assert holding.last_word(tmp_path) == Word(7, 1.0)
+    with holding.held(tmp_path) as said:
+        said.say(Word(8, 1.0))
+    assert lock.stat().st_size == 1024
+
+
+class Silent:
+    """A pool whose host does not answer at first."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[str] = []
+        self.silent = True
+
+    def cancel(self, job: str) -> None:
+        if self.silent:
+            raise HostUnreachable("`gpubox` does not answer")
+        self.cancelled.append(job)
+
+
+class GivesUp:
+    """Proposals that give up a trial once, on a disk that is full when they are told."""
+
+    def __init__(self) -> None:
+        self.told_of: list[int] = []
+        self.full = True
+        self.given_up = [1]
+
+    def due(self, running: object) -> list[int]:
+        found, self.given_up = self.given_up, []
+        return found
+
+    def told(self, trial: int, folder: Path, state: str) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.told_of.append(trial)
+
+
+def test_a_verdict_is_kept_until_it_is_passed_on(tmp_path: Path) -> None:
+    verdicts, pool, proposals = Verdicts(), Silent(), GivesUp()
+    running = {1: tmp_path / "sweep-0001"}
+    verdicts.ask(proposals, running)  # type: ignore[arg-type]
+    said = verdicts.carry_out(pool, running)  # type: ignore[arg-type]
+    assert said == "cannot end `sweep-0001`: `gpubox` does not answer"
+    pool.silent = False
+    assert verdicts.carry_out(pool, running) == ""  # type: ignore[arg-type]
+    assert verdicts.carry_out(pool, running) == ""  # type: ignore[arg-type]
+    assert pool.cancelled == ["sweep-0001"]
+    verdicts.add(1, running[1], "CANCELLED")
+    with pytest.raises(OSError, match="No space"):
+        verdicts.tell(proposals)  # type: ignore[arg-type]
+    assert verdicts.waiting
+    proposals.full = False
+    verdicts.tell(proposals)  # type: ignore[arg-type]
+    assert (proposals.told_of, verdicts.waiting) == ([1], False)
+
+
+def test_only_what_never_begins_is_counted() -> None:
+    unbegun = Unbegun()
+    assert [unbegun.rested(1, 0) for _ in range(2)] == [1, 2]
+    assert unbegun.rested(2, 0) == 1
+    # One that begins says that they can.
+    assert unbegun.rested(3, 1) == 0
+    assert unbegun.rested(1, 0) == 1
+    unbegun.handed(3, 1)
+    assert unbegun.rested(3, 1) == 1
+    unbegun.handed(3, 1)
+    assert unbegun.rested(3, 2) == 0
 
 
 @pytest.mark.parametrize(

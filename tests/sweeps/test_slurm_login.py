@@ -142,9 +142,14 @@ def test_they_go_on_without_the_driver_and_are_jobs_like_any_other(
 
 
 @pytest.mark.long
-def test_stopped_it_leaves_the_queue_there(workspace: Workspace, slurm: Cluster) -> None:
+@pytest.mark.parametrize("dead", [False, True])
+def test_stopped_it_leaves_the_queue_there(
+    workspace: Workspace, slurm: Cluster, dead: bool
+) -> None:
     folder = swept(workspace, "x=1..4", seconds=3, max_running=2)
     until(lambda: state(workspace, 1) is State.RUNNING)
+    if dead:
+        kill_driver(folder)
     assert control.stop(folder, 60)
     until(lambda: slurm.jobs() == [])
     assert set(standing(workspace, folder).states) <= {State.INTERRUPTED, State.QUEUED}

@@ -147,11 +147,15 @@ def stop(
 ) -> int:
     """Return 0 once nothing of a sweep runs; what ran has saved."""
     from perdure.sweeps import control
+    from perdure.sweeps.holding import last_word
 
     folder = one_sweep(workspace, names)
     console("stopping: its jobs save first")
     if not control.stop(folder, STOP_S):
-        console.say(f"`{folder.name}` still waits for a job: perdure sweep status {folder.name}")
+        word = last_word(folder)
+        said = f" ({word.waits})" if word is not None and word.waits else ""
+        name = folder.name
+        console.say(f"`{name}` still waits for a job{said}: perdure sweep status {name}")
         return 1
     console.say(f"`{folder.name}` is stopped: perdure sweep resume {folder.name}")
     return 0

@@ -16,6 +16,7 @@ from perdure.targets import presence
 from perdure.targets.protocol import Handle, Target
 
 EXIT_CANCELLED = 130
+EXIT_INTERRUPTED = 75
 
 
 def finish(target: Target, handle: Handle, now: float) -> None:
@@ -27,15 +28,25 @@ def finish(target: Target, handle: Handle, now: float) -> None:
     folder = handle.run_dir
     with presence.held(folder):
         target.sweep(handle, folders.read_history(folder))
-        _write_ended(folder, now)
+        _write_ended(folder, now, State.CANCELLED, "killed", EXIT_CANCELLED)
 
 
-def _write_ended(folder: Path, now: float) -> None:
+def interrupted(folder: Path, now: float) -> None:
+    """Record that a job whose supervisor is gone was stopped, and that nothing of it is left.
+
+    Raises:
+        ConflictError: its supervisor lives.
+    """
+    with presence.held(folder):
+        _write_ended(folder, now, State.INTERRUPTED, "interrupted", EXIT_INTERRUPTED)
+
+
+def _write_ended(folder: Path, now: float, state: State, reason: str, code: int) -> None:
     number = max([folders.claimed(folder), *folders.attempts(folder)]) or generation.claim(folder)
     path = folders.events_path(folder, number)
     path.parent.mkdir(exist_ok=True)
-    ended = {"t": now, "event": "ended", "state": State.CANCELLED.value}
-    line = json.dumps(ended | {"reason": "killed", "code": EXIT_CANCELLED})
+    ended = {"t": now, "event": "ended", "state": state.value}
+    line = json.dumps({**ended, "reason": reason, "code": code})
     with path.open("a+b") as file:
         # A crash may have torn the last line: this one begins on its own.
         torn = file.tell() > 0 and not path.read_bytes().endswith(b"\n")

@@ -90,10 +90,8 @@ def checked(workspace: Workspace, request: JobRequest) -> tuple[Decided, Target]
     decided = decide(workspace.project, request)
     target = _target(workspace, request)
     target.require(request.resources, decided.limits.grace_s)
-    if request.name is not None and (workspace.project.results / request.name).exists():
-        raise ConflictError(
-            f"there is a job `{request.name}` already", hint=f"perdure show {request.name}"
-        )
+    if request.name is not None:
+        job_names.require_free(workspace.project.results, workspace.project.state, request.name)
     return decided, target
 
 

@@ -22,7 +22,7 @@ from perdure.jobs import ledger_table as table
 from perdure.jobs.ledger_table import RECENT, Row
 from perdure.jobs.lifecycle import status_in, status_unbegun, unreadable
 from perdure.jobs.workspace import Workspace, make_state_folder
-from perdure.model.job import ENDED, JobHeading, JobStatus, State
+from perdure.model.job import ENDED, JobHeading, JobStatus, State, TrialHeading
 
 if TYPE_CHECKING:
     from perdure.targets.standing import Standing
@@ -258,12 +258,16 @@ def _row(status: JobStatus, inode: int, changed: int, trust: int, ticket: str | 
         status.target,
         status.saved_at,
         ticket,
+        *(heading.place or (None, None)),
     )
 
 
 def _heading(results: Path, row: Row) -> JobHeading:
     words = () if row[5] is None else tuple(row[5].split("\0"))
-    return JobHeading(results, row[0], row[4], words, row[6])
+    known = (results, row[0], row[4], words, row[6])
+    if row[19] is None or row[20] is None:
+        return JobHeading(*known)
+    return TrialHeading(*known, row[19], row[20])
 
 
 def _status(results: Path, row: Row) -> JobStatus:

@@ -19,11 +19,12 @@ RECENT = 10
 #: while that stands still, but for what a scheduler says of it.
 LIVE, RESTING, FINAL, QUEUED = range(4)
 
-_VERSION = 3
+_VERSION = 4
 _BUSY_S = 1.0
 _COLUMNS = (
     "job, inode, changed, settled, task, arguments, submitted, state, reason, attempt, step, "
-    "durable_step, started, ended, began_again, last_event_at, target, saved_at, ticket"
+    "durable_step, started, ended, began_again, last_event_at, target, saved_at, ticket, "
+    "sweep, trial"
 )
 # In the order in which they are wanted, so that reading them sorts nothing.
 _TABLE = f"CREATE TABLE jobs ({_COLUMNS}, PRIMARY KEY (submitted, job)) WITHOUT ROWID"
@@ -62,6 +63,8 @@ Row = tuple[
     str,
     float | None,
     str | None,
+    str | None,
+    int | None,
 ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure.errors import ConflictError, UsageError
+from perdure.model.sweep import trial_number
 
 LONGEST = 48
 # What every engine takes as a name too: Slurm, Kubernetes (RFC 1123 labels), the clouds.
@@ -62,6 +63,21 @@ def check(name: str) -> None:
         raise UsageError(
             f"`{name}` cannot name a job",
             hint=f"up to {LONGEST} of a-z, 0-9 and `-`, with no `-` at either end",
+        )
+
+
+def require_free(results: Path, state: Path, wanted: str) -> None:
+    """Return if no job has the wanted name, and no trial of a sweep is to have it.
+
+    Raises:
+        ConflictError: it is taken.
+    """
+    if (results / wanted).exists():
+        raise ConflictError(f"there is a job `{wanted}` already", hint=f"perdure show {wanted}")
+    sweep = wanted.rpartition("-")[0]
+    if sweep and trial_number(sweep, wanted) and (state / "sweeps" / sweep).is_dir():
+        raise ConflictError(
+            f"`{wanted}` is a name of the sweep `{sweep}`'s jobs", hint="take another --name"
         )
 
 

@@ -167,6 +167,24 @@ class JobHeading:
         """Return the run folder."""
         return self.results / self.job
 
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Return the sweep that it was made for, and its number there; None: it is no sweep's."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialHeading(JobHeading):
+    """What a list says of a job that was made for a sweep."""
+
+    sweep: str
+    trial: int
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Return the sweep that it was made for, and its number there."""
+        return self.sweep, self.trial
+
 
 @dataclass(frozen=True, slots=True)
 class JobRecord(JobHeading):
@@ -192,6 +210,11 @@ class JobRecord(JobHeading):
     def argv(self) -> tuple[str, ...]:
         """Return the task's command with its arguments."""
         return self.command + self.arguments
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """Return the sweep that it was made for, and its number there; None: it is no sweep's."""
+        return None if self.sweep is None or self.trial is None else (self.sweep, self.trial)
 
 
 @dataclass(frozen=True, slots=True)

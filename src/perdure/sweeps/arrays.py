@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,9 +97,16 @@ class Arrays(Asking):
         """Return how many are in Slurm's hands."""
         return sum(map(len, self._live.values()))
 
-    def notify(self, notice: Notice) -> None:
+    def adopt(self, records: Sequence[JobRecord]) -> Collection[str]:
+        """Have jobs that an earlier driver handed over, and return which those are. Asks Slurm."""
+        held = self._hands.held(records) if records else {}
+        places = [(record, held.get(record.job)) for record in records]
+        return [self._adopt(record, place) for record, place in places if place]
+
+    def notify(self, notice: Notice) -> Collection[str]:
         """Pass a notice on to all that run; what has not begun is taken back from Slurm."""
-        self._hands.notify(self._elements(), notice)
+        jobs = [record.job for each in self._live.values() for record in each.values()]
+        return () if self._hands.notify(self._elements(), notice) else jobs
 
     def cancel(self, job: str) -> None:
         """Have a job end for good, within a tick or so."""
@@ -152,9 +159,13 @@ class Arrays(Asking):
                 raise ConflictError(f"job `{record.job}` is already running")
             if not place:
                 return adopted
-            folder, index = place
-            self._live.setdefault(folder, {})[int(index)] = record
+            self._adopt(record, place)
         return len(records)
+
+    def _adopt(self, record: JobRecord, place: Sequence[str]) -> str:
+        folder, index = place
+        self._live.setdefault(folder, {})[int(index)] = record
+        return record.job
 
     def _ended(self) -> list[Rest]:
         over = self._hands.over(self._elements())

@@ -8,7 +8,7 @@ from pathlib import Path
 from perdure.errors import PerdureError
 from perdure.jobs import folder as folders
 from perdure.model.job import ENDED, JobStatus
-from perdure.model.sweep import trial_number
+from perdure.sweeps.ownership import trial_told
 
 
 def bring(run_dirs: Iterable[Path]) -> bool:
@@ -33,7 +33,7 @@ def catch_up(sweep: str, found: Iterable[JobStatus], known: Container[int]) -> N
 
     Not those of `known`, which are told of already. Asks the hosts that have them.
     """
-    numbered = [(trial_number(sweep, each.record.job), each) for each in found]
+    numbered = [(trial_told(sweep, each), each) for each in found]
     bring(
         each.record.folder
         for trial, each in numbered

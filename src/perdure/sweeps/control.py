@@ -11,12 +11,14 @@ from pathlib import Path
 
 from perdure.errors import PerdureError, TimeoutExpired, UsageError
 from perdure.hosts import local
-from perdure.jobs.workspace import storing
-from perdure.model.job import State
+from perdure.jobs.ledger import statuses
+from perdure.jobs.workspace import Workspace, locate_workspace, storing
+from perdure.model.job import ALIVE, State
 from perdure.model.project import Project
 from perdure.model.sweep import SEED, Axis
-from perdure.sweeps.holding import is_driven, last_word
+from perdure.sweeps.holding import STOPPED, is_driven, last_word
 from perdure.sweeps.notation import new_values, parse_axis, require_seeds
+from perdure.sweeps.ownership import trial_told
 from perdure.sweeps.record import (
     DRIVER_LOG,
     Sweep,
@@ -28,6 +30,8 @@ from perdure.targets.supervision import last_words
 
 START_S = 60.0
 _POLL_S = 0.005
+# So many are begun to stop a sweep, one after the other.
+_DRIVERS = 4
 
 
 def drive(
@@ -39,17 +43,21 @@ def drive(
 ) -> bool:
     """Return whether a driver was begun: a sweep that has one keeps it. Starts a process.
 
-    `passed` are variables for its jobs that are not recorded.
+    `passed` are variables for its jobs that are not recorded. Of those that it was submitted with
+    each has to be there, but for a sweep that is stopped: nothing of it begins.
 
     Raises:
         PerdureError: it ended at once; its last words are the hint.
         StorageError: the sweep's folder cannot be written.
         TimeoutExpired: it does not begin.
-        UsageError: nobody can read its axes.
+        UsageError: nobody can read its axes, or a variable is not there that its jobs get.
     """
     if is_driven(folder):
         return False
-    problem = read_sweep(folder).problem
+    sweep = read_sweep(folder)
+    around = {**os.environ, **(passed or {})}
+    require_passed(sweep, around)
+    problem = sweep.problem
     if problem:
         raise UsageError(
             f"the sweep `{folder.name}` cannot go on: {problem}",
@@ -62,7 +70,7 @@ def drive(
     with storing("the driver's log"):
         pid = local.spawn_detached(
             (*words, os.fspath(project.root), folder.name),
-            env={**os.environ, **(passed or {})},
+            env=around,
             cwd=folder,
             log=log,
         )
@@ -90,18 +98,66 @@ def _await_driver(folder: Path, pid: int, began: int, pause: Callable[[float], N
         pause(_POLL_S)
 
 
+def require_passed(sweep: Sweep, around: Mapping[str, str]) -> None:
+    """Return if all variables are there that a sweep's jobs get from who starts its driver.
+
+    Raises:
+        UsageError: one is not, and the sweep is not stopped.
+    """
+    lacking = sweep.lacks(around)
+    if lacking and not sweep.stopped:
+        given = " ".join(f"{name}=..." for name in lacking)
+        listed = ", ".join(f"`{name}`" for name in lacking)
+        raise UsageError(
+            f"the jobs of `{sweep.name}` get {listed} from who starts its driver (`--env`), and "
+            "that is not set here",
+            hint=f"start it where it is: {given} perdure sweep resume {sweep.name}",
+        )
+
+
 def stop(folder: Path, timeout_s: float, *, pause: Callable[[float], None] = time.sleep) -> bool:
     """Return whether nothing of a sweep runs any more; what ran was asked to save first.
 
-    It stays so until `go_on`. False: its driver still waits for jobs after that time.
+    It stays so until `go_on`. Where no driver lives one is begun, for jobs go on without any.
+    False: it still waits for jobs after that time, and says for which.
+
+    Raises as `drive`, and PerdureError where one driver after the other is gone before that.
     """
     edit(folder, lambda sweep: wanting(sweep, stopped=True, why="asked to"))
+    workspace = locate_workspace(folder)
     deadline = time.monotonic() + timeout_s
-    while is_driven(folder):
+    if not is_driven(folder):
+        if not _may_run(workspace, folder.name):
+            return True
+        drive(workspace.project, folder, pause=pause)
+    left = _DRIVERS
+    while is_driven(folder) or not _has_stopped(folder):
         if time.monotonic() > deadline:
             return False
+        if not is_driven(folder):
+            left -= 1
+            if not left:
+                raise PerdureError(
+                    f"the drivers of the sweep `{folder.name}` end before it has stopped",
+                    hint=last_words(folder / DRIVER_LOG),
+                )
+            drive(workspace.project, folder, pause=pause)
         pause(_POLL_S)
     return True
+
+
+def _may_run(workspace: Workspace, name: str) -> bool:
+    """Return whether a job of a sweep runs, waits in a queue, or was lost with its driver."""
+    return any(
+        status.state in (*ALIVE, State.LOST, State.QUEUED) and trial_told(name, status) is not None
+        for status in statuses(workspace, all=True)
+    )
+
+
+def _has_stopped(folder: Path) -> bool:
+    """Return whether the driver that lived last saw to it that all of its sweep stopped."""
+    word = last_word(folder)
+    return word is not None and (bool(word.over) or word.waits == STOPPED)
 
 
 def go_on(folder: Path) -> Sweep:

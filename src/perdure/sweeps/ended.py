@@ -51,6 +51,28 @@ class Row:
     metrics: Mapping[str, Figures] = field(default_factory=dict)
 
 
+class Complaints:
+    """Counts the first trials as long as all of them complain about their arguments."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def over(self) -> None:
+        """Take in that a trial has succeeded: its arguments make sense."""
+        self._count = -1
+
+    def heard(self, row: Row, doubt: str) -> str:
+        """Return why there need be no more trials, "" where there may be."""
+        if row.code != USAGE_ERROR or self._count < 0:
+            self._count = -1
+            return ""
+        self._count += 1
+        if self._count < MOST_USAGE_ERRORS:
+            return ""
+        why = f"its first {self._count} trials ended with a usage error (exit code {USAGE_ERROR})"
+        return f"{why}: {doubt}" if doubt else why
+
+
 def looked(record: JobRecord, trial: int, rest: Rest) -> Row:
     """Return the same as `look`, of a job whose end was told of. Reads its metrics."""
     if rest.state != State.SUCCEEDED.value:

@@ -54,8 +54,11 @@ class Hands(Protocol):
     def throttle(self, folders: Sequence[str], most_running: int) -> None:
         """Have arrays run so many elements at a time; PerdureError: one was not told."""
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
-        """Pass a notice on to all that run; what has not begun is taken back from Slurm."""
+    def notify(self, asked: Elements, notice: Notice) -> bool:
+        """Pass a notice on to all that run; what has not begun is taken back from Slurm.
+
+        Return whether whoever has them was reached.
+        """
 
     def cancel(self, folder: Path) -> None:
         """Touch a job's CANCEL, which is looked at within a tick."""
@@ -94,9 +97,10 @@ class Here:
         """Have arrays run so many elements at a time."""
         slurm_hands.throttle(folders, most_running)
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
+    def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on."""
         slurm_hands.notify(self._target, asked, notice)
+        return True
 
     def cancel(self, folder: Path) -> None:
         """Touch CANCEL."""
@@ -152,12 +156,16 @@ class Away:
         """Have arrays run so many elements at a time."""
         self._host.call(far_arrays.throttle, list(folders), most_running)
 
-    def notify(self, asked: Elements, notice: Notice) -> None:
+    def notify(self, asked: Elements, notice: Notice) -> bool:
         """Pass a notice on; a host that does not answer is not told."""
+        if not asked:
+            return True
         left_s = None if notice.deadline is None else notice.deadline - time.time()
         with contextlib.suppress(PerdureError):
             given = (self._target.values(), asked, notice.reason, left_s)
             self._host.call_long(far_arrays.notify, *given, timeout_s=_LONG_S)
+            return True
+        return False
 
     def cancel(self, folder: Path) -> None:
         """Touch CANCEL there."""

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from perdure.errors import ConflictError
@@ -22,6 +22,9 @@ SWEEP_FILE = "sweep.json"
 # As a run folder's: who cleans knows it.
 DRIVER_LOCK = names.LOCK_FILE
 _BYTES = 1024
+#: What a driver ends with that was asked to: by its system, or by whoever stopped the sweep.
+BY_SYSTEM = "SIGTERM"
+STOPPED = "the sweep was stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,23 @@ class Holding:
 
     def say(self, word: Word) -> None:
         """Write a word over the one before; what a disk refuses is not said."""
-        text = json.dumps(asdict(word))
-        if len(text) > _BYTES:
-            text = json.dumps(asdict(Word(word.pid, word.since, word.waits[:200])))
+        data = _encoded(word)
+        while len(data) > _BYTES:
+            # One letter takes up to twelve bytes.
+            shorter = word.waits[: len(word.waits) - max(1, (len(data) - _BYTES) // 12)]
+            word = replace(word, waits=shorter)
+            data = _encoded(word)
         with contextlib.suppress(OSError):
-            os.pwrite(self._fd, text.encode().ljust(_BYTES), 0)
+            os.pwrite(self._fd, data.ljust(_BYTES), 0)
+            os.ftruncate(self._fd, _BYTES)
 
     def release(self) -> None:
         """Let go of the lock: this driver begins nothing any more."""
         fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+def _encoded(word: Word) -> bytes:
+    return json.dumps(asdict(word)).encode()
 
 
 @contextlib.contextmanager
@@ -83,7 +94,8 @@ def is_driven(folder: Path) -> bool:
 def last_word(folder: Path) -> Word | None:
     """Return what the driver said last, None if it never did. Reads the disk."""
     try:
-        content = json.loads((folder / DRIVER_LOCK).read_bytes())
+        # Behind it an older perdure may have left the end of a longer one.
+        content = json.loads((folder / DRIVER_LOCK).read_bytes()[:_BYTES])
         known = (int(content["pid"]), float(content["since"]))
         return Word(*known, str(content["waits"]), str(content["over"]))
     except (OSError, ValueError, KeyError, TypeError):

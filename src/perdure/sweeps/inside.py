@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 from perdure.errors import ConflictError
+from perdure.jobs import custody
+from perdure.jobs import folder as folders
 from perdure.jobs.launch import prepared, target_of
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord
@@ -33,6 +35,7 @@ class Inside:
     def __init__(self, workspace: Workspace, base: JobRecord, passed: Mapping[str, str]) -> None:
         plan = prepared(workspace, target_of(workspace, base), base, passed)
         self._plan: Plan = plan
+        self._target = base.target
         self._results = workspace.project.results
         self._around = without_job(os.environ) | dict(plan.environment)
         self._fixed = len(base.arguments)
@@ -62,12 +65,17 @@ class Inside:
         """Begin the first of the jobs.
 
         Raises:
-            ConflictError: another supervisor holds its run folder, or somebody has ended it.
+            ConflictError: another supervisor holds its run folder, somebody has ended it, or has it
+                go elsewhere.
             OSError: the disk refuses.
         """
         record = records[0]
         try:
-            self._jobs.begin(self._options(record), fresh=record.job in fresh)
+            # Whoever moves a job holds it: what its record says of where it is stands from here on.
+            with custody.starting(record.folder):
+                if folders.target_of(record.folder) != self._target:
+                    raise ConflictError(f"job `{record.job}` went elsewhere")
+                self._jobs.begin(self._options(record), fresh=record.job in fresh)
         except AlreadyRunning:
             raise ConflictError(f"job `{record.job}` is already running") from None
         return 1
@@ -80,9 +88,14 @@ class Inside:
         """Return the jobs that came to rest."""
         return [_rest(ended) for ended in self._jobs.turn(timeout_s)]
 
-    def notify(self, notice: Notice) -> None:
+    def adopt(self, records: Sequence[JobRecord]) -> Collection[str]:  # noqa: ARG002 - as above
+        """Return none: jobs of a driver that is gone are nobody's."""
+        return ()
+
+    def notify(self, notice: Notice) -> Collection[str]:
         """Pass a notice on to all."""
         self._jobs.notify(Word(notice.reason, notice.deadline))
+        return ()
 
     def cancel(self, job: str) -> None:
         """Touch its CANCEL, which is looked at within a tick."""

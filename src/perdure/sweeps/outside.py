@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 
-from perdure.errors import PerdureError
+from perdure.errors import ConflictError, PerdureError
 from perdure.jobs import control, elsewhere
 from perdure.jobs import folder as folders
 from perdure.jobs.launch import resume, target_of
@@ -32,6 +32,7 @@ class Outside(Asking):
         self._target = target_of(workspace, base)
         super().__init__()
         self._jobs: dict[str, Path] = {}
+        self._noticed: set[str] = set()
 
     def mark(self, record: JobRecord) -> None:
         """Write down that a job is elsewhere, before it is a job."""
@@ -62,11 +63,23 @@ class Outside(Asking):
         """Return how many run, as far as is known."""
         return len(self._jobs)
 
-    def notify(self, notice: Notice) -> None:
-        """Pass a notice on to all; a host that does not answer is not told."""
-        for folder in self._jobs.values():
-            with contextlib.suppress(PerdureError):
-                control.interrupt(folder, reason=notice.reason, deadline=notice.deadline)
+    def adopt(self, records: Sequence[JobRecord]) -> Collection[str]:  # noqa: ARG002 - as above
+        """Return none: each is asked after and told by itself, whoever began it."""
+        return ()
+
+    def notify(self, notice: Notice) -> Collection[str]:
+        """Pass a notice on to all, once; a host that does not answer is not told."""
+        unreached = []
+        for job, folder in self._jobs.items():
+            if job in self._noticed:
+                continue
+            try:
+                with contextlib.suppress(ConflictError):
+                    control.interrupt(folder, reason=notice.reason, deadline=notice.deadline)
+                self._noticed.add(job)
+            except PerdureError:
+                unreached.append(job)
+        return unreached
 
     def cancel(self, job: str) -> None:
         """End a job for good."""
@@ -80,6 +93,7 @@ class Outside(Asking):
             return []  # they are asked after again
         for job in ended:
             del self._jobs[job]
+            self._noticed.discard(job)
         return [Rest(job) for job in ended]
 
     def _asked(self, away: list[Path]) -> contextlib.AbstractContextManager[None]:

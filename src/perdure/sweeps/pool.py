@@ -6,7 +6,7 @@ scheduler with arrays many at once, which wait in its queue.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,8 +65,14 @@ class Pool(Protocol):
     def turn(self, timeout_s: float) -> list[Rest]:
         """Return the jobs that came to rest; at once where there are any, else after that time."""
 
-    def notify(self, notice: Notice) -> None:
-        """Pass a notice on to all that run."""
+    def adopt(self, records: Sequence[JobRecord]) -> Collection[str]:
+        """Have jobs that an earlier driver of the sweep handed over; return which those are.
+
+        Raises PerdureError where nobody can say.
+        """
+
+    def notify(self, notice: Notice) -> Collection[str]:
+        """Pass a notice on to all that run; return the jobs that were not reached."""
 
     def cancel(self, job: str) -> None:
         """End a job for good; it comes to rest."""

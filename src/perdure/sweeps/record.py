@@ -94,6 +94,10 @@ class Sweep:
             return error.message
         return ""
 
+    def lacks(self, around: Mapping[str, str]) -> list[str]:
+        """Return the variables that its jobs get and that are not among those."""
+        return [name for name in self.passes if name not in around]
+
     @property
     def texts(self) -> Mapping[str, str]:
         """Return its axes as they were typed, also where nobody can read them any more."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from perdure.jobs.ledger import statuses, uncollected
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import ENDED, JobHeading, JobStatus, State
-from perdure.model.sweep import Direction, job_name, trial_number
+from perdure.model.sweep import Direction, job_name
 from perdure.sweeps import asked
 from perdure.sweeps.ended import Figures, Row, figures_in, read_index
 from perdure.sweeps.holding import Word, is_driven, last_word
 from perdure.sweeps.orphans import is_orphaned
+from perdure.sweeps.ownership import trial_told
 from perdure.sweeps.proposals import Computed
 from perdure.sweeps.record import Sweep, read_sweep
 
@@ -114,7 +115,7 @@ def _standing(workspace: Workspace, folder: Path, sweep: Sweep) -> Standing:
     trials = []
     for status in statuses(workspace, all=True):
         job = status.record.job
-        number = trial_number(sweep.name, job) if job.startswith(prefix) else None
+        number = trial_told(sweep.name, status) if job.startswith(prefix) else None
         if number is not None and number <= count:
             trials.append(_trial(number, status, values_of, index.pop(number, None)))
     trials += [_deleted(workspace, sweep, row, values_of) for row in index.values()]

@@ -24,6 +24,7 @@ from perdure.model.sweep import SEED, Axis, Search, arguments_of, job_name
 from perdure.runtime import names
 from perdure.runtime.generation import sync_folder
 from perdure.sweeps.notation import mapping, require_listed, require_seeds
+from perdure.sweeps.ownership import names_used
 from perdure.sweeps.proposals import Computed
 from perdure.sweeps.record import Sweep, folder_of, sweeps_folder, write_sweep
 from perdure.sweeps.trials import trial_record
@@ -209,15 +210,15 @@ def _name(workspace: Workspace, wanted: str | None) -> str:
         )
     if _taken(workspace, wanted):
         raise ConflictError(
-            f"there are jobs of a sweep `{wanted}` already", hint="take another --name"
+            f"there are jobs with names of a sweep `{wanted}` already: `{wanted}-...`",
+            hint="take another --name",
         )
     return wanted
 
 
 def _taken(workspace: Workspace, name: str) -> bool:
     project = workspace.project
-    first = project.results / job_name(name, 1)
-    return folder_of(project, name).exists() or first.exists()
+    return folder_of(project, name).exists() or names_used(project.results, name)
 
 
 def _check_seeds(sweep: Sweep) -> None:

@@ -50,6 +50,8 @@ class Tuner:
         self._unnoted: optuna.trial.Trial | None = None
         # Steps that a trial has reported already.
         self._reported: dict[int, int] = {}
+        # Those that have reported since the pruner was asked.
+        self._fresh: set[int] = set()
         self._live: dict[int, optuna.trial.Trial] = {}
         # Those that nobody has told the study of.
         self._open = {t.number + 1 for t in self._study.trials if not t.state.is_finished()}
@@ -89,7 +91,6 @@ class Tuner:
             return
         from optuna.trial import TrialState
 
-        self._open.discard(trial)
         figures = figures_in(folder).get(self._metric)
         if state == State.SUCCEEDED.value and figures is not None:
             self._tell(trial, best_of(figures, self._direction), None)
@@ -97,6 +98,7 @@ class Tuner:
             self._tell(trial, None, TrialState.PRUNED)
         else:
             self._tell(trial, None, TrialState.FAIL)
+        self._open.discard(trial)
 
     def due(self, running: Mapping[int, Path]) -> list[int]:
         """Return the trials that the pruner gives up. Reads their metrics, asks who has them."""
@@ -109,23 +111,25 @@ class Tuner:
         live = self._trial(trial)
         if live is None:
             return False
-        fresh = False
         for row in _rows(folder):
             step, value = row.get("step"), row.get(self._metric)
             if not isinstance(step, int) or not isinstance(value, (int, float)):
                 continue
             if step > self._reported.get(trial, -1):
-                self._reported[trial] = step
                 live.report(float(value), step)
-                fresh = True
-        return fresh and live.should_prune()
+                self._reported[trial] = step
+                self._fresh.add(trial)
+        hopeless = trial in self._fresh and live.should_prune()
+        # Only now: a disk that is full may come between, and then it is asked once more.
+        self._fresh.discard(trial)
+        return hopeless
 
     def _tell(self, trial: int, value: float | None, state: Any) -> None:  # noqa: ANN401 - Optuna's
-        self._live.pop(trial, None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Told before, by a driver that was killed right after: that one stands.
             self._study.tell(trial - 1, value, state=state, skip_if_finished=True)
+        self._live.pop(trial, None)
 
     def _trial(self, trial: int) -> optuna.trial.Trial | None:
         """Return the study's own trial: of one asked for by an earlier driver, too."""

@@ -11,6 +11,7 @@ from perdure.cli.render import Console
 
 if TYPE_CHECKING:
     from perdure.jobs.workspace import Workspace
+    from perdure.model.job import JobHeading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     lost = {status.record.job: status for status in recoverable(workspace)}
     wanted = [find_job(workspace, job).job for job in arguments.jobs]
     if not wanted:
-        wanted = [job for job in lost if not belongs(job, swept)]
+        wanted = [job for job, status in lost.items() if not belongs(status.record, swept)]
     for job in wanted:
         if job not in lost:
             bring(workspace.project.results / job)
@@ -51,23 +52,32 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def recover_sweeps(workspace: Workspace, console: Console) -> tuple[str, ...]:
-    """Return the sweeps that have a driver, those among them whose driver was gone."""
+    """Return the sweeps that have a driver, or cannot have one here; what it says, is told."""
     if not (workspace.project.state / "sweeps").is_dir():
         return ()
+    from perdure.errors import UsageError
     from perdure.sweeps.control import drive
     from perdure.sweeps.holding import is_driven
     from perdure.sweeps.orphans import orphaned
     from perdure.sweeps.record import folder_of, names_of
 
+    waiting = []
     for folder in orphaned(workspace.project):
-        drive(workspace.project, folder)
+        try:
+            drive(workspace.project, folder)
+        except UsageError as error:
+            # One that cannot go on keeps no other from it, and its jobs go on with it alone.
+            waiting.append(folder.name)
+            console.say(f"{error.message}; {error.hint}" if error.hint else error.message)
+            continue
         console.say(f"the sweep `{folder.name}` goes on: perdure sweep status {folder.name}")
     project = workspace.project
-    return tuple(name for name in names_of(project) if is_driven(folder_of(project, name)))
+    driven = [name for name in names_of(project) if is_driven(folder_of(project, name))]
+    return (*driven, *waiting)
 
 
-def belongs(job: str, sweeps: tuple[str, ...]) -> bool:
-    """Return whether a job is one of these sweeps', by its name."""
-    from perdure.model.sweep import trial_number
+def belongs(job: JobHeading, sweeps: tuple[str, ...]) -> bool:
+    """Return whether a job is one of these sweeps'."""
+    from perdure.sweeps.ownership import trial_of
 
-    return any(trial_number(name, job) is not None for name in sweeps)
+    return any(trial_of(name, job) is not None for name in sweeps)
