@@ -199,6 +199,21 @@ def test_a_job_whose_supervisor_dies_is_lost_and_recovered(project: Path) -> Non
     assert only_job(project)["state"] in ("STARTING", "RUNNING")
 
 
+def test_what_was_killed_and_did_not_hear_is_left_until_somebody_names_it(project: Path) -> None:
+    process = started(project, "--name", "deaf", "train", *LONG)
+    folder = project / "results" / "deaf"
+    os.kill(supervisor_of(folder), signal.SIGKILL)
+    ended(process)
+    (folder / "CANCEL").touch()  # whole processes later than its last event
+    left = perdure("recover", cwd=project)
+    assert left.code == 0, left.err
+    assert "`deaf` was killed, and is left: perdure kill deaf" in left.err
+    assert only_job(project)["state"] == "LOST"
+    assert perdure("resume", "-d", "deaf", cwd=project).code == 0
+    assert only_job(project)["state"] in ("STARTING", "RUNNING")
+    assert not (folder / "CANCEL").exists()
+
+
 def supervisor_of(folder: Path) -> int:
     """Return the process that holds a run folder."""
     for entry in Path("/proc").iterdir():

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from perdure.jobs import folder as folders
-from perdure.jobs.control import interrupt
-from perdure.jobs.launch import start
+from perdure.jobs.control import interrupt, kill
+from perdure.jobs.launch import resume, start
 from perdure.jobs.ledger import LEDGER
 from perdure.jobs.lifecycle import read_status
-from perdure.jobs.recover import recover, recoverable, shut_down
+from perdure.jobs.recover import is_to_end, recover, recoverable, shut_down, spare
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobRecord, State
 from tests.jobs.projects import FOREVER, alive, submitted, until_state, until_step
@@ -70,6 +70,46 @@ def test_what_was_stopped_on_purpose_is_left(workspace: Workspace) -> None:
     interrupt(record.folder, reason="perdure interrupt")
     until_state(record, State.INTERRUPTED)
     assert names(workspace) == []
+
+
+def until_later(record: JobRecord) -> None:
+    """Return once a file that is touched is younger than the last event, for any file system."""
+    told = folders.events_path(record.folder, 1)
+    probe = record.folder / "outputs" / "probe"
+
+    def later() -> bool:
+        probe.touch()
+        return probe.stat().st_mtime > told.stat().st_mtime
+
+    until(later)
+
+
+def test_what_was_killed_and_heard_nothing_is_to_end(workspace: Workspace) -> None:
+    record = submitted(workspace, FOREVER)
+    supervisor = start(workspace, record)
+    until_step(record)
+    os.kill(supervisor, signal.SIGSTOP)
+    until_later(record)
+    assert kill(record.folder, timeout_s=0.0) == "unconfirmed"
+    os.kill(supervisor, signal.SIGKILL)
+    until_state(record, State.LOST)
+    assert is_to_end(record.folder)
+    assert kill(record.folder, timeout_s=120) == "confirmed"
+    assert not is_to_end(record.folder)
+    resume(workspace, record)
+    until_state(record, State.RUNNING)
+
+
+def test_who_names_a_killed_job_means_it(workspace: Workspace) -> None:
+    record, _ = lost(workspace)
+    assert not is_to_end(record.folder)
+    until_later(record)
+    (record.folder / "CANCEL").touch()
+    assert is_to_end(record.folder)
+    spare(record.folder)
+    assert not is_to_end(record.folder)
+    resume(workspace, record)
+    until_state(record, State.RUNNING)
 
 
 def rebooted(folder: Path) -> None:

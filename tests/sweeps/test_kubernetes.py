@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from perdure.jobs import folder as folders
-from perdure.jobs.control import kill
+from perdure.jobs.control import interrupt, kill, wait_until_stopped
 from perdure.jobs.lifecycle import read_status
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
-from perdure.model.job import Resources, State
+from perdure.model.job import JobStatus, Resources, State
 from perdure.model.settings import KubernetesSettings, Settings, TargetSettings
 from perdure.sweeps import control
 from perdure.sweeps.control import drive
@@ -250,3 +250,35 @@ def test_of_one_job_with_indices_a_trial_is_killed_and_another_never_begins(
     assert found.states == {State.SUCCEEDED: 1, State.CANCELLED: 2}
     assert folders.attempts(run_dir(workspace, 2)) in ([], [1])
     until(lambda: not kubernetes.pods())
+
+
+@pytest.mark.long
+def test_trials_that_wait_for_another_pod_are_killed_and_interrupted(
+    workspace: Workspace, kubernetes: Cluster, newer: Path
+) -> None:
+    open_target(NAME, workspace.project, workspace.settings).place.host.call(shelf.cores)
+    folder = swept(workspace, "seed=1..2", "1")
+
+    def both() -> list[JobStatus]:
+        return [read_status(run_dir(workspace, trial)) for trial in (1, 2)]
+
+    until(lambda: all((each.step or 0) > 2 for each in both()))
+    kill_driver(folder)
+    kubernetes.disturb()
+    kubernetes.ask("cordon", "node1")
+    kubernetes.ask("cordon", "node2")
+    for pod in kubernetes.pods():
+        kubernetes.ask("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    until(lambda: {each.reason for each in both()} == {"Unschedulable"})
+    assert kill(run_dir(workspace, 1), timeout_s=20) == "confirmed"
+    interrupt(run_dir(workspace, 2), reason="perdure interrupt")
+    assert wait_until_stopped(run_dir(workspace, 2), timeout_s=20)
+    told = [(each.state, each.attempt, each.step) for each in both()]
+    assert [each[0] for each in told] == [State.CANCELLED, State.INTERRUPTED]
+    kubernetes.restore()
+    # Their pods come, and find that all is over.
+    until(lambda: not kubernetes.pods())
+    assert [(each.state, each.attempt, each.step) for each in both()] == told
+    assert drive(workspace.project, folder)
+    assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 1, State.CANCELLED: 1}
+    assert came_to(workspace, 2) == expected(2)

@@ -10,7 +10,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from perdure.jobs.folder import read_events
+from perdure.runtime import array, generation, names, settled
 from perdure.targets import kubernetes_array as arrays
+from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets.kubernetes_cluster import words_in
 from perdure.targets.kubernetes_manifest import key_of
 from tests.targets.test_kubernetes_manifest import EVERYTHING, record_of, spec_of
@@ -111,3 +114,25 @@ def test_a_release_is_read_as_servers_write_it(
     version = {"serverVersion": {"major": major, "minor": minor}}
     assert arrays.release_of(version) == release
     assert arrays.release_of({}) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("", "CANCELLED"), ("perdure interrupt", "INTERRUPTED")]
+)
+def test_a_trial_that_waits_for_another_pod_is_called_off(
+    tmp_path: Path, reason: str, state: str
+) -> None:
+    folder, run_dir = tmp_path / "array", tmp_path / "rates-0001"
+    run_dir.mkdir()
+    tickets.hold_array(str(folder), {"trials": {}}, "rates", {str(run_dir): 0})
+    assert array.take(str(folder), 3, "3")
+    told = run_dir / names.ATTEMPTS / names.numbered(generation.claim(run_dir), ".jsonl")
+    told.parent.mkdir()
+    told.write_text('{"t": 1, "event": "ended", "state": "INTERRUPTED"}\n')
+    # As far as anybody knows a pod runs it.
+    assert not tickets.call_off(str(run_dir), 3, reason, False)
+    assert not settled.is_over(run_dir, 0)
+    assert tickets.call_off(str(run_dir), 3, reason, True)
+    assert settled.is_over(run_dir, 0)
+    last = read_events(run_dir, 2)[-1]
+    assert (last.name, last.text("state")) == ("ended", state)

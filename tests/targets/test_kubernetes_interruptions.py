@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from perdure.errors import EnvironmentFailed
+from perdure.hosts import processes
 from perdure.jobs.control import interrupt, kill
 from perdure.jobs.elsewhere import surroundings
-from perdure.jobs.folder import is_alive
+from perdure.jobs.folder import is_alive, read_history
 from perdure.jobs.launch import begin, resume, submit
 from perdure.jobs.lifecycle import read_status
+from perdure.jobs.recover import is_to_end
 from perdure.jobs.request import JobRequest
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import JobRecord, JobStatus, Resources, State
 from perdure.targets import kubernetes_cluster, kubernetes_submission
+from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets.registry import open_target
 from tests.engines.kubernetes import Cluster
 from tests.targets.kubernetes_project import (  # noqa: F401 - some are fixtures
@@ -123,6 +127,43 @@ def test_a_running_job_is_killed_and_seen_to_be_gone(
     assert not kubernetes.pods()
 
 
+def test_what_trains_on_though_its_record_says_lost_is_killed(
+    workspace: Workspace, kubernetes: Cluster
+) -> None:
+    record = running(workspace, "1000")
+    place = open_target(NAME, workspace.project, workspace.settings).place
+    place.host.call(tickets.release, place.path(record.folder))
+    assert until_state(record, State.LOST).attempt == 1
+    assert kill(record.folder, timeout_s=120) == "confirmed"
+    assert not kubernetes.pods()
+    assert read_status(record.folder).state is State.CANCELLED
+    assert "cancelled" in [each.text("reason") for each in read_history(record.folder)]
+
+
+@pytest.mark.long
+def test_what_was_killed_before_it_could_hear_is_not_begun_again(
+    workspace: Workspace, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = with_settings(
+        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
+    )
+    monkeypatch.setattr(kubernetes_submission, "SIGN_S", 0.0)
+    record = started(changed, "5", "0")
+    until(lambda: read_status(record.folder).reason in ("ErrImagePull", "ImagePullBackOff"))
+    name, _ = pod_of(kubernetes)
+    # So it stays, as one does whose image is on its way.
+    kubernetes.ask("patch", "pod", name, '--patch={"metadata": {"finalizers": ["example.org/x"]}}')
+    try:
+        assert kill(record.folder, timeout_s=1) == "unconfirmed"
+        until_state(record, State.LOST)
+        assert kill(record.folder, timeout_s=1) == "unconfirmed"
+        assert is_to_end(record.folder)
+    finally:
+        kubernetes.ask("patch", "pod", name, '--patch={"metadata": {"finalizers": null}}')
+    assert kill(record.folder, timeout_s=120) == "confirmed"
+    assert read_status(record.folder).state is State.CANCELLED
+
+
 @pytest.mark.long
 def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
     workspace: Workspace, kubernetes: Cluster
@@ -136,8 +177,17 @@ def test_a_job_on_a_node_that_does_not_answer_is_killed_unconfirmed(
     record = running(with_settings(workspace, lines=(*QUICK, only)), "1000")
     assert pod_of(kubernetes)[1] == node
     kubernetes.cut(node)
+    # The nodes of the tests share a disk: it would read of its end there.
+    run_dir = os.fsencode(place.path(record.folder))
+    for pid in [int(each.name) for each in Path("/proc").glob("[0-9]*")]:
+        if run_dir in processes.command_of(pid):
+            os.kill(pid, signal.SIGSTOP)
     until(lambda: read_status(record.folder).state is State.QUEUED)
     assert kill(record.folder, timeout_s=5) == "unconfirmed"
+    until_state(record, State.LOST)
+    assert kill(record.folder, timeout_s=5) == "unconfirmed"
+    assert pod_of(kubernetes)[1] == node
+    assert is_to_end(record.folder)
 
 
 @pytest.mark.long

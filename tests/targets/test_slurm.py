@@ -160,6 +160,18 @@ def test_a_job_that_waits_can_be_killed(workspace: Workspace, slurm: Cluster) ->
     assert slurm.jobs() == []
 
 
+def test_a_job_that_leaves_the_queue_late_finds_that_it_was_killed(
+    workspace: Workspace, slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = started(with_settings(workspace, SlurmSettings(lines=("--hold",))), "5", "0")
+    (tmp_path / "scancel").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert kill(record.folder, timeout_s=0) == "unconfirmed"
+    slurm.ask("scontrol", "release", slurm.jobs()[0][0])
+    status = until_gone(record)
+    assert (status.state, status.step) == (State.CANCELLED, None)
+
+
 def test_who_waits_is_listed_without_its_run_folder_until_that_changes(
     workspace: Workspace, slurm: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,22 +53,27 @@ def kill(folder: Path, *, timeout_s: float, clock: Callable[[], float] = time.ti
     """Return `confirmed` once nothing of the job runs and it is recorded as ended.
 
     A job that has ended already is left as it is. `unconfirmed`: its supervisor still lives after
-    `timeout_s`. Signals processes, touches the disk.
+    `timeout_s`, or a scheduler has something of it. Signals processes, touches the disk.
     """
     target, handle = reach(folder)
     mirror.bring(folder)
-    if folders.is_alive(folder):
+    # What a scheduler has of a job that is LOST, only it can say: a pod on a node that is cut off.
+    if folders.is_alive(folder) or (folders.is_scheduled(folder) and _can_end(folder)):
         answer = target.cancel(handle, timeout_s)
         mirror.bring(folder)
         if answer == "unconfirmed":
             return answer
-    if not can_become(read_status(folder).state, State.CANCELLED):
+    if not _can_end(folder):
         return "confirmed"
     # Its supervisor is gone, or there never was one: what it would have done is done in its place.
     with storing("the run folder"):
         finish(target, handle, clock())
     mirror.bring(folder)
     return "confirmed"
+
+
+def _can_end(folder: Path) -> bool:
+    return can_become(read_status(folder).state, State.CANCELLED)
 
 
 def send_signal(folder: Path, pid: int, number: int) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from perdure.jobs import folder as folders
+from perdure.jobs import there
+from perdure.jobs.control import reach
 from perdure.jobs.launch import resume
 from perdure.jobs.ledger import statuses
-from perdure.jobs.lifecycle import boot_of
+from perdure.jobs.lifecycle import boot_of, read_status
 from perdure.jobs.workspace import Workspace
 from perdure.model.job import Event, JobStatus, State
 from perdure.model.report import Report, silent
+from perdure.runtime import names
+from perdure.targets import shelf
 
 # The reason a supervisor gives when the system asks it to end, as it does at a shutdown.
 _BY_SYSTEM = "SIGTERM"
@@ -39,6 +44,29 @@ def recoverable(workspace: Workspace) -> list[JobStatus]:
 def unreachable(workspace: Workspace) -> list[JobStatus]:
     """Return the jobs of hosts that do not answer: whether they were lost, nobody can say."""
     return [status for status in statuses(workspace, all=True) if status.problem]
+
+
+def is_to_end(folder: Path) -> bool:
+    """Return whether a LOST job was killed, and nobody has heard of it yet. Asks its host.
+
+    That of a cloud is written down as ended at once.
+
+    Raises:
+        HostUnreachable: it does not answer.
+    """
+    from perdure.targets.cloud import Cloud
+
+    target, handle = reach(folder)
+    if isinstance(target, Cloud):
+        return False
+    return target.place.host.call(there.is_to_end, target.place.path(handle.run_dir))
+
+
+def spare(folder: Path) -> None:
+    """Have a LOST job that was killed go on: who names it means it. Asks its host."""
+    if read_status(folder).state is State.LOST and is_to_end(folder):
+        place = reach(folder)[0].place
+        place.host.call(shelf.drop, place.path(folder / names.CANCEL))
 
 
 def recover(workspace: Workspace, status: JobStatus, *, report: Report = silent) -> int:

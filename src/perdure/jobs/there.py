@@ -19,6 +19,7 @@ from typing import Any
 from perdure.errors import ConflictError, StorageError
 from perdure.hosts.machine import this_machine
 from perdure.jobs import ending, snapshot
+from perdure.jobs import folder as folders
 from perdure.jobs.provenance import read_data
 from perdure.model.job import ImageUsed
 from perdure.model.job_values import data_values, machine_values
@@ -239,6 +240,20 @@ def finish(there: Values, run_dir: str) -> None:
     path = Path(run_dir)
     handle = Handle("", path.name, path)
     ending.finish(far.open_there(there), handle, time.time())
+
+
+def is_to_end(run_dir: str) -> bool:
+    """Return whether somebody touched CANCEL since the newest attempt said its last word.
+
+    The next one would hear it: see `TouchedFile.drop_stale` of the supervisor.
+    """
+    path = Path(run_dir)
+    try:
+        asked = (path / names.CANCEL).lstat().st_mtime
+        said = [folders.events_path(path, each) for each in folders.attempts(path)[-1:]]
+        return all(asked > each.stat().st_mtime for each in said)
+    except OSError:
+        return False
 
 
 def ready(project: Project) -> None:

@@ -197,7 +197,7 @@ class Kubernetes(Remote):
             Remote.interrupt(self, handle, notice)
             return
         if word.element is not None:
-            if not self._call_off(handle, word.element, notice.reason):
+            if not self._call_off(handle, word, notice.reason):
                 Remote.interrupt(self, handle, notice)
             return
         self._delete(word)
@@ -212,17 +212,9 @@ class Kubernetes(Remote):
         """Have it end, and return whether no pod of it was seen to be left."""
         word = self.word(handle.run_dir)
         deadline = time.monotonic() + timeout_s
-        if word is not None and word.active and self._hears(handle, word):
-            # Its supervisor ends it and says so, if its node answers.
-            with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
-                self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
-                if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
-                    return "confirmed"
-        if word is not None and word.element is not None:
-            if self._call_off(handle, word.element, ""):
-                return "confirmed"
-            self._delete(word)
-        elif word is not None and word.jobs:
+        if word is not None and not (
+            self._ends_itself(handle, word, deadline) or self._call_off(handle, word, "")
+        ):
             self._delete(word)
         if not self._gone(handle.run_dir, deadline):
             return "unconfirmed"
@@ -346,9 +338,24 @@ class Kubernetes(Remote):
         found = self.host.call(tickets.look, self._path(handle), "")
         return bool(found["begun"])
 
-    def _call_off(self, handle: Handle, element: int, reason: str) -> bool:
-        """Return whether a job of an array was not begun, and no pod will begin it any more."""
-        return bool(self.host.call(tickets.call_off, self._path(handle), element, reason))
+    def _ends_itself(self, handle: Handle, word: Word, deadline: float) -> bool:
+        """Return whether a job's supervisor ended it: CANCEL is there for a later one, too."""
+        if not (word.active or word.pods):
+            return False
+        with contextlib.suppress(EnvironmentFailed, TimeoutExpired):
+            self.host.call(shelf.touch, f"{self._path(handle)}/{names.CANCEL}")
+            until = min(deadline, time.monotonic() + _ASKED_S)
+            return self._hears(handle, word) and self._gone(handle.run_dir, until)
+        return False
+
+    def _call_off(self, handle: Handle, word: Word, reason: str) -> bool:
+        """Return whether a job of an array runs in no pod, and will be run by none any more."""
+        if word.element is None:
+            return False
+        # One pod is left at most, and that waits: who is on a node that is gone may run on.
+        idle = set(word.pods) <= {word.pod} and not self._hears(handle, word)
+        given = (self._path(handle), word.element, reason, idle)
+        return bool(self.host.call(tickets.call_off, *given))
 
     def _is_over(self, run_dir: Path) -> bool:
         """Return whether a job has come to its end by what its run folder says. Asks the pod."""
@@ -366,7 +373,8 @@ class Kubernetes(Remote):
         """Have the cluster delete a Job with its pods; of an array, which is others', a pod."""
         # Not in the foreground: that waits for ever for a pod of a node that is gone.
         with contextlib.suppress(HostUnreachable):
-            submission.delete(self.kubectl, word)
+            if word.jobs:
+                submission.delete(self.kubectl, word)
         self.queue.changed()
 
     def _gone(self, run_dir: Path, deadline: float) -> bool:

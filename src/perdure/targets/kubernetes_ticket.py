@@ -99,15 +99,18 @@ def hold_array(folder: str, turns: Values, name: str, afters: dict[str, int]) ->
         write_ticket(Path(run_dir), Ticket(name, after, array=folder))
 
 
-def call_off(run_dir: str, index: int, reason: str) -> bool:
+def call_off(run_dir: str, index: int, reason: str, idle: bool) -> bool:
     """Return whether a job of an array that no pod has begun will be begun by none any more.
 
-    It is written down as stopped for that reason, or as killed where there is none. That comes
-    first: a job that nobody has, and of which nothing is said, a sweep would go on with.
+    `idle`: no pod runs it, and what was begun and waits to go on is called off likewise: the pod
+    that comes next finds it over. It is written down as stopped for that reason, or as killed where
+    there is none: a job that nobody has, and of which nothing is said, a sweep would go on with.
     """
     path = Path(run_dir)
     ticket = read_ticket(path)
-    if ticket is None or not ticket.array or not array.take(ticket.array, index, _BY_HAND):
+    if ticket is None or not ticket.array:
+        return False
+    if not (array.take(ticket.array, index, _BY_HAND) or idle):
         return False
     if reason:
         stop(run_dir, reason)

@@ -286,12 +286,12 @@ class Slurm:
         """Have it end, and return whether Slurm was seen to have nothing of it any more."""
         word = self._word(handle.run_dir)
         deadline = time.monotonic() + timeout_s
-        if word is not None and not word.waits:
+        if word is not None:
             # Its supervisor ends it and says so; a node that does not answer is left to Slurm.
             (handle.run_dir / names.CANCEL).touch()
-            if self._gone(handle.run_dir, min(deadline, time.monotonic() + _ASKED_S)):
+            until = min(deadline, time.monotonic() + _ASKED_S)
+            if not word.waits and self._gone(handle.run_dir, until):
                 return "confirmed"
-        if word is not None:
             with contextlib.suppress(PerdureError):
                 ask(("scancel", word.number))
         return "confirmed" if self._gone(handle.run_dir, deadline) else "unconfirmed"

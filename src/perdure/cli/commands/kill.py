@@ -62,7 +62,7 @@ def ended(folder: Path, console: Console) -> PerdureError | None:
     except PerdureError as error:
         return error
     return TimeoutExpired(
-        f"`{folder.name}` was not seen to end within {TIMEOUT_S:g} s",
+        f"`{folder.name}` was not seen to end within {TIMEOUT_S:g} s: it does once it hears of it",
         hint=f"perdure kill {folder.name}",
     )
 

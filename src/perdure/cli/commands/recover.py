@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.errors import UsageError
     from perdure.jobs.find import find_job
     from perdure.jobs.mirror import bring
-    from perdure.jobs.recover import recover, recoverable, unreachable
+    from perdure.jobs.recover import is_to_end, recover, recoverable, unreachable
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
@@ -41,6 +41,9 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             bring(workspace.project.results / job)
             raise UsageError(f"job `{job}` was not lost", hint=f"perdure resume {job}")
     for job in wanted:
+        if is_to_end(lost[job].record.folder):
+            console.say(f"`{job}` was killed, and is left: perdure kill {job}, or resume {job}")
+            continue
         recover(workspace, lost[job], report=console)
         console.say(f"`{job}` runs again: perdure logs -f {job}")
     away = unreachable(workspace)

@@ -31,6 +31,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     from perdure.jobs.find import find_job
     from perdure.jobs.folder import attempts
     from perdure.jobs.launch import resume
+    from perdure.jobs.recover import spare
     from perdure.jobs.workspace import open_workspace
 
     workspace = open_workspace(Path.cwd())
@@ -45,6 +46,7 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
             f"`{record.job}` goes on with what it was given where it is",
             hint="--gpus and the like are for --on TARGET, which it is not on yet",
         )
+    spare(record.folder)
     before = max(attempts(record.folder), default=0)
     resume(workspace, record, report=console)
     return follow_started(record, console, detach=arguments.detach, after=before)
