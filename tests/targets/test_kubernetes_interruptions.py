@@ -195,13 +195,14 @@ def test_a_job_that_waits_says_why_and_can_leave(workspace: Workspace, kubernete
     kubernetes.disturb()
     record = started(workspace, "5", "0.1")
     until_gone(record)
+    until(lambda: not kubernetes.pods())
     kubernetes.ask("cordon", "node1")
     kubernetes.ask("cordon", "node2")
     record = started(workspace, "5", "0")
     assert until_state(record, State.QUEUED).reason == "Unschedulable"
     interrupt(record.folder, reason="test")
-    assert read_status(record.folder).state is State.INTERRUPTED
     assert kubernetes.pods() == []
+    until_state(record, State.INTERRUPTED)
     resume(workspace, record)
     until_state(record, State.QUEUED)
     assert kill(record.folder, timeout_s=120) == "confirmed"
