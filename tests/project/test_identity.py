@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from perdure.errors import UsageError
 from perdure.model.project import Project
 from perdure.model.settings import CloudSettings, KubernetesSettings, Settings, TargetSettings
 from perdure.model.station import Station
 from perdure.project.identity import identity_of, make_state
+from perdure.project.settings import load_settings
 from perdure.targets.registry import open_target
 
 TARGETS = {
@@ -65,6 +67,33 @@ def test_people_with_the_same_path_share_no_folder(tmp_path: Path, target: str) 
     make_state(project(tmp_path / "bobs"))
     (tmp_path / "bobs" / ".perdure" / "identity").write_text(identity)
     assert folder(project(tmp_path / "bobs"), target) != ada
+
+
+@pytest.mark.parametrize("target", ["k8s", "aws"])
+def test_a_folder_that_is_named_is_taken(tmp_path: Path, target: str) -> None:
+    text = """
+[targets.k8s]
+kind = "kubernetes"
+context = "x"
+image = "i"
+results = "c"
+folder = "cats-0a1b2c3d"
+[targets.aws]
+kind = "aws"
+region = "eu-west-1"
+bucket = "s3://lab/us"
+types = ["m5.large"]
+folder = "cats-0a1b2c3d"
+"""
+    one = project(tmp_path / "cats")
+    make_state(one)
+    local = one.state / "local.toml"
+    local.write_text(text)
+    found: Any = open_target(target, one, load_settings(one.root))
+    assert found.station.root.rpartition("/")[2] == "cats-0a1b2c3d"
+    local.write_text(text.replace("cats-0a1b2c3d", "../ada"))
+    with pytest.raises(UsageError, match=r"`\.\./ada` is no name of a folder"):
+        load_settings(one.root)
 
 
 def test_what_a_context_is_called_here_is_no_part_of_it(tmp_path: Path) -> None:

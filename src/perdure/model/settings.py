@@ -75,7 +75,8 @@ class CloudSettings:
     profile, a service account, a managed identity. After `lease_s` of silence a machine has lost
     its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
     `engine` is "docker" or "process"; None: docker if the environment needs an image. SkyPilot has
-    `infra`, the clouds and regions that will do; its `types` are of GPUs.
+    `infra`, the clouds and regions that will do; its `types` are of GPUs. `folder` is the
+    project's in the bucket; None: one of its own.
     """
 
     region: str = ""
@@ -95,6 +96,7 @@ class CloudSettings:
     account: str = ""
     engine: str | None = None
     infra: tuple[str, ...] = ()
+    folder: str | None = None
 
     @property
     def where(self) -> str:
@@ -111,6 +113,7 @@ class KubernetesSettings:
     one beside the cluster's own. `time_s` is the limit of one attempt, in seconds; `gpu_resource`
     what GPUs are called there. `registry` is where the project's own image is pushed, in place of
     `image`, which is "" then. `lines` are `PATH: VALUE`, and go over what stands in the manifest.
+    `folder` is the project's on the volume; None: one of its own.
     """
 
     image: str
@@ -129,6 +132,7 @@ class KubernetesSettings:
     time_s: float | None = None
     lines: tuple[str, ...] = ()
     registry: str | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

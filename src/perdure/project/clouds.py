@@ -14,6 +14,7 @@ KINDS = (AWS, GCP, AZURE, SKY)
 _EVERY = (
     "region",
     "bucket",
+    "folder",
     "types",
     "market",
     "max_hours",
@@ -64,6 +65,7 @@ _OF_BUCKETS = MappingProxyType(
     }
 )
 _LISTS = ("types", "subnets", "infra")
+_OWN_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FOLDER = r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?|file:///[^\0]+"
 _Rule = tuple[re.Pattern[str], str]
 # Of each kind: "Bucket naming rules" (S3), "Bucket names" (Cloud Storage), "Naming and referencing
@@ -154,6 +156,16 @@ def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the values of a table, whatever cloud it is of."""
     if given.get("types") == []:
         yield "types", "is empty: name at least one"
+    yield from folder_problems(given)
+
+
+def folder_problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the name of a project's folder on what people share."""
+    if "folder" in given and not _OWN_FOLDER.fullmatch(given["folder"]):
+        yield (
+            "folder",
+            f"`{given['folder']}` is no name of a folder: letters, digits, `.`, `_`, `-`",
+        )
 
 
 def missing(whole: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from perdure.project.clouds import folder_problems
+
 KEYS = (
-    *("image", "registry", "results"),
+    *("image", "registry", "results", "folder"),
     *("context", "namespace", "data", "node_selector", "tolerations", "priority_class"),
     *("scheduler", "queue", "service_account", "pull_secret", "gpu_resource", "time", "lines"),
 )
@@ -52,6 +54,7 @@ def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, (pattern, what) in _PATTERNS.items():
         if key in given and not pattern.fullmatch(given[key]):
             yield key, f"`{given[key]}` is no {what}"
+    yield from folder_problems(given)
     for name, value in given.get("node_selector", {}).items():
         if not (_LABEL.fullmatch(name) and _VALUE.fullmatch(value)):
             yield "node_selector", f"`{name}={value}` is no label"

@@ -222,6 +222,16 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         Annotated[Name, Meta(description="kubernetes: the volume claim for run folders")]
         | UnsetType
     ) = UNSET
+    folder: (
+        Annotated[
+            Name,
+            Meta(
+                description="kubernetes, clouds: the project's folder there, where it is to be one "
+                "that is there: cats-0a1b2c3d; default: one of this copy's own"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     data: (
         Annotated[Name, Meta(description="kubernetes: the volume claim for the project's data")]
         | UnsetType

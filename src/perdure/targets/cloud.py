@@ -84,8 +84,8 @@ class Cloud:
         """Return the project's folder in the bucket, as a place that jobs are at."""
         if self.known is not None:
             return self.known
-        whose = identity_of(self.project)
-        folder = folder_name(self.project.root, f"{whose}/{self.wanted.bucket}")
+        where = f"{identity_of(self.project)}/{self.wanted.bucket}"
+        folder = self.wanted.folder or folder_name(self.project.root, where)
         engine = view.engine_of(self.kind, self.wanted.where)
         return Station(f"{self.wanted.bucket}/{folder}", f"/{folder}", engine)
 

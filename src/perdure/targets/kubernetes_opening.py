@@ -74,11 +74,9 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
     user = found_user(project, settings)
     # Written down, so that a job stays where it is when the current one changes.
     context = current_context() if wanted.context is None else wanted.context
-    # Not the context: its name is this machine's own.
-    where = f"{identity_of(project)}/{wanted.namespace}/{wanted.results}"
     own = [each for each in tolerations(wanted) if "tolerationSeconds" not in each]
     return PodSpec(
-        folder=folder_name(project.root, where),
+        folder=wanted.folder or _own_folder(project, wanted),
         image=wanted.image,
         results=wanted.results,
         user_id=user.user_id,
@@ -91,6 +89,12 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
         service_account=wanted.service_account,
         pull_secret=wanted.pull_secret,
     )
+
+
+def _own_folder(project: Project, wanted: KubernetesSettings) -> str:
+    # Not by the context: its name is this machine's own.
+    where = f"{identity_of(project)}/{wanted.namespace}/{wanted.results}"
+    return folder_name(project.root, where)
 
 
 def _made(name: str, project: Project, wanted: TargetSettings, spec: PodSpec) -> Kubernetes:
