@@ -25,7 +25,7 @@ from perdure.model.job import (
 )
 from perdure.model.settings import KubernetesSettings
 from perdure.model.yaml import as_yaml
-from perdure.targets.kubernetes_manifest import Turn, job_name, manifest, put
+from perdure.targets.kubernetes_manifest import Turn, job_name, manifest, notes_of, put
 
 # 1.27 and 1.28 wrongly demand a field of a policy that is not ours; all are asked.
 VERSIONS = [f"1.{minor}" for minor in range(25, 38)]
@@ -65,6 +65,9 @@ def spec_of(settings: KubernetesSettings) -> PodSpec:
         selector=json.dumps(dict(settings.node_selector)),
         service_account=settings.service_account,
         pull_secret=settings.pull_secret,
+        scheduler=settings.scheduler,
+        priority_class=settings.priority_class,
+        notes=json.dumps(notes_of(settings)),
     )
 
 
@@ -125,6 +128,19 @@ def test_so_is_that_of_the_pod_for_a_service(version: str) -> None:
     kubernetes_validate.validate(made, version, strict=True)
     assert made["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "2"}
     assert read_destination(spec.destination) == spec
+    # What a cluster asks of every pod it asks of this one, too.
+    assert made["spec"]["schedulerName"] == "runai-scheduler"
+    assert made["spec"]["priorityClassName"] == "low"
+    assert made["metadata"]["annotations"] == {"example.org/note": "a b"}
+    assert made["metadata"]["labels"]["perdure.dev/role"] == "jupyter"
+
+
+def test_a_pod_without_wishes_is_the_one_that_it_was() -> None:
+    plain = KubernetesSettings("i", "results")
+    destination = spec_of(plain).destination
+    assert "notes" not in destination
+    assert desk(destination)["metadata"].keys() == {"name", "labels"}
+    assert "schedulerName" not in desk(destination)["spec"]
 
 
 def test_pods_do_not_run_as_root() -> None:

@@ -29,7 +29,7 @@ _MEMORY, _MOST_MEMORY, _CPU = "128Mi", "2Gi", "50m"
 _GIVEN_UP_S = 5
 # So long a pod stays that nobody uses; one that may have GPUs not so long.
 _IDLE_S, _SOON_S = "1800", "120"
-_USUAL = {"role": "desk", "gpus": 0, "gpu_resource": "nvidia.com/gpu"}
+_USUAL = {"role": "desk", "gpus": 0, "gpu_resource": "nvidia.com/gpu", "notes": "{}"}
 
 # PID 1 of the pod: takes up what others leave behind, and ends when nobody has been here for long.
 _PROGRAM = """\
@@ -49,7 +49,8 @@ class PodSpec:
     """Claims, image, user and place of a pod; `folder` is the project's name on the volume.
 
     `selector` is JSON, `tolerations` JSON as they stand in a manifest. `role` is what the pod is
-    for; one that is no desk has `gpus`, and of its node what it can get.
+    for; one that is no desk has `gpus`, and of its node what it can get. `notes` is JSON, too:
+    labels and annotations that the cluster wants of every pod.
     """
 
     folder: str
@@ -67,6 +68,9 @@ class PodSpec:
     gpu_resource: str = "nvidia.com/gpu"
     service_account: str | None = None
     pull_secret: str | None = None
+    scheduler: str | None = None
+    priority_class: str | None = None
+    notes: str = "{}"
 
     @property
     def root(self) -> str:
@@ -137,15 +141,20 @@ def desk_name(destination: str) -> str:
 def desk(destination: str) -> dict[str, Any]:
     """Return the pod's manifest."""
     spec = read_destination(destination)
+    own = {"app.kubernetes.io/managed-by": "perdure", ROLE: spec.role}
+    notes = json.loads(spec.notes)
+    given = {"schedulerName": spec.scheduler, "priorityClassName": spec.priority_class}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
+            **notes,
             "name": desk_name(destination),
-            "labels": {"app.kubernetes.io/managed-by": "perdure", ROLE: spec.role},
+            "labels": {**notes.get("labels", {}), **own},
         },
         "spec": {
             **surroundings(spec),
+            **{name: value for name, value in given.items() if value is not None},
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 2,
             "tolerations": [*json.loads(spec.tolerations), *_soon_given_up()],

@@ -41,6 +41,8 @@ _KEPT_S = 86400
 _SHM_BYTES = 8 * 2**30
 _DIGITS = 12
 _LONGEST_NAME = 40
+# What a line begins with that is for the pods' own labels and annotations.
+_OF_PODS = ("spec.template.metadata.labels.", "spec.template.metadata.annotations.")
 _SEGMENT = re.compile(r'"([^"]*)"|([^."]+)')
 
 
@@ -210,6 +212,20 @@ def tolerations(settings: KubernetesSettings) -> list[dict[str, Any]]:
             for each in ("not-ready", "unreachable")
         ),
     ]
+
+
+def notes_of(settings: KubernetesSettings) -> dict[str, Any]:
+    """Return the `labels` and `annotations` that the user's lines give every pod of a job. Pure.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    notes: dict[str, Any] = {"labels": {}, "annotations": {}}
+    made = {"spec": {"template": {"metadata": notes}}}
+    for line in settings.lines:
+        if line.startswith(_OF_PODS):
+            put(made, line)
+    return {name: each for name, each in notes.items() if each}
 
 
 def put(made: dict[str, Any], line: str) -> None:

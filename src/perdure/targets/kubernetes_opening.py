@@ -16,7 +16,7 @@ from perdure.model.station import Station
 from perdure.project.identity import identity_of
 from perdure.targets import pushed
 from perdure.targets.kubernetes import Kubernetes
-from perdure.targets.kubernetes_manifest import tolerations
+from perdure.targets.kubernetes_manifest import notes_of, tolerations
 from perdure.targets.place import folder_name
 
 KIND = "kubernetes"
@@ -88,6 +88,9 @@ def spec_of(project: Project, settings: Settings, wanted: KubernetesSettings) ->
         tolerations=json.dumps(own),
         service_account=wanted.service_account,
         pull_secret=wanted.pull_secret,
+        scheduler=wanted.scheduler,
+        priority_class=wanted.priority_class,
+        notes=json.dumps(notes_of(wanted)),
     )
 
 
