@@ -80,6 +80,8 @@ def test_spot_machines_of(
     somebody.happenings = {TAKEN: take_away}
     try:
         somebody.follow("project", name)
-        assert (plane.count, plane.alive, plane.groups) == (2, {}, {})
+        # What a group had is ended at the plane's next look.
+        until_gone(lambda: not plane.alive, plane.step)
+        assert (plane.count, plane.groups) == (2, {})
     finally:
         plane.close()

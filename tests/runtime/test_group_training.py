@@ -125,8 +125,8 @@ def test_a_damaged_shard_is_never_loaded_by_any_rank(
     server: Forkserver, straight: Path, tmp_path: Path, damage: str
 ) -> None:
     folder = tmp_path / "run"
-    assert attempt(server, folder, AIM="0:5") == [75] * WORLD
-    assert attempt(server, folder, AIM="0:12") == [75] * WORLD
+    for aim in ("0:2", "0:+1"):
+        assert attempt(server, folder, AIM=aim) == [75] * WORLD
     newest = max((folder / "checkpoints").iterdir())
     shard = newest / ("meta-r00002.json" if damage == "meta" else "state-r00001.safetensors")
     data = bytearray(shard.read_bytes())

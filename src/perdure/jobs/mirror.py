@@ -205,9 +205,10 @@ class _Asker:
         stale = self._stale(wanted)
         if not stale:
             return
+        # Who has been told that it does not answer does not wait again; it may be told meanwhile.
+        waits_s = EVERY_S / 2 if self.problem else patience_s
         self._ask_aside(stale, whole=whole)
-        # Who has been told that it does not answer does not wait again.
-        self.wait(EVERY_S / 2 if self.problem else patience_s)
+        self.wait(waits_s)
 
     def ask_one(self, wanted: Sequence[Path]) -> _Asked | None:
         """Return what was sent to ask after jobs, None if it has to be asked in another way.
