@@ -39,6 +39,15 @@ from tests.targets.slurm_project import until_gone, until_state, until_step
 from tests.waiting import until
 
 STEPS = "60"
+NO_IMAGE = ('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
+
+
+def without_image(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> JobRecord:
+    """Return a job whose image does not come: it was submitted, and nobody waited for a sign."""
+    monkeypatch.setattr(kubernetes_submission, "SIGN_S", 0.0)
+    record = started(with_settings(workspace, lines=NO_IMAGE), "5", "0")
+    until(lambda: read_status(record.folder).reason in ("ErrImagePull", "ImagePullBackOff"))
+    return record
 
 
 def running(workspace: Workspace, steps: str = STEPS) -> JobRecord:
@@ -144,12 +153,7 @@ def test_what_trains_on_though_its_record_says_lost_is_killed(
 def test_what_was_killed_before_it_could_hear_is_not_begun_again(
     workspace: Workspace, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = with_settings(
-        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
-    )
-    monkeypatch.setattr(kubernetes_submission, "SIGN_S", 0.0)
-    record = started(changed, "5", "0")
-    until(lambda: read_status(record.folder).reason in ("ErrImagePull", "ImagePullBackOff"))
+    record = without_image(workspace, monkeypatch)
     name, _ = pod_of(kubernetes)
     # So it stays, as one does whose image is on its way.
     kubernetes.ask("patch", "pod", name, '--patch={"metadata": {"finalizers": ["example.org/x"]}}')
@@ -236,12 +240,7 @@ def test_a_limit_of_time_is_that_of_a_pod_and_not_of_a_training(workspace: Works
 def test_an_image_that_never_comes_is_given_up(
     workspace: Workspace, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = with_settings(
-        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
-    )
-    monkeypatch.setattr(kubernetes_submission, "SIGN_S", 0.0)
-    record = started(changed, "5", "0")
-    until(lambda: read_status(record.folder).reason in ("ErrImagePull", "ImagePullBackOff"))
+    record = without_image(workspace, monkeypatch)
     monkeypatch.setattr(kubernetes_cluster, "HOPELESS_S", 0.0)
     status = until_gone(record)
     assert status.state is State.LOST
@@ -275,9 +274,7 @@ def test_a_job_that_the_cluster_took_is_no_lost_one_where_it_then_says_nothing(
 
 
 def test_an_image_that_cannot_be_had(workspace: Workspace, kubernetes: Cluster) -> None:
-    changed = with_settings(
-        workspace, lines=('spec.template.spec.containers.0.image: "127.0.0.1:1/none:1"',)
-    )
+    changed = with_settings(workspace, lines=NO_IMAGE)
     record = submit(changed, JobRequest("train", ("5", "0"), seed=1, target=NAME))
     with pytest.raises(EnvironmentFailed, match="does not start: ErrImagePull"):
         begin(changed, record)

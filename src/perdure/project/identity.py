@@ -38,11 +38,20 @@ def identity_of(project: Project) -> str:
     file = project.state / _FILE
     try:
         if not file.exists():
-            draft = make_state(project) / f".{_FILE}-{secrets.token_hex(4)}"
-            draft.write_text(secrets.token_hex(8))
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, file)  # or somebody was first
-            draft.unlink()
+            _draw(make_state(project), file)
         return file.read_text().strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""
+
+
+def _draw(state: Path, file: Path) -> None:
+    draft = state / f".{_FILE}-{secrets.token_hex(4)}"
+    with draft.open("w") as writing:
+        writing.write(secrets.token_hex(8))
+        writing.flush()
+        # A loss of power leaves all of it or nothing: with half of it jobs would be looked for
+        # elsewhere.
+        os.fsync(writing.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, file)  # or somebody was first
+    draft.unlink()
