@@ -137,8 +137,10 @@ def test_whoever_claims_the_folder_meanwhile_owns_it(run_dir: Path) -> None:
 
 
 def test_a_folder_that_takes_no_other_attempt_ends_the_job(run_dir: Path) -> None:
-    command = ["sh", "-c", 'mv "$PERDURE_RUN_DIR" "$PERDURE_RUN_DIR.moved"; kill -9 $$']
-    found = supervise(run_dir, command, "--cwd", "/")
+    # Not before its supervisor wrote that it started, and so has opened the events.
+    told = 'until [ -s "$PERDURE_RUN_DIR/attempts/000001.jsonl" ]; do sleep 0.01; done'
+    move = 'mv "$PERDURE_RUN_DIR" "$PERDURE_RUN_DIR.moved"; kill -9 $$'
+    found = supervise(run_dir, ["sh", "-c", f"{told}; {move}"], "--cwd", "/")
     assert found.returncode == 5
     assert "perdure: cannot claim another attempt" in found.stderr
     moved = run_dir.with_name(run_dir.name + ".moved")
