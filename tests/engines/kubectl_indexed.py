@@ -5,7 +5,8 @@ kubectl_indexed.py FOLDER KUBECTL WORDS...
 What it is given as an Indexed Job has to be one by the schema of a release that has them. Of each
 index a plain Job is made, whose pod has what Kubernetes would give it (the index, as a variable and
 as a label), and the Job itself is told of as that release would, from what its pods came to. The
-rest is the real kubectl, and the pods are real. `parallelism` is not heeded.
+rest is the real kubectl, and the pods are real. Of the plain Jobs only as many may have a pod
+(`parallelism: 1`) as the whole is to have at a time; that is looked after whenever it is told of.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def main() -> int:
         made = yaml.safe_load(given)
         if made["kind"] == "Job" and made["spec"].get("completionMode") == "Indexed":
             return create(Path(folder), kubectl, words, made)
-    if "get" in words and "jobs,pods" in words:
+    whole = Path(folder, f"{words[words.index('job') + 1]}.json") if "job" in words else None
+    if "patch" in words and whole is not None and whole.exists():
+        return patch(whole, words)
+    if "get" in words and ("jobs" in words or "jobs,pods" in words):
         found = asked(kubectl, words)
         for each in found["items"]:
             # Of its plain Job here; of the whole one there.
@@ -93,11 +97,50 @@ def plain(made: Values, index: int) -> Values:
     spec = job["spec"]
     for key in ("completionMode", "backoffLimitPerIndex"):
         spec.pop(key, None)
-    spec |= {"completions": 1, "parallelism": 1, "backoffLimit": 100}
+    at_once = int(index < made["spec"]["parallelism"])
+    spec |= {"completions": 1, "parallelism": at_once, "backoffLimit": 100}
     spec["template"]["metadata"]["labels"][INDEX] = str(index)
     for container in spec["template"]["spec"]["containers"]:
         container["env"].append({"name": "JOB_COMPLETION_INDEX", "value": str(index)})
     return job
+
+
+def patch(path: Path, words: list[str]) -> int:
+    """Change what is remembered of the whole, as far as it may be changed."""
+    given = next(word for word in words if word.startswith("--patch="))
+    changed = json.loads(given.partition("=")[2])
+    made: Values = json.loads(path.read_text())
+    if changed.keys() - {"spec"} or changed["spec"].keys() - {"parallelism"}:
+        sys.stderr.write(f"this stand-in does not know how to change {changed}\n")
+        return 1
+    made["spec"] |= changed["spec"]
+    kubernetes_validate.validate(made, ".".join(RELEASE), strict=True)
+    path.write_text(json.dumps(made))
+    return 0
+
+
+def allow(where: list[str], kubectl: str, most: int, jobs: list[Values]) -> None:
+    """Let so many of the plain Jobs that have not ended have a pod; who has one keeps it."""
+    going = [each for each in jobs if not is_complete(each)]
+    room = most - sum(each["spec"]["parallelism"] for each in going)
+    for each in sorted(going, key=index_of):
+        if room <= 0:
+            return
+        if each["spec"]["parallelism"] == 0:
+            name = each["metadata"]["name"]
+            words = ["patch", "job", name, '--patch={"spec":{"parallelism":1}}', "--output=json"]
+            asked(kubectl, [*where, *words])
+            room -= 1
+
+
+def index_of(job: Values) -> int:
+    """Return which index a plain Job is for."""
+    return int(job["spec"]["template"]["metadata"]["labels"][INDEX])
+
+
+def is_complete(job: Values) -> bool:
+    """Return whether a plain Job has come to its end."""
+    return any(one["type"] == "Complete" for one in job["status"].get("conditions", ()))
 
 
 def told(kubectl: str, words: list[str], path: Path) -> Values:
@@ -105,12 +148,10 @@ def told(kubectl: str, words: list[str], path: Path) -> Values:
     made: Values = json.loads(path.read_text())
     where = [word for word in words if word.startswith(("--context", "--namespace"))]
     argv = [*where, "get", "jobs", f"--selector={OF}={path.stem}", "--output=json"]
-    done = [
-        each["spec"]["template"]["metadata"]["labels"][INDEX]
-        for each in asked(kubectl, argv)["items"]
-        if any(one["type"] == "Complete" for one in each["status"].get("conditions", ()))
-    ]
-    status: Values = {"completedIndexes": ",".join(sorted(done, key=int))}
+    jobs = asked(kubectl, argv)["items"]
+    allow(where, kubectl, made["spec"]["parallelism"], jobs)
+    done = sorted(index_of(each) for each in jobs if is_complete(each))
+    status: Values = {"completedIndexes": ",".join(map(str, done))}
     if len(done) == made["spec"]["completions"]:
         status["conditions"] = [{"type": "Complete", "status": "True"}]
     made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"

@@ -140,6 +140,7 @@ def test_an_attempt_that_found_nothing_began_again(
             "Slurm: TIMEOUT, before it began",
         ),
         ((STARTED, HELLO), Standing(True), State.RUNNING, ""),
+        ((STARTED, HELLO), Standing(True, ended="OOMKilled"), State.RUNNING, "after OOMKilled"),
         ((STARTED, HELLO), Standing(True, waits="BeginTime"), State.QUEUED, "BeginTime"),
         ((STARTED, ended("INTERRUPTED")), Standing(True, waits=""), State.QUEUED, ""),
         ((STARTED, ended("FAILED")), Standing(True, waits="Resources"), State.QUEUED, "Resources"),

@@ -205,6 +205,24 @@ def test_where_the_server_has_them_trials_are_the_indices_of_one_job(
 
 
 @pytest.mark.long
+def test_more_of_one_job_with_indices_run_at_a_time_once_that_is_wanted(
+    workspace: Workspace, kubernetes: Cluster, newer: Path
+) -> None:
+    folder = swept(workspace, "seed=1..4", "0.5", max_running=1)
+    that_trains(workspace, kubernetes)
+    assert len(kubernetes.pods()) == 1
+    control.extend(folder, {}, max_running=3)
+    until(lambda: len(kubernetes.pods()) == 3)
+    kill_driver(folder)
+    control.extend(folder, {}, max_running=2)
+    assert drive(workspace.project, folder)
+    (kept,) = newer.iterdir()
+    until(lambda: json.loads(kept.read_text())["spec"]["parallelism"] == 2)
+    assert over(workspace, folder, PATIENCE_S).states == {State.SUCCEEDED: 4}
+    assert [folders.attempts(run_dir(workspace, n)) for n in range(1, 5)] == [[1]] * 4
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("dead", [False, True])
 @pytest.mark.parametrize("indexed", [False, True])
 def test_stopped_it_leaves_the_cluster(

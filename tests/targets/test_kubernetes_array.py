@@ -50,6 +50,15 @@ def test_it_holds_back_what_is_not_to_run_yet() -> None:
     assert made(most_running=9)["spec"]["parallelism"] == 5
 
 
+@pytest.mark.parametrize(("most_running", "wanted"), [(2, None), (0, 5), (9, 5), (3, 3), (1, 1)])
+def test_how_many_run_at_a_time_may_change(most_running: int, wanted: int | None) -> None:
+    job = made(most_running=2)
+    assert arrays.parallelism(job, "rates", most_running) == wanted
+    assert arrays.parallelism(job, "rate", most_running) is None
+    alone = {**job, "metadata": {**job["metadata"], "annotations": {}}}
+    assert arrays.parallelism(alone, "rates", most_running) is None
+
+
 def test_its_pods_are_told_a_folder_and_their_index_by_kubernetes() -> None:
     container = made()["spec"]["template"]["spec"]["containers"][0]
     assert container["command"][-2:] == ["--array", f"{ROOT}/.perdure/arrays/rates/0123abcd"]

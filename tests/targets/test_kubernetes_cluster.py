@@ -86,6 +86,16 @@ def test_why_a_job_waits(items: list[dict[str, Any]], waits: str) -> None:
     assert word(*items).waits == waits
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [({"exitCode": 137, "reason": "OOMKilled"}, "OOMKilled"), ({"exitCode": 75}, "")],
+)
+def test_one_that_runs_again_says_how_its_pod_before_ended(end: dict[str, Any], said: str) -> None:
+    before = pod("Failed", "otter-1-a", containerStatuses=[{"state": {"terminated": end}}])
+    found = word(job(), before, pod("Running", "otter-1-b"))
+    assert (found.active, found.waits, found.pod, found.ended) == (True, None, "otter-1-b", said)
+
+
 def test_one_that_kueue_holds_back_says_so() -> None:
     held = job()
     held["spec"]["suspend"] = True

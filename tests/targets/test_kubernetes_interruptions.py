@@ -230,6 +230,30 @@ def test_a_job_that_is_out_of_memory_says_so(workspace: Workspace) -> None:
 
 
 @pytest.mark.long
+def test_a_pod_that_memory_ended_as_a_whole_is_followed_by_one_that_says_so(
+    workspace: Workspace,
+) -> None:
+    """As it is with version 2 of control groups: there the kernel ends all that is in a container.
+
+    Here it is had to take the supervisor first.
+    """
+    first = "open('/proc/1/oom_score_adj', 'w').write('1000')"
+    script = f"import os; {first}; x = [b'x' * 1000 for _ in range(10**9)]"
+    request = JobRequest(
+        command=("python3", "-c", script),
+        seed=1,
+        target=NAME,
+        resources=Resources(memory_bytes=100 * 2**20),
+    )
+    record = submit(workspace, request)
+    begin(workspace, record)
+    until(lambda: "OOMKilled" in read_status(record.folder).reason)
+    until(lambda: read_status(record.folder).attempt > 1)
+    until(lambda: "OOMKilled" in read_status(record.folder).reason)
+    assert kill(record.folder, timeout_s=120) == "confirmed"
+
+
+@pytest.mark.long
 def test_a_limit_of_time_is_that_of_a_pod_and_not_of_a_training(workspace: Workspace) -> None:
     short = with_settings(workspace, time_s=6.0)
     record = started(short, "150", "0.1")

@@ -190,6 +190,8 @@ def _scheduled(found: _Station, scheduler: Standing) -> _Station:
         return _Station(State.QUEUED, scheduler.waits)
     if found.state is State.LOST and scheduler.ended:
         return _Station(State.LOST, scheduler.ended)
+    if found.state in (State.STARTING, State.RUNNING) and scheduler.ended and not found.reason:
+        return _Station(found.state, f"after {scheduler.ended}")
     return found
 
 

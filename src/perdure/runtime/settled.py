@@ -31,14 +31,25 @@ def ended(run_dir: str | os.PathLike[str], after: int) -> list[dict[str, object]
     """Return the events of the newest attempt, [] unless it is later than `after` and has ended."""
     try:
         newest = generation.newest(run_dir)
-        path = os.path.join(run_dir, names.ATTEMPTS, names.numbered(newest, ".jsonl"))
-        if newest <= after or not _ends(path):
+        if newest <= after or not _ends(_path(run_dir, newest)):
             return []
-        with open(path, encoding="utf-8", errors="replace") as file:
-            events = [event for event in map(_event, file) if event is not None]
     except OSError:
         return []
+    events = events_of(run_dir, newest)
     return events if events and events[-1].get("event") == "ended" else []
+
+
+def events_of(run_dir: str | os.PathLike[str], number: int) -> list[dict[str, object]]:
+    """Return the events of an attempt, [] where none can be read. Reads the disk."""
+    try:
+        with open(_path(run_dir, number), encoding="utf-8", errors="replace") as file:
+            return [event for event in map(_event, file) if event is not None]
+    except OSError:
+        return []
+
+
+def _path(run_dir: str | os.PathLike[str], number: int) -> str:
+    return os.path.join(run_dir, names.ATTEMPTS, names.numbered(number, ".jsonl"))
 
 
 def _ends(path: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from perdure.errors import ConflictError
+from perdure.errors import ConflictError, PerdureError
 from perdure.jobs import elsewhere
 from perdure.jobs.launch import prepared
 from perdure.jobs.workspace import Workspace
@@ -15,7 +16,9 @@ from perdure.model.job import JobRecord
 from perdure.sweeps.outside import Outside
 from perdure.targets import kubernetes_array as arrays
 from perdure.targets.kubernetes import Kubernetes
-from perdure.targets.kubernetes_together import free, submit_array
+from perdure.targets.kubernetes_together import free, submit_array, throttle
+
+_AGAIN_S = 10.0
 
 
 class Indexed(Outside):
@@ -36,6 +39,9 @@ class Indexed(Outside):
         self._base = replace(base, variables={**base.variables, **passed})
         self._release = release
         self._is_prepared = False
+        # How many its Jobs run at a time, None: whatever a driver before this one wanted.
+        self._limit: int | None = None
+        self._not_before = 0.0
 
     @property
     def most(self) -> int:
@@ -44,6 +50,7 @@ class Indexed(Outside):
 
     def room(self, most_running: int, busy: int) -> int:
         """Return how many jobs may be handed over: the Job itself holds them back."""
+        self._hold_to(most_running)
         handed = self.running()
         if not most_running:
             return arrays.MOST - handed
@@ -77,3 +84,14 @@ class Indexed(Outside):
         submit_array(self._cluster, order, jobs, self._release)
         self._jobs |= {each.job: each.folder for each in jobs}
         return len(jobs)
+
+    def _hold_to(self, most_running: int) -> None:
+        """Have Jobs keep to what is wanted by now; a cluster that is not told is told later."""
+        if most_running == self._limit or time.monotonic() < self._not_before:
+            return
+        try:
+            throttle(self._cluster, self._base.sweep or "", most_running)
+        except PerdureError:
+            self._not_before = time.monotonic() + _AGAIN_S
+            return
+        self._limit = most_running

@@ -14,6 +14,7 @@ from typing import Any
 from perdure.hosts.pod_spec import PodSpec
 from perdure.model.job import JobRecord
 from perdure.model.settings import KubernetesSettings
+from perdure.model.sweep import trial_number
 from perdure.runtime.array import OPTION
 from perdure.targets import kubernetes_manifest as manifests
 
@@ -116,14 +117,30 @@ def is_array(job: Mapping[str, Any]) -> bool:
     return TRIALS in (job["metadata"].get("annotations") or {})
 
 
+def parallelism(job: Mapping[str, Any], sweep: str, most_running: int) -> int | None:
+    """Return how many of a Job's indices are to run at a time, where that is another number.
+
+    None also of one that is no array of that sweep's.
+    """
+    jobs = _told(job)[1]
+    if not jobs or trial_number(sweep, jobs[0]) is None:
+        return None
+    wanted = min(most_running or len(jobs), len(jobs))
+    return None if job["spec"].get("parallelism") == wanted else wanted
+
+
 def keys_of(job: Mapping[str, Any]) -> list[str]:
     """Return the keys of the jobs in it, in the order of their indices; [] if it does not say."""
+    root, jobs = _told(job)
+    return [manifests.key_of(root, f"results/{each}") for each in jobs]
+
+
+def _told(job: Mapping[str, Any]) -> tuple[str, list[str]]:
     try:
         told = json.loads(job["metadata"]["annotations"][TRIALS])
-        root, jobs = str(told["root"]), list(told["jobs"])
+        return str(told["root"]), list(told["jobs"])
     except (KeyError, ValueError, TypeError):
-        return []
-    return [manifests.key_of(root, f"results/{each}") for each in jobs]
+        return "", []
 
 
 def index_of(pod: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from perdure.errors import EnvironmentFailed, PerdureError
 from perdure.hosts.kubectl import Kubectl
 from perdure.hosts.pod import NEVER
+from perdure.runtime.names import EXIT_INTERRUPTED
 from perdure.targets.kubernetes_array import indices, is_array, keys_of, pods_by_index
 from perdure.targets.kubernetes_manifest import KEY, PART, PROJECT
 
@@ -25,13 +26,16 @@ GIVEN_UP = "perdure.dev/given-up"
 
 Object = Mapping[str, Any]
 _OVER = ("Succeeded", "Failed")
+# How a pod ends whose job is to go on: there is nothing to say of it.
+_BY_ITSELF = f"exit code {EXIT_INTERRUPTED}"
 
 
 class Word(NamedTuple):
     """What a cluster says of one job: its Job's name; its pod, and the node of that, once it runs.
 
     `active`: it goes on by itself. `waits` is why it does not run just now, None where it does;
-    `ended` what is said of one that goes on no more. `pods` are all that have not ended, `others`
+    `ended` what is said of one that goes on no more, or of the pod before, where that did not end
+    by itself. `pods` are all that have not ended, `others`
     the Jobs of its other nodes; `element` is which of an array's it is, whose Job is many jobs'.
     """
 
@@ -137,8 +141,8 @@ def words_in(items: Iterable[Object], now: float) -> dict[str, Word]:
     found = {}
     for key in {*jobs, *pods}:
         every = jobs.get(key, [])
-        mine = sorted(filter(_leads, every), key=lambda job: (not _ended(job), _created(job)))
-        others = [job for job in every if not (_leads(job) or _ended(job))]
+        mine = sorted(filter(_leads, every), key=lambda job: (not how_ended(job), _created(job)))
+        others = [job for job in every if not (_leads(job) or how_ended(job))]
         word = _word(mine[-1] if mine else None, pods.get(key, ()), now)
         # A node that never comes has all the others wait for it.
         hopeless = (_word(job, pods.get(key, ()), now).hopeless for job in others)
@@ -181,7 +185,7 @@ def _created(item: Object) -> str:
     return str(item["metadata"].get("creationTimestamp", ""))
 
 
-def _ended(job: Object) -> str:
+def how_ended(job: Object) -> str:
     """Return how a Job ended, "" while it goes on."""
     for each in job.get("status", {}).get("conditions") or ():
         if each.get("type") in ("Complete", "Failed") and each.get("status") == "True":
@@ -198,7 +202,7 @@ def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
     mine = [pod for pod in live if pod["metadata"]["labels"].get("job-name") == name]
     staying = [pod for pod in mine if "deletionTimestamp" not in pod["metadata"]]
     last = _last_end([pod for pod in every if _leads(pod)])
-    ended = _ended(job)
+    ended = how_ended(job)
     given_up = job["metadata"].get("annotations", {}).get(GIVEN_UP)
     if ended or given_up:
         more = f" ({last})" if last and ended != "Complete" else ""
@@ -211,7 +215,8 @@ def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
         suspended = job["spec"].get("suspend")
         waits = "Suspended" if suspended else last or "no pod yet"
         return Word(name, active=True, waits=waits, pods=left)
-    return _of_pod(Word(name, active=True, pods=left), pod, now)
+    before = "" if last == _BY_ITSELF else last
+    return _of_pod(Word(name, active=True, pods=left, ended=before), pod, now)
 
 
 def _of_pod(word: Word, pod: Object, now: float) -> Word:

@@ -39,7 +39,7 @@ def judged(known: Known, root: str, place: str, alive: bool) -> Standing:
     if word is None or not word.active:
         ended = word.ended if word is not None else "Kubernetes has it no more"
         return Standing(False, None, ended, known.asked_at, known.problem)
-    return Standing(True, word.waits, "", known.asked_at, known.problem)
+    return Standing(True, word.waits, word.ended, known.asked_at, known.problem)
 
 
 def overlaid(known: Known, root: str, place: str, said: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,10 +11,11 @@ from perdure.hosts.kubectl import Refused
 from perdure.model.job import JobRecord
 from perdure.model.yaml import as_yaml
 from perdure.targets import kubernetes_array as arrays
+from perdure.targets import kubernetes_manifest as manifests
 from perdure.targets import kubernetes_ticket as tickets
 from perdure.targets import supervisor
 from perdure.targets.kubernetes import Kubernetes
-from perdure.targets.kubernetes_cluster import require_answer
+from perdure.targets.kubernetes_cluster import how_ended, require_answer
 from perdure.targets.kubernetes_listing import user_name
 from perdure.targets.kubernetes_submission import LOOK_S, SUBMIT_S, refusal
 
@@ -72,6 +74,24 @@ def submit_array(
         raise refusal(error) from error
     finally:
         target.queue.changed()
+
+
+def throttle(target: Kubernetes, sweep: str, most_running: int) -> None:
+    """Have the Jobs of a sweep run so many of their indices at a time, 0: any number.
+
+    Asks the cluster. A Job that has ended is left as it is.
+
+    Raises:
+        EnvironmentFailed: the cluster does not answer, or refuses.
+        HostUnreachable: as above.
+    """
+    label = manifests.project_label(target.station.root)
+    found = target.kubectl.read("get", "jobs", f"--selector={manifests.PROJECT}={label}")
+    for job in found.get("items", ()):
+        wanted = arrays.parallelism(job, sweep, most_running)
+        if wanted is not None and not how_ended(job):
+            patch = json.dumps({"spec": {"parallelism": wanted}})
+            target.kubectl.ask("patch", "job", job["metadata"]["name"], f"--patch={patch}")
 
 
 def _turns(

@@ -12,8 +12,9 @@ class Standing(NamedTuple):
     """Whether a job goes on, without anybody's doing.
 
     Of one that a scheduler runs, `waits` is why it is in the queue ("": no reason is given; None:
-    it is not), `ended` what the scheduler said of the end of one that is gone, `asked_at` when it
-    answered last (unix seconds), `problem` why it has not since, "" where it has.
+    it is not), `ended` what the scheduler said of the end of one that is gone, or of what ran of it
+    before; `asked_at` when it answered last (unix seconds), `problem` why it has not since, ""
+    where it has.
     """
 
     alive: bool

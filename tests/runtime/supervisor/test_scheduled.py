@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perdure.runtime import generation
+from perdure.runtime.supervisor import silence
 from perdure.runtime.supervisor.options import Options
 from perdure.runtime.supervisor.signals import Signals
 from perdure.runtime.supervisor.watch import Watch
@@ -102,6 +103,46 @@ def test_what_is_over_is_not_done_again(run_dir: Path) -> None:
     assert supervise(run_dir, training("exit:9"), *AFTER).returncode == 0
     assert kinds(run_dir) == before
     assert supervise(run_dir, training("exit:9"), "--scheduled-after", "1").returncode == 9
+
+
+def end_with_its_machine(run_dir: Path, *actions: str) -> None:
+    """Run an attempt that is killed together with its supervisor, as with a machine's power."""
+    told = len(only(run_dir, "hello"))
+    process = start(run_dir, training(*actions), *AFTER)
+    until(lambda: len(only(run_dir, "hello")) > told)
+    last = only(run_dir, "started")[-1]
+    os.kill(process.pid, signal.SIGSTOP)
+    os.killpg(int(str(last["pgid"])), signal.SIGKILL)
+    process.kill()
+    process.wait(60)
+
+
+def test_what_takes_its_machines_with_it_again_and_again_is_given_up(run_dir: Path) -> None:
+    for _ in range(9):
+        end_with_its_machine(run_dir, "hello restored:0 step:1 hang")
+    assert "ended" not in kinds(run_dir)
+    # One that got on begins another row.
+    end_with_its_machine(run_dir, "durable:3 hello hang")
+    for _ in range(9):
+        end_with_its_machine(run_dir, "hello restored:3 step:4 hang")
+    end_with_its_machine(run_dir, "restored:3 durable:3 hello hang")
+    assert supervise(run_dir, training("exit:0"), *AFTER).returncode == 137
+    assert (run_dir / "gen-000021").exists()
+    state, reason = ended(run_dir)
+    assert state == "FAILED"
+    assert "10 times in a row" in str(reason)
+    # Who says that it is to go on begins to count anew.
+    assert supervise(run_dir, training("exit:0"), "--scheduled-after", "21").returncode == 0
+
+
+def test_an_end_that_was_told_begins_another_row(run_dir: Path) -> None:
+    for _ in range(2):
+        end_with_its_machine(run_dir, "hello hang")
+    assert supervise(run_dir, training("hello exit:75"), *AFTER).returncode == 75
+    end_with_its_machine(run_dir, "hello hang")
+    assert silence.in_a_row(str(run_dir), 0, 10) == 1
+    assert silence.in_a_row(str(run_dir), 4, 10) == 0
+    assert supervise(run_dir, training("kill:9", "exit:0"), *AFTER).returncode == 0
 
 
 def test_a_folder_that_cannot_be_looked_at_fences_nobody(tmp_path: Path) -> None:

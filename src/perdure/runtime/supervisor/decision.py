@@ -88,6 +88,17 @@ def stopped_between(cancelled: bool) -> Verdict:
     return Verdict("interrupted", "interrupted", INTERRUPTED, names.EXIT_INTERRUPTED)
 
 
+def given_up(spent: Budget) -> Verdict | None:
+    """Return the verdict on a job whose attempts ended with their supervisors, so often by now."""
+    if spent.kills < KILLS_IN_A_ROW:
+        return None
+    why = (
+        f"its machine or pod ended {spent.kills} times in a row, without a word and without "
+        "durable progress: too little memory?"
+    )
+    return Verdict("killed", why, FAILED, _SHELL + int(signal.SIGKILL), budget=spent)
+
+
 def exit_code(end: Exit) -> int:
     """Return the end as a shell would report it: the code, or 128 + signal."""
     return end.code if end.code is not None else _SHELL + (end.signal or 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.runtime import generation as generations
 from perdure.runtime import names
-from perdure.runtime.supervisor import decision, processes
+from perdure.runtime.supervisor import decision, processes, silence
 from perdure.runtime.supervisor.attempt import Attempt
 from perdure.runtime.supervisor.decision import Budget, Limits, Verdict
 from perdure.runtime.supervisor.events import Events
@@ -69,6 +69,7 @@ class Loop:
         self._watch.drop_stale(generation)
         if generation > 1:
             warning = (yield from self._clear_orphans()) or warning
+        self._budget = self._spent_before()
         generation, events = self._claim()
         if warning is not None:
             events.write("warning", {"text": warning})
@@ -91,6 +92,17 @@ class Loop:
                 return self._finish(lost, before)
             before.close()
 
+    def _spent_before(self) -> Budget:
+        """Return what a scheduler's turns before this one have spent: who goes on with what dies.
+
+        Where there is none, somebody wanted this to be tried again.
+        """
+        after = self._options.scheduled_after
+        if after is None:
+            return Budget()
+        most = decision.KILLS_IN_A_ROW
+        return Budget(kills=silence.in_a_row(self._options.run_dir, after, most))
+
     def _claim(self) -> tuple[int, Events]:
         """Return the number of a new attempt, which owns the run folder, and its events."""
         generation = self._generation = self._ways.claim(self._options.run_dir)
@@ -98,7 +110,7 @@ class Loop:
 
     def _one(self, generation: int, events: Events) -> Generator[Wait, None, Verdict]:
         """Return the verdict on one attempt; its events are written."""
-        stopped = self._asked(generation, events)
+        stopped = self._asked(generation, events) or decision.given_up(self._budget)
         if stopped is not None:
             return stopped
         attempt = Attempt(self._options, generation, self._watch, events, self._ways)
