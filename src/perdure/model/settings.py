@@ -76,7 +76,8 @@ class CloudSettings:
     its job. GCP has `project`; Azure `subscription`, resource `group` and storage `account`.
     `engine` is "docker" or "process"; None: docker if the environment needs an image. SkyPilot has
     `infra`, the clouds and regions that will do; its `types` are of GPUs. `folder` is the
-    project's in the bucket; None: one of its own.
+    project's in the bucket; None: one of its own. `ssh_from` are the networks from which machines
+    let in whoever may write the bucket (`192.0.2.0/24`); (): none, and nothing listens.
     """
 
     region: str = ""
@@ -97,6 +98,7 @@ class CloudSettings:
     engine: str | None = None
     infra: tuple[str, ...] = ()
     folder: str | None = None
+    ssh_from: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:

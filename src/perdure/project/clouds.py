@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -24,7 +25,7 @@ _EVERY = (
     "image",
     "engine",
 )
-_COMMON = (*_EVERY, "profile", "subnets")
+_COMMON = (*_EVERY, "profile", "subnets", "ssh_from")
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         AWS: _COMMON,
@@ -64,7 +65,7 @@ _OF_BUCKETS = MappingProxyType(
         "az": ("account", "the storage account of the bucket"),
     }
 )
-_LISTS = ("types", "subnets", "infra")
+_LISTS = ("types", "subnets", "infra", "ssh_from")
 _OWN_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FOLDER = r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+/?|file:///[^\0]+"
 _Rule = tuple[re.Pattern[str], str]
@@ -156,6 +157,11 @@ def problems(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the values of a table, whatever cloud it is of."""
     if given.get("types") == []:
         yield "types", "is empty: name at least one"
+    for each in given.get("ssh_from", ()):
+        try:
+            ipaddress.IPv4Network(each)
+        except ValueError as error:
+            yield "ssh_from", f"`{each}` is no network of IPv4: {error}; write `192.0.2.0/24`"
     yield from folder_problems(given)
 
 

@@ -180,6 +180,13 @@ class TargetTable(Struct, forbid_unknown_fields=True):
         Annotated[list[Name], Meta(description="clouds: default: of the default network")]
         | UnsetType
     ) = UNSET
+    ssh_from: (
+        Annotated[
+            list[Name],
+            Meta(description="clouds: from where `attach` is let in: 192.0.2.0/24; default: none"),
+        ]
+        | UnsetType
+    ) = UNSET
     lease_s: (
         Annotated[
             float,
