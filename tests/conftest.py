@@ -35,6 +35,7 @@ from tests.engines.host_fixtures import (  # noqa: F401 - fixtures, found by the
     hosts_here,
     laptop,
     root_laptop,
+    sshd,
 )
 from tests.engines.kubernetes import is_built
 from tests.engines.kubernetes_fixtures import (  # noqa: F401 - fixtures, found by their names

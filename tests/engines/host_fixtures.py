@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.hosts import STATE, Hosts, Laptop, make_laptop, start, stop
+from tests.engines.hosts import STATE, Hosts, Laptop, install, make_laptop, start, stop
 
 
 @contextlib.contextmanager
@@ -22,6 +22,12 @@ def _alone() -> Iterator[None]:
     with (STATE / "in use").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def sshd() -> None:
+    """See to it that this machine has the programs of ssh, and no server that runs."""
+    install()
 
 
 @pytest.fixture(scope="session")

@@ -256,6 +256,11 @@ def start() -> bool:
     return _script("up") == "started"
 
 
+def install() -> None:
+    """See to it that the programs that hosts need are there, and start nothing."""
+    _script("install")
+
+
 def stop() -> None:
     """Stop the hosts that `start` started."""
     _script("down")

@@ -74,6 +74,9 @@ class Machine:
     def identity(self) -> str:
         return self.name
 
+    def address(self) -> str:
+        return "127.0.0.1"
+
     def settle(self) -> None:
         self.settled += 1
 

@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from perdure.errors import PerdureError
 from perdure.instance import contained, last_words, preparing
 from perdure.instance.beating import kept
 from perdure.instance.data import bring_data
+from perdure.instance.door import Doorkeeper
 from perdure.instance.engine import ensure_engine
 from perdure.instance.meter import Meter, meter_of
 from perdure.instance.turn import GivenUp, Turn
@@ -98,6 +99,8 @@ class _Turning:
     machine: Machine
     writer: log.Writer | None = None
     meter: Meter | None = None
+    #: How a command is run beside the job, once that is known: see `perdure.instance.entering`.
+    inside: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> str | None:
         """Return why the job wants no other machine, None where it does.
@@ -132,7 +135,22 @@ class _Turning:
             plan, end = self._prepared(run_dir)
         turn = Turn(bucket, job, self.order, self.lease, writer, outputs, newest, say=self.say)
         turn.tick, turn.end, turn.explain, outputs.warn = self._tick, end, self._words, turn.note
-        return self._ended(turn, plan)
+        with self._door() as turn.mind_door:
+            return self._ended(turn, plan)
+
+    @contextlib.contextmanager
+    def _door(self) -> Iterator[Callable[[], None]]:
+        """Yield what looks after the door of this machine, if it is to have one."""
+        if not self.order.door:
+            yield lambda: None
+            return
+        # As short-lived as questions and answers about the lease are.
+        bucket, folder = self.lease.bucket, self.root.parent / "door"
+        keeper = Doorkeeper(bucket, self.config.job, folder, self.machine.address, self.inside)
+        try:
+            yield keeper.mind
+        finally:
+            keeper.close()
 
     def _ended(self, turn: Turn, plan: Plan) -> str | None:
         """Return how a turn that has been prepared settled the job, None where it did not."""
@@ -233,19 +251,23 @@ class _Turning:
         find = functools.partial(ensure_engine, self.say)
         engine, called = contained.bring_image(self.bucket, self.root, known, find, self.say)
         job = contained.with_image(self._job(), called)
+        self.inside = {"there": self._there(), "job": job, "commands": {}}
         end = functools.partial(contained.end, engine, self.root, job["job"])
         return self._watching(contained.planned(self.root, engine, job)), end
 
     def plan(self, prefix: str | None) -> Plan:
         """Return the supervisor's command in the environment in `prefix`, None: with none."""
         root, order = str(self.root), self.order
-        digest = supervisor.digest()
-        supervisor.unpack(root, digest, supervisor.sources())
-        opened = {"root": root, "engine": order.engine, "name": "", "settings": {}}
+        supervisor.unpack(root, supervisor.digest(), supervisor.sources())
         job = self._job()
         job["environment"] = {**job["environment"], "prefix": prefix}
-        values = far.plan({**opened, "supervisor": digest}, job, order.commands)
-        return self._watching(far.plan_of(values))
+        self.inside = {"there": self._there(), "job": job, "commands": order.commands}
+        return self._watching(far.plan_of(far.plan(**self.inside)))
+
+    def _there(self) -> dict[str, Any]:
+        """Return what the adapter of this machine's own jobs is opened with."""
+        opened = {"root": str(self.root), "engine": self.order.engine, "name": "", "settings": {}}
+        return {**opened, "supervisor": supervisor.digest()}
 
     def _job(self) -> dict[str, Any]:
         """Return the job's values, as they are on this machine."""

@@ -62,6 +62,8 @@ class Turn:
     flush_s: float = FLUSH_S
     ask_s: float = ASK_S
     tick: Callable[[], None] = lambda: None
+    #: Lets in who asks for it.
+    mind_door: Callable[[], None] = lambda: None
     #: Ends what is not below the supervisor's command: its container. None: there is none.
     end: Callable[[], None] | None = None
     say: Callable[[str], None] = print
@@ -163,6 +165,7 @@ class Turn:
     def _keep_hearing(self) -> None:
         while not self._fenced.is_set() and not self.lease.held.released:
             self.trying(self._hear)
+            self.trying(self.mind_door)
             self._fenced.wait(self.ask_s)
 
     def _keep_to_the_clock(self, pid: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from perdure.clouds import finishing, history, submission, view
+from perdure.clouds import finishing, history, submission, view, visiting
 from perdure.clouds import leftovers as unwanted
 from perdure.clouds.clock import Clock
 from perdure.clouds.opening import open_folder
@@ -35,7 +35,6 @@ from perdure.model.station import Station
 from perdure.moving.address import Address, parse_address
 from perdure.moving.bucket import asking
 from perdure.project.identity import identity_of
-from perdure.runtime import names
 from perdure.targets import cloud_image, cloud_order, supervision
 from perdure.targets.bucket_host import BucketHost
 from perdure.targets.place import Place, folder_name
@@ -169,6 +168,7 @@ class Cloud:
             engine=cloud_image.PROCESS if job.environment.image is None else DOCKER,
             lease_s=self.wanted.lease_s,
             market=self.wanted.market,
+            door=bool(self.wanted.ssh_from),
         )
         cwd = self.project.root
         argv = ("sh", "-s")
@@ -249,9 +249,12 @@ class Cloud:
         """Return what of the job's output is here."""
         return supervision.output(handle.run_dir)
 
-    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:  # noqa: ARG002 - the protocol's
-        """Refuse: nobody is let into a machine."""
-        raise self._closed()
+    def exec(self, job: JobRecord, argv: Sequence[str]) -> int:
+        """Return the exit code of a command beside the job, where its machine lets us in."""
+        if not self.wanted.ssh_from:
+            raise self._closed()
+        with asking(self.address, "write"):
+            return visiting.visit(self.bucket(), self.name, job.job, argv, self.pause)
 
     def run(
         self,
@@ -324,19 +327,11 @@ class Cloud:
 
     def collect_checkpoint(self, handle: Handle, warn: Callable[[str], None]) -> str:
         """Return the name of the newest checkpoint, brought here whole; "" where there is none."""
-        import shutil
-
         from perdure.clouds.side import checkpoints
 
-        shelf = checkpoints.Shelf(self.bucket(), handle.key)
         with asking(self.address, "read"):
-            for name in shelf.committed()[:1]:
-                final = handle.run_dir / names.CHECKPOINTS / name
-                if checkpoints.is_whole(final):
-                    return name
-                # What tells of it may be here already, and is in it as well.
-                shutil.rmtree(final, ignore_errors=True)
-            return checkpoints.restore(shelf, handle.run_dir, warn)
+            shelf = checkpoints.Shelf(self.bucket(), handle.key)
+            return checkpoints.bring_newest(shelf, handle.run_dir, warn)
 
     def adopt(self, handle: Handle) -> None:
         """Bring all that a job of this machine has into the bucket, to go on from there."""
@@ -391,7 +386,7 @@ class Cloud:
     def _closed(self) -> UsageError:
         return UsageError(
             f"machines of `{self.name}` let nobody in: they have no open port",
-            hint="perdure logs -f JOB; `--on` another target to look around",
+            hint=f"`ssh_from` in `[targets.{self.name}]`; or: perdure logs -f JOB",
         )
 
 

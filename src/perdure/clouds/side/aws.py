@@ -27,6 +27,13 @@ class Aws:
         """Return the type of this machine, such as `g5.xlarge`. Asks the metadata service."""
         return signing.metadata("instance-type")
 
+    def address(self) -> str:
+        """Return where this machine is reached. Asks the metadata service."""
+        try:
+            return signing.metadata("public-ipv4")
+        except OSError:  # of those alone that have one
+            return signing.metadata("local-ipv4")
+
     def settle(self) -> None:
         """Have the group have no machine: this one is ended, and none follows it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
 
 from perdure.clouds.side import tokens
@@ -26,6 +28,21 @@ class Azure:
     def kind(self) -> str:
         """Return the size of this machine. Asks the metadata service."""
         return tokens.azure_metadata("instance/compute/vmSize?api-version=2021-02-01&format=text")
+
+    def address(self) -> str:
+        """Return where this machine is reached. Asks the metadata service.
+
+        Of a standard public address the instance's own words are empty, and those of the load
+        balancer have it: "Azure Instance Metadata Service", and "Retrieve load balancer metadata".
+        """
+        inner = "instance/network/interface/0/ipv4/ipAddress/0?api-version=2021-02-01"
+        found = json.loads(tokens.azure_metadata(inner))
+        outside = str(found.get("publicIpAddress") or "")
+        with contextlib.suppress(OSError, ValueError, LookupError):  # 404: it has none
+            told = json.loads(tokens.azure_metadata("loadbalancer?api-version=2020-10-01"))
+            addresses = told["loadbalancer"]["publicIpAddresses"]
+            outside = outside or str(addresses[0]["frontendIpAddress"])
+        return outside or str(found["privateIpAddress"])
 
     def settle(self) -> None:
         """Have the scale set have no machine: its capacity is 0.

@@ -253,6 +253,17 @@ def restore(shelf: Shelf, run_dir: Path, warn: Callable[[str], None]) -> str:
     return ""
 
 
+def bring_newest(shelf: Shelf, run_dir: Path, warn: Callable[[str], None]) -> str:
+    """Return the same, without a look at what is inside of the newest where it is here, whole."""
+    for name in shelf.committed()[:1]:
+        final = run_dir / names.CHECKPOINTS / name
+        if is_whole(final):
+            return name
+        # What tells of it may be here already, and is in it as well.
+        shutil.rmtree(final, ignore_errors=True)
+    return restore(shelf, run_dir, warn)
+
+
 def _read(name: str, raw: bytes) -> tuple[dict[str, Stored], int]:
     try:
         content = json.loads(raw)

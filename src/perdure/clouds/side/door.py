@@ -31,13 +31,13 @@ class Visit(NamedTuple):
 class Door(NamedTuple):
     """Where visitors are let in: `visits` are the names of those who are, by now.
 
-    `holder` is the machine, `host_key` the line of its public key. `problem` is why nobody can be
-    let in, "" where they can.
+    `user` is who they are on the machine, `host_key` the line of its public key. `problem` is why
+    nobody can be let in, "" where they can.
     """
 
-    holder: str
     address: str
     port: int
+    user: str
     host_key: str
     visits: tuple[str, ...]
     problem: str = ""

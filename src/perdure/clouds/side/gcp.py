@@ -28,6 +28,13 @@ class Gcp:
         """Return the type of this machine, such as `g2-standard-4`. Asks the metadata server."""
         return tokens.google_metadata("instance/machine-type").rpartition("/")[2]
 
+    def address(self) -> str:
+        """Return where this machine is reached. Asks the metadata server."""
+        inner = "instance/network-interfaces/0"
+        # The folder is there where there is none, and the word in it empty.
+        outside = tokens.google_metadata(f"{inner}/access-configs/0/external-ip")
+        return outside or tokens.google_metadata(f"{inner}/ip")
+
     def settle(self) -> None:
         """Have the group have no machine: this one is ended, and none follows it.
 

@@ -33,6 +33,9 @@ class Machine(Protocol):
     def kind(self) -> str:
         """Return the type of this machine, as the provider names it."""
 
+    def address(self) -> str:
+        """Return where this machine is reached: from outside, where it is."""
+
     def settle(self) -> None:
         """Have no machine follow this one."""
 

@@ -64,6 +64,7 @@ class Order:
     is to stop for good (unix seconds), `restarts` how many machines in a row may begin from the
     same checkpoint, `lease_s` for how long a machine may be silent before another one goes on.
     `prices` has of each type of machine what an hour cost then: as `market` spot, and on demand.
+    `door`: who asks for it in the bucket is let in to the machine.
     """
 
     turn: int
@@ -77,6 +78,7 @@ class Order:
     lease_s: float = TTL_S
     market: str = "spot"
     prices: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    door: bool = False
 
     def text(self) -> str:
         """Return it as it is written. Pure."""
@@ -94,4 +96,5 @@ def of_text(text: str) -> Order:
     """Return what `Order.text` wrote. Pure."""
     values = json.loads(text)
     values["files"] = tuple(values["files"])
-    return Order(**{name: values[name] for name in Order.__slots__})
+    # An older perdure did not know of all of them.
+    return Order(**{name: values[name] for name in Order.__slots__ if name in values})
