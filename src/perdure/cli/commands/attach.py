@@ -25,4 +25,4 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     command: tuple[str, ...] = arguments.rest
     if not arguments.rest:
         console.say(f"a shell where `{record.job}` runs; leaving it leaves the job be")
-    return attach(workspace, record, command)
+    return attach(workspace, record, command, console.say)
