@@ -119,6 +119,12 @@ class AzurePlane(Plane):
             return 200, {"access_token": MACHINE, "expires_in": "3600"}
         if name == "scheduledevents":
             return 200, {"DocumentIncarnation": 1, "Events": self._events(machine)}
+        if name == "instance/network/interface/0/ipv4/ipAddress/0":
+            return 200, {"privateIpAddress": "10.0.0.4", "publicIpAddress": ""}
+        if name == "loadbalancer":
+            pair = {"frontendIpAddress": "127.0.0.1", "privateIpAddress": "10.0.0.4"}
+            rules: Values = {"inboundRules": [], "outboundRules": []}
+            return 200, {"loadbalancer": {"publicIpAddresses": [pair], **rules}}
         word = name.removeprefix("instance/compute/")
         return (200, words[word]) if word in words else GONE
 

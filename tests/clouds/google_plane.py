@@ -150,6 +150,8 @@ class GooglePlane(Plane):
             "instance/hostname": f"{machine}.c.{self.project}.internal",
             "instance/id": machine,
             "instance/machine-type": "projects/1/machineTypes/e2-standard-4",
+            "instance/network-interfaces/0/access-configs/0/external-ip": "127.0.0.1",
+            "instance/network-interfaces/0/ip": "10.164.0.2",
             "project/project-id": self.project,
         }
 

@@ -101,6 +101,8 @@ def test_a_job_survives_machines_that_boot_and_leaves_nothing(
     cloud.perdure("run", "--on", "aws", "--name", "otter", "-d", *arguments)
     for is_cut in (True, False):
         until_saved(cloud)
+        if is_cut:
+            check_visit(cloud)
         machine = cloud.machines.alive()[0]
         given = time.time()
         cloud.machines.notify(machine, 120)
@@ -133,6 +135,13 @@ def test_a_machine_installs_docker_for_a_job_in_an_image(
     assert "installing docker.io" in cloud.logs()
     check_end(cloud, image, 100)
     old_engine.docker("rmi", tag, check=False)
+
+
+def check_visit(cloud: Cloud) -> None:
+    """See that one is let in to the machine, by the key that it has told, as who runs the job."""
+    code = "import os; print(os.geteuid(), os.uname().nodename, os.getcwd())"
+    seen = cloud.perdure("attach", "otter", "--", "python", "-c", code)
+    assert seen.out.startswith("0 ip-169-254-10-15 /opt/perdure/project/.perdure/snapshots/")
 
 
 def check_end(cloud: Cloud, image: vm.Image, steps: int) -> None:

@@ -32,6 +32,7 @@ types = ["e2-standard-4", "e2-standard-8"]
 bucket = "{bucket}"
 lease_s = 6
 max_restarts = 1
+ssh_from = ["127.0.0.0/8"]
 """
 _AZURE = """\
 [targets.cloud]
@@ -44,6 +45,7 @@ types = ["Standard_D4s_v5"]
 bucket = "{bucket}"
 lease_s = 6
 max_restarts = 1
+ssh_from = ["127.0.0.0/8"]
 """
 
 
@@ -131,6 +133,9 @@ def test_a_job_is_preempted_goes_on_and_leaves_nothing(cloud: Cloud) -> None:
 def test_cancelled_failed_and_crash_looping_all_end_at_none(cloud: Cloud) -> None:
     cloud.perdure("run", "--on", "cloud", "--name", "killed", "-d", "train", "9000", "0.1")
     cloud.until_saved()
+    seen = cloud.perdure("attach", "killed", "--", "sh", "-c", "pwd; exec 3<train.py")
+    assert "/opt/perdure/project/.perdure/snapshots/" in seen.out
+    assert "asking the machine of `killed` to let us in" in seen.err
     assert "killed `killed`" in cloud.perdure("kill", "killed").err
     assert cloud.job("killed")["state"] == "CANCELLED"
     cloud.until_gone()

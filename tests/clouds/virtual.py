@@ -19,6 +19,8 @@ from tests.engines.relay import Relay, unix_relay
 _METADATA = "169.254.169.254:80"
 _PROVIDER = "169.254.0.100:5555"
 _BUCKET = "169.254.0.101:80"
+# One machine at a time is visited.
+_PORT = 22022
 
 
 @dataclass
@@ -31,6 +33,8 @@ class VirtualMachines(Machines):
 
     image: ClassVar[vm.Image]
     _relays: list[Relay] = field(default_factory=list)
+    #: What leads to the port at which the newest machine lets visitors in.
+    _way_in: vm.WayIn | None = None
 
     def begin(
         self, folder: Path, metadata: Metadata
@@ -40,8 +44,13 @@ class VirtualMachines(Machines):
         server = serve_at(folder / "imds", metadata)
         self._relays.append(unix_relay(folder / "aws", _host_and_port(self.url)))
         ways = {_METADATA: folder / "imds", _PROVIDER: folder / "aws"}
-        variables = {"AWS_ENDPOINT_URL": f"http://{_PROVIDER}"}
-        return self.image.start(folder, hardware(name), ways, variables), server
+        metadata.words["public-ipv4"] = "127.0.0.1"
+        variables = {"AWS_ENDPOINT_URL": f"http://{_PROVIDER}", "PERDURE_DOOR_PORT": str(_PORT)}
+        process = self.image.start(folder, hardware(name), ways, variables, _PORT)
+        if self._way_in is not None:
+            self._way_in.cut()
+        self._way_in = vm.WayIn(process, _PORT)
+        return process, server
 
     def kill(self, machine: Machine) -> None:
         super().kill(machine)
@@ -51,6 +60,8 @@ class VirtualMachines(Machines):
         super().close()
         for each in self._relays:
             each.cut()
+        if self._way_in is not None:
+            self._way_in.cut()
 
 
 @dataclass

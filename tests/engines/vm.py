@@ -6,11 +6,13 @@ which answers DHCP and leads nowhere but to the sockets that it is given (`restr
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,12 +62,14 @@ class Image:
         hardware: Hardware,
         ways: Mapping[str, Path],
         variables: Mapping[str, str],
+        port: int | None = None,
     ) -> subprocess.Popen[bytes]:
         """Return the process of a machine that boots; it ends when the machine is off.
 
         `ways` lead from an address and port in its network to a socket's path; `variables` are what
-        its services find around them. The folder gets its disk, the `log` of Perdure and the one of
-        the console; a command to `monitor` is one to its hardware.
+        its services find around them. Who asks for `port` on the loopback of the process's own
+        network reaches the machine's: see `WayIn`. The folder gets its disk, the `log` of Perdure
+        and the one of the console; a command to `monitor` is one to its hardware.
         """
         disk = folder / "disk"
         over = ["-b", str(self.folder / "root.img"), "-F", "raw", str(disk)]
@@ -77,7 +81,8 @@ class Image:
         argv += ["-smbios", hardware.option(), "-device", "virtio-rng-pci"]
         argv += ["-kernel", str(self.folder / "vmlinuz"), "-initrd", str(self.folder / "initrd")]
         argv += ["-append", " ".join(words), "-drive", f"file={disk},if=virtio,cache=unsafe"]
-        argv += ["-device", f"virtio-net-pci,netdev=lab,mac={MAC}", "-netdev", _netdev(ways)]
+        argv += ["-device", f"virtio-net-pci,netdev=lab,mac={MAC}", "-netdev"]
+        argv += [_netdev(ways, port)]
         argv += ["-serial", f"file:{folder / 'log of the console'}"]
         argv += ["-serial", f"file:{folder / 'log'}"]
         argv += ["-monitor", f"unix:{folder / 'monitor'},server=on,wait=off"]
@@ -99,9 +104,33 @@ def press_power(folder: Path) -> None:
             heard += monitor.recv(4096) or b"(qemu) (qemu) "
 
 
-def _netdev(ways: Mapping[str, Path]) -> str:
+class WayIn:
+    """What listens on loopback here, and leads to that port of a machine's, until it is cut."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._server = socket.create_server(("127.0.0.1", port))
+        network = f"--net=/proc/{process.pid}/ns/net"
+        self._into = ["nsenter", network, "nc", "-N", "127.0.0.1", str(port)]
+        threading.Thread(target=self._lead, daemon=True).start()
+
+    def cut(self) -> None:
+        """Listen no more."""
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _lead(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                with near:
+                    subprocess.Popen(self._into, stdin=near.fileno(), stdout=near.fileno())
+
+
+def _netdev(ways: Mapping[str, Path], port: int | None) -> str:
     # Each connection has a program of its own: QEMU itself would pass on no more than one.
     leads = [f"guestfwd=tcp:{at}-cmd:nc -N -U {path}" for at, path in ways.items()]
+    leads += [] if port is None else [f"hostfwd=tcp:127.0.0.1:{port}-:{port}"]
     return ",".join(["user,id=lab", _NETWORK, "restrict=on", *leads])
 
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ _EMPTY = Path("/run/sshd")
 _LIMIT_S = 20.0
 _LOOK_S = 0.05
 _LISTENING = b"Server listening on"
+# Another one, where machines have no network of their own, as in tests.
+_PORT = "PERDURE_DOOR_PORT"
 _PROGRAM = """\
 import sys
 sys.path.insert(0, {kit!r})
@@ -56,7 +58,7 @@ class Doorkeeper:
     folder: Path
     address: Callable[[], str]
     inside: Mapping[str, Any]
-    port: int = door.PORT
+    port: int = field(default_factory=lambda: int(os.environ.get(_PORT, door.PORT)))
     _let_in: tuple[Visit, ...] = ()
     _listener: int | None = None
     _is_furnished: bool = False
