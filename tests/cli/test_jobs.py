@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_show_and_logs_tell_of_every_attempt(done: Path) -> None:
     logs = perdure("logs", "first", cwd=done)
     assert logs.out.count("hello from the training\n") == 2
     assert logs.err == "--- attempt 1 ---\n--- attempt 2 ---\n"
+
+
+def test_logs_of_a_job_that_never_began_are_what_its_scheduler_said(project: Path) -> None:
+    perdure("run", "--name", "brief", "--", "true", cwd=project)
+    run_dir = project / "results" / "brief"
+    for name in ("attempts", "logs"):
+        shutil.rmtree(run_dir / name)
+    (run_dir / "gen-000001").unlink()
+    (run_dir / "slurm.log").write_text("".join(f"line {n}\n" for n in range(100)))
+    logs = perdure("logs", "brief", cwd=project)
+    assert logs.out.splitlines() == [f"line {n}" for n in range(50, 100)]
+    assert "no attempt of `brief` has begun: perdure show brief\n--- slurm.log ---\n" in logs.err
 
 
 def test_training_that_knows_nothing_of_perdure_begins_again(project: Path) -> None:

@@ -21,6 +21,8 @@ Values = dict[str, Any]
 MOST_BYTES = 4 << 20
 # What is kept of a run folder elsewhere: what it wrote before what it says of that.
 _GROWING = ((names.METRICS, ".jsonl"), (names.LOGS, ".log"), (names.ATTEMPTS, ".jsonl"))
+# What was said where no supervisor could, or by one.
+BESIDE = (names.SUPERVISOR_LOG, names.SCHEDULER_LOG)
 _META = "meta.json"
 _CHECKPOINT = r"g([0-9]+)-s([0-9]+)(?:-([0-9]+))?"
 
@@ -81,7 +83,7 @@ def is_kept(name: str) -> bool:
     """Return whether a file of a run folder, by its name in there, is kept elsewhere. Pure."""
     inner, _, file = name.partition("/")
     if not file:
-        return name.startswith(names.GENERATION_PREFIX)
+        return name.startswith(names.GENERATION_PREFIX) or name in BESIDE
     if inner == names.CHECKPOINTS:
         return bool(re.fullmatch(f"{_CHECKPOINT}/{re.escape(_META)}", file))
     return any(inner == folder and file.endswith(suffix) for folder, suffix in _GROWING)
@@ -93,6 +95,8 @@ def _kept(folder: Path, *, alive: bool, whole: bool) -> Iterator[str]:
         newest = newest_checkpoint(folder)
         if newest is not None:
             yield f"{names.CHECKPOINTS}/{newest}/{_META}"
+    if whole:
+        yield from (name for name in BESIDE if (folder / name).is_file())
     for inner, suffix in _GROWING if whole else _GROWING[-1:]:
         yield from (f"{inner}/{name}" for name in _names(folder / inner) if name.endswith(suffix))
     prefix = names.GENERATION_PREFIX

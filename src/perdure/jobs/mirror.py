@@ -369,7 +369,7 @@ def _sizes(folder: Path, *, whole: bool) -> dict[str, int]:
             found |= {f"{inner}/{entry.name}": entry.stat().st_size for entry in entries}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(names.GENERATION_PREFIX):
+            if entry.name.startswith(names.GENERATION_PREFIX) or entry.name in looking.BESIDE:
                 found[entry.name] = entry.stat().st_size
     newest = looking.newest_checkpoint(folder) if whole else None
     if newest is not None:

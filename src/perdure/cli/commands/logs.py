@@ -9,9 +9,11 @@ from perdure.cli.arguments import JOB_HELP
 from perdure.cli.developing import add_host, open_here
 from perdure.cli.render import Console
 from perdure.errors import UsageError
+from perdure.model.job import JobRecord
 
 #: How the engine's client ends by it, caught or not.
 _CTRL_C = (130, -2)
+_MOST_BYTES, _MOST_LINES = 1 << 16, 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,30 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
                 console.write(item.text)
     except KeyboardInterrupt:
         console.say(f"the job goes on without you: perdure logs -f {record.job}")
+    if not attempt:
+        _tell_of_none(record, console)
     return 0
+
+
+def _tell_of_none(record: JobRecord, console: Console) -> None:
+    """Print what was said where no attempt has begun: by a scheduler, or by a supervisor."""
+    from perdure.jobs.looking import BESIDE
+
+    console.say(f"no attempt of `{record.job}` has begun: perdure show {record.job}")
+    for name in BESIDE:
+        text = said_in(record.folder / name)
+        if text:
+            console.say(f"--- {name} ---")
+            console.write(text)
+
+
+def said_in(log: Path) -> str:
+    """Return the last lines of a file, "" where there is none. Reads the disk."""
+    try:
+        raw = log.read_bytes()[-_MOST_BYTES:]
+    except OSError:
+        return ""
+    return "".join(raw.decode("utf-8", "replace").splitlines(keepends=True)[-_MOST_LINES:])
 
 
 def log_of_container(console: Console, on: str | None, *, follow: bool) -> int:
