@@ -384,10 +384,10 @@ class Cloud:
                 self.provider.forget(name)
 
     def _closed(self) -> UsageError:
-        return UsageError(
-            f"machines of `{self.name}` let nobody in: they have no open port",
-            hint=f"`ssh_from` in `[targets.{self.name}]`; or: perdure logs -f JOB",
-        )
+        where = f"`ssh_from` in `[targets.{self.name}]`, for `perdure attach`"
+        other = "perdure logs -f JOB; `--on` another target to look around"
+        hint = other if self.kind == "sky" or self.wanted.ssh_from else where
+        return UsageError(f"machines of `{self.name}` let nobody in: no port is open", hint=hint)
 
 
 def _least(gpus: int | str) -> int:
