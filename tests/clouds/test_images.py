@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from perdure.clouds.images import called
+from perdure.images.mounts import CODE
 from perdure.runtime.result import read_result
 from tests.cli.command import is_one_error
 from tests.clouds.submitter import Submitter
@@ -119,6 +120,9 @@ def survive(yard: Yard) -> None:
     sent = cloud.perdure("run", "--on", "cloud", "--name", "otter", "-d", *LONG)
     assert re.search(r"the image is in the bucket: [1-9][0-9]* layers sent", sent.err)
     cloud.until_saved()
+    code = "import os; print(os.getcwd(), os.geteuid())"
+    visit = cloud.perdure("attach", "otter", "--", "python", "-c", code)
+    assert visit.out == f"{CODE} {USER_ID}\n"
     # Without a word: the container goes with the rest of it.
     cloud.plane.end(cloud.machine())
     yard.end_containers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -75,6 +76,19 @@ def machine(tmp_path: Path, sshd: None) -> Iterator[Machine]:
     made.over.set()
     minding.join()
     keeper.close()
+
+
+def test_a_visitor_finds_what_the_job_finds(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/opt/more")
+    words = ("AWS_REGION", "PATH", "FOO")
+    code = f"import os; print(*map(os.environ.get, {words}), sep='|')"
+    assert visit(machine, "python3", "-c", code) == 0
+    region, path, variable = capfd.readouterr().out[:-1].split("|")
+    assert (region, variable) == ("eu-central-1", "$(HOME) 'x'\n")
+    assert path.endswith(":/opt/more")
 
 
 def visit(machine: Machine, *argv: str) -> int:

@@ -25,6 +25,7 @@ from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.door import Door, Visit
 from perdure.errors import EnvironmentFailed, PerdureError
 from perdure.hosts import local
+from perdure.targets import supervision
 
 _KEYS, _HOST_KEY, _CONFIG = "authorized_keys", "host_key", "sshd_config"
 _INSIDE, _ENTER, _LOG = "inside.json", "enter.py", "log"
@@ -114,7 +115,8 @@ class Doorkeeper:
         )
         if made.returncode != 0:
             raise EnvironmentFailed(f"no key can be made for the machine: {made.complaint}")
-        _write(self.folder / _INSIDE, json.dumps(self.inside))
+        around = supervision.without_job(os.environ)
+        _write(self.folder / _INSIDE, json.dumps({**self.inside, "around": around}))
         kit = str(Path(perdure.__file__).parents[1])
         program = _PROGRAM.format(kit=kit, inside=str(self.folder / _INSIDE))
         _write(self.folder / _ENTER, program)

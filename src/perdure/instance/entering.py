@@ -18,9 +18,13 @@ def enter(inside: str) -> None:
     """Become the command that a visitor asks for, in the job's folder, environment or container.
 
     `inside` is a file of JSON: `there`, `job` and `commands`, as `perdure.targets.far.aside` takes
-    them. What is asked for is a list of words in JSON; none: a shell. Never returns.
+    them, and `around`, the variables of the program that has the job. What is asked for is a list
+    of words in JSON; none: a shell. Never returns.
     """
     known = json.loads(Path(inside).read_bytes())
+    around = known["around"]
+    # sshd's own are of the visitor's terminal; of programs it knows fewer places.
+    os.environ.update({**around, **os.environ, "PATH": around.get("PATH", os.defpath)})
     asked = os.environ.pop(_ASKED, "")
     try:
         argv = [str(word) for word in json.loads(asked)] if asked else []
