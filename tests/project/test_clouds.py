@@ -61,6 +61,49 @@ def test_what_cannot_be_is_one_clear_error(
         assert word in str(refused.value) + str(refused.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('["0.0.0.0/0"]', ("0.0.0.0/0",)),
+        ("[]", ()),
+        # As each provider takes them: one address, a mask, twice, and one within another.
+        ('["192.0.2.7"]', ("192.0.2.7/32",)),
+        ('["192.0.2.0/255.255.255.0", "192.0.2.0/24"]', ("192.0.2.0/24",)),
+        (
+            '["198.51.100.0/24", "192.0.2.0/24", "192.0.2.7/32"]',
+            ("192.0.2.0/24", "198.51.100.0/24"),
+        ),
+    ],
+)
+def test_networks_from_which_machines_are_visited(
+    tmp_path: Path, written: str, read: tuple[str, ...]
+) -> None:
+    for text in (GOOD, GOOGLE, AZURE):
+        found = load(tmp_path, f"{text}ssh_from = {written}\n")
+        assert (found.ssh_from, found.opened_to) == (read, read)
+    own = load(tmp_path, f'{GOOD}ssh_from = {written}\nsubnets = ["subnet-0"]\n')
+    assert (own.ssh_from, own.opened_to) == (read, ())
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('["::/0"]', ("`::/0` is no network of IPv4", "write `192.0.2.0/24`")),
+        ('["192.0.2.1/24"]', ("`192.0.2.1/24` is no network", "has host bits set")),
+        ('["x"]', ("`x` is no network",)),
+        ('[""]', ("targets.aws.ssh_from",)),
+        ('["192.0.2.0/33"]', ("`192.0.2.0/33` is no network",)),
+        ('"192.0.2.0/24"', ("targets.aws.ssh_from", "array")),
+        ("[1]", ("targets.aws.ssh_from",)),
+    ],
+)
+def test_what_is_no_network(tmp_path: Path, written: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, f"{GOOD}ssh_from = {written}\n")
+    for word in ("targets.aws.ssh_from", *words):
+        assert word in str(refused.value) + str(refused.value.hint)
+
+
 GOOGLE = """\
 [targets.aws]
 kind = "gcp"
@@ -148,6 +191,7 @@ def test_skypilot_needs_no_more_than_a_bucket(tmp_path: Path) -> None:
         ("gcp/us-west1", "gcp us-west1", ("targets.aws.infra", "neither a cloud nor a region")),
         ("infra =", "infar =", ("infar", "did you mean `infra`")),
         ("[targets.aws]", '[targets.aws]\nprofile = "x"', ("targets.aws.profile", "is a key of")),
+        ("[targets.aws]", "[targets.aws]\nssh_from = []", ("targets.aws.ssh_from", "is a key of")),
         ('kind = "sky"', 'kind = "skye"', ("targets.aws.kind", "sky")),
     ],
 )

@@ -101,6 +101,11 @@ class CloudSettings:
     ssh_from: tuple[str, ...] = ()
 
     @property
+    def opened_to(self) -> tuple[str, ...]:
+        """Return the networks that rules of ours let in: subnets of the user's have their own."""
+        return () if self.subnets else self.ssh_from
+
+    @property
     def where(self) -> str:
         """Return the region, and behind a slash the storage account where there is one."""
         return f"{self.region}/{self.account}" if self.account else self.region

@@ -200,4 +200,15 @@ def settings_of(given: Mapping[str, Any]) -> TargetSettings:
         if key in given
     }
     own["bucket"] = own["bucket"].rstrip("/")
+    if "ssh_from" in own:
+        own["ssh_from"] = _networks(own["ssh_from"])
     return TargetSettings("", kind, cloud=CloudSettings(**own))
+
+
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return networks as every provider takes them: `192.0.2.1/32` for one address, none twice.
+
+    Azure refuses a rule whose networks overlap.
+    """
+    each = (ipaddress.IPv4Network(one) for one in given)
+    return tuple(str(one) for one in ipaddress.collapse_addresses(each))
