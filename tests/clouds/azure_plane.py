@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from typing import ClassVar
 
@@ -38,6 +38,8 @@ class AzurePlane(Plane):
     subscription: str = "00000000-1111-2222-3333-444444444444"
     group: str = "perdure"
     region: str = "westeurope"
+    #: Of the security group, by name.
+    rules: dict[str, Values] = field(default_factory=dict)
     SIZES: ClassVar[dict[str, int]] = {"Standard_NC4as_T4_v3": 1, "Standard_D4s_v5": 0}
 
     @property
@@ -95,8 +97,9 @@ class AzurePlane(Plane):
         if len(words) == 1:
             return [("group", f"Microsoft.Resources/subscriptions/resourceGroups/{verb}")]
         if words[1:2] == ["providers"]:
-            _, _, provider, kind, *_ = words
-            return [("group", f"{provider}/{kind}/{verb}")]
+            _, _, provider, kind, *inner = words
+            within = "/securityRules" if "securityRules" in inner else ""
+            return [("group", f"{provider}/{kind}{within}/{verb}")]
         provider, *kinds = path.removeprefix(f"{where}/providers/").split("/")
         # Of the locations the name is no part of what is done.
         kinds = [kinds[0], kinds[2]] if kinds[0] == "locations" else kinds
@@ -146,15 +149,12 @@ class AzurePlane(Plane):
         if inner.startswith("providers/Microsoft.Authorization/"):
             actions = [action for where, action in self.may if where == "group"]
             return 200, {"value": [{"actions": actions, "notActions": []}]}
-        if path == f"{where}/providers/Microsoft.Compute/skus":
-            return 200, self._page(path, query, self._sizes())
-        if path.startswith(f"{where}/providers/Microsoft.Compute/locations/"):
-            limits = {"lowPriorityCores": 8, "cores": 8, "standardDSv5Family": 0}
-            told = [
-                {"name": {"value": name}, "limit": limit, "currentValue": 0}
-                for name, limit in limits.items()
-            ]
-            return 200, {"value": told}
+        if path.startswith(f"{where}/providers/Microsoft.Compute/"):
+            return self._of_subscription(path, query)
+        rules = "providers/Microsoft.Network/networkSecurityGroups/perdure/securityRules/"
+        if inner.startswith(rules):
+            rule = self.rules.get(inner.removeprefix(rules))
+            return GONE if rule is None else (200, rule)
         if not inner.startswith("providers/Microsoft.Compute/"):
             return 404, {"error": {"code": "ResourceGroupNotFound", "message": "not found"}}
         kind, _, name = inner.removeprefix("providers/Microsoft.Compute/").partition("/")
@@ -162,6 +162,16 @@ class AzurePlane(Plane):
             found = [{"name": each.name, "tags": each.tags} for each in self.alive.values()]
             return 200, {"value": found}
         return self._set(method, name, body)
+
+    def _of_subscription(self, path: str, query: Values) -> Answer:
+        if path.endswith("/skus"):
+            return 200, self._page(path, query, self._sizes())
+        limits = {"lowPriorityCores": 8, "cores": 8, "standardDSv5Family": 0}
+        told = [
+            {"name": {"value": name}, "limit": limit, "currentValue": 0}
+            for name, limit in limits.items()
+        ]
+        return 200, {"value": told}
 
     def _page(self, path: str, query: Values, values: list[Values]) -> Values:
         """Return the first of a list with the address of the rest, or that rest."""

@@ -57,6 +57,7 @@ class GooglePlane(Plane):
 
     templates: dict[str, Values] = field(default_factory=dict)
     operations: dict[str, int] = field(default_factory=dict)
+    firewalls: dict[str, Values] = field(default_factory=dict)
     TYPES: ClassVar[dict[str, int]] = {"e2-standard-4": 0, "e2-standard-8": 0, "g2-standard-4": 1}
     region: str = "europe-west4"
     project: str = "my-project"
@@ -173,17 +174,23 @@ class GooglePlane(Plane):
         inner = path.removeprefix(f"/compute/v1/projects/{self.project}/")
         if "/operations/" in inner:
             return 200, self._operation(inner)
-        if inner == "aggregated/machineTypes":
-            return self._machine_types(query["filter"].removeprefix("name="))
-        if inner == "aggregated/instances":
-            return 200, {"items": {f"zones/{self.region}-a": {"instances": self._instances(query)}}}
+        if inner.startswith("aggregated/"):
+            return self._aggregated(inner, query)
         if inner == f"regions/{self.region}":
             quotas = [{"metric": "PREEMPTIBLE_CPUS", "limit": self.limits[0], "usage": 0}]
             ordinary = {"metric": "CPUS", "limit": self.limits[1], "usage": self.limits[1]}
             return 200, {"quotas": [*quotas, ordinary]}
         if "/instances/" in inner:
             return 200, self._begun(inner)
+        if inner.startswith("global/firewalls/"):
+            rule = self.firewalls.get(inner.rpartition("/")[2])
+            return GONE if rule is None else (200, rule)
         return self._kept(method, inner, query, body)
+
+    def _aggregated(self, inner: str, query: Values) -> Answer:
+        if inner == "aggregated/machineTypes":
+            return self._machine_types(query["filter"].removeprefix("name="))
+        return 200, {"items": {f"zones/{self.region}-a": {"instances": self._instances(query)}}}
 
     def _kept(self, method: str, inner: str, query: Values, body: Values) -> Answer:
         groups = f"regions/{self.region}/instanceGroupManagers"

@@ -18,10 +18,11 @@ import botocore.session
 import botocore.validate
 import pytest
 
-from perdure.clouds import aws_iam, aws_requests, aws_rules
+from perdure.clouds import aws_iam, aws_network, aws_requests, aws_rules
 from perdure.clouds.side import signing
 from perdure.clouds.side.order import Config
 from perdure.clouds.user_data import boot, user_data
+from perdure.model.settings import CloudSettings
 from perdure.moving.address import Address, parse_address
 
 GOLDEN = Path(__file__).with_name("aws_requests.txt")
@@ -40,17 +41,29 @@ WISH = aws_requests.Wish(
     user_data=user_data(CONFIG.text(), "aws"),
     deadline=1_800_000_000.0,
 )
+VISITED = CloudSettings(
+    *("eu-central-1", "s3://lab/perdure", ("g5.xlarge",)), ssh_from=("192.0.2.0/24", "0.0.0.0/0")
+)
+GROUPS = ("sg-0123456789abcdef0", "sg-0fedcba9876543210")
+OPENING = aws_network.setup_calls(VISITED)
 CALLS = {
-    f"{service}.{operation}": (service, operation, values)
-    for service, operation, values in (
-        *aws_requests.calls(WISH),
-        *aws_requests.calls(replace(WISH, name="on-demand", market="on-demand")),
-        ("autoscaling", "update_auto_scaling_group", aws_requests.nothing("group")),
-        *aws_iam.setup_calls(FOLDER, "eu-central-1"),
-        *aws_iam.teardown_calls(FOLDER),
-        *aws_iam.role_deletion(),
-        ("ec2", "describe_images", {"ImageIds": ["ami-12c6146b"]}),
-        ("iam", "list_role_policies", {"RoleName": aws_iam.ROLE}),
+    f"{number}-{call[0]}.{call[1]}": call
+    for number, call in enumerate(
+        (
+            *aws_requests.calls(WISH),
+            *aws_requests.calls(replace(WISH, name="on-demand", market="on-demand")),
+            ("autoscaling", "update_auto_scaling_group", aws_requests.nothing("group")),
+            *aws_iam.setup_calls(FOLDER, "eu-central-1"),
+            *aws_iam.teardown_calls(FOLDER),
+            *aws_iam.role_deletion(),
+            ("ec2", "create_launch_template", aws_requests.template(replace(WISH, groups=GROUPS))),
+            *OPENING,
+            ("ec2", "revoke_security_group_ingress", OPENING[1][2]),
+            *aws_network.teardown_calls(VISITED),
+            ("ec2", "describe_security_groups", {"GroupNames": [*aws_network.names(VISITED)]}),
+            ("ec2", "describe_images", {"ImageIds": ["ami-12c6146b"]}),
+            ("iam", "list_role_policies", {"RoleName": aws_iam.ROLE}),
+        )
     )
 }
 
@@ -113,6 +126,10 @@ def harm_template(change: Callable[[dict[str, Any]], object]) -> list[str]:
         (lambda data: data.update(UserData=base64.b64encode(b"x" * 16385).decode()), "16385"),
         (lambda data: tag(data, "aws:x", ""), "no tag"),
         (lambda data: tag(data, "x", "a;b"), "letter"),
+        (lambda data: data.update(NetworkInterfaces=[{}], SecurityGroupIds=["sg-1"]), "exclude"),
+        (lambda data: data.update(SecurityGroups=["default"]), "by their ids"),
+        (lambda data: data.update(SecurityGroupIds=["default"]), "`default`: no ids"),
+        (lambda data: data.update(SecurityGroupIds=["sg-1"] * 6), "five at most"),
     ],
 )
 def test_what_mocks_take_and_aws_does_not(
@@ -121,6 +138,27 @@ def test_what_mocks_take_and_aws_does_not(
     problems = harm_template(change)
     assert len(problems) == 1
     assert word in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"GroupName": "sg-visitors"}, "no name"),
+        ({"GroupName": "x" * 256}, "no name"),
+        ({"Description": "perdure's"}, "letter"),
+        ({"TagSpecifications": [{"Tags": [{"Key": "x", "Value": "a;b"}]}]}, "letter"),
+    ],
+)
+def test_security_groups_that_aws_refuses(change: dict[str, Any], word: str) -> None:
+    (problem,) = aws_rules.problems("create_security_group", {**OPENING[0][2], **change})
+    assert word in problem
+
+
+@pytest.mark.parametrize("network", ["192.0.2.1/24", "192.0.2.1", "192.0.2.0/255.255.255.0", "x"])
+def test_networks_that_aws_takes_for_others(network: str) -> None:
+    values = {"GroupName": "x", "IpPermissions": [{"IpRanges": [{"CidrIp": network}]}]}
+    (problem,) = aws_rules.problems("authorize_security_group_ingress", values)
+    assert f"`{network}` is no block" in problem
 
 
 @pytest.mark.parametrize(

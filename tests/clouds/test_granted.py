@@ -69,6 +69,44 @@ def test_whoever_has_what_is_printed_can_do_all(cloud: tuple[Plane, Provider, Gr
     assert all(f"#   {permission}" in printed.splitlines() for _, permission in plane.may)
 
 
+NETWORKS = ("192.0.2.0/24", "198.51.100.7/32")
+RULES = {
+    "gcp": (gcp_setup.opening_rule, "compute.firewalls.get"),
+    "azure": (
+        azure_setup.opening_rule,
+        "Microsoft.Network/networkSecurityGroups/securityRules/read",
+    ),
+}
+
+
+def test_doctor_sees_who_may_visit(cloud: tuple[Plane, Provider, Group]) -> None:
+    plane, provider, group = cloud
+    visited = replace(provider.wanted, ssh_from=NETWORKS)
+    kind = "gcp" if isinstance(plane, GooglePlane) else "azure"
+    name, permission = RULES[kind]
+
+    def seen(**changes: tuple[str, ...]) -> tuple[str, str]:
+        found = open_provider(kind, replace(visited, **changes), kind).examine(group.folder)  # type: ignore[arg-type]
+        (said,) = [each for each in found if each.name == "ssh_from"]
+        return said.verdict, said.told
+
+    # Whoever may not see it is told so, and all else is looked at.
+    verdict, told = seen()
+    assert (verdict, permission in told) == ("warning", True)
+    assert f"#   {permission}" in open_provider(kind, visited, kind).preparation().setup_text()
+    plane.may.add(("project" if kind == "gcp" else "group", permission))
+    assert seen() == ("problem", f"not let in yet: {', '.join(NETWORKS)}")
+    if isinstance(plane, GooglePlane):
+        plane.firewalls[name(visited)] = {"sourceRanges": [*NETWORKS]}
+    elif isinstance(plane, AzurePlane):
+        plane.rules[name(visited)] = {"properties": {"sourceAddressPrefixes": [*NETWORKS]}}
+    assert seen() == ("ok", "192.0.2.0/24, 198.51.100.7/32, at port 2222")
+    if isinstance(plane, AzurePlane):  # where there is one it is no list
+        plane.rules[name(visited)] = {"properties": {"sourceAddressPrefix": NETWORKS[0]}}
+        assert seen(ssh_from=NETWORKS[:1])[0] == "ok"
+    assert seen(ssh_from=NETWORKS[:1])[0] == ("ok" if kind == "azure" else "warning")
+
+
 @pytest.mark.parametrize(
     ("cloud", "lacking"),
     [

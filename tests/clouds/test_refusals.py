@@ -39,6 +39,9 @@ Values = dict[str, Any]
         ("VcpuLimitExceeded", "x", EnvironmentFailed, "a quota is reached", "doctor aws"),
         ("ResourceLimitExceeded", "x", EnvironmentFailed, "a quota is reached", "doctor aws"),
         ("Unsupported", "not in your zone", UsageError, "not in your zone", ""),
+        ("InvalidPermission.Duplicate", "x", aws_account._Exists, "x", ""),
+        ("InvalidGroup.NotFound", "x", aws_account._Gone, "x", ""),
+        ("DependencyViolation", "x", EnvironmentFailed, "machines of jobs", "teardown aws"),
     ],
 )
 def test_aws(code: str, said: str, kind: type[PerdureError], words: str, hint: str) -> None:

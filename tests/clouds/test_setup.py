@@ -45,6 +45,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "*project-of-one*) echo \"ERROR: You can't create a role with role_id"
             " (perdureInstance) where there is an existing role with that role_id in a deleted"
             ' state." >&2; exit 1 ;;\n'
+            "*one-priority*) echo 'ERROR: (SecurityRuleConflict) Security rule x conflicts with"
+            " rule y. Rules cannot have the same Priority and Direction.' >&2; exit 1 ;;\n"
             "*delete*) echo 'ERROR: it could not be found' >&2; exit 3 ;;\n"
             "*denied*) echo 'ERROR: permission' >&2; exit 1 ;;\n"
             "*add-iam*|*assignment*) ;;\n"
@@ -147,6 +149,13 @@ def test_a_role_that_was_deleted_is_said_to_be_had_back(told: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="in a deleted state") as error:
         list(commanding.run([tuple(again.split())]))
     assert f"gcloud iam roles undelete {gcp_setup.ROLE}" in str(error.value.hint)
+
+
+def test_another_rule_in_the_way_is_not_that_it_is_there(told: Path) -> None:
+    """As Azure answers where two have one priority: its code has `Conflict` in it."""
+    asked: tuple[Command, ...] = (("az", "network", "nsg", "rule", "one-priority"),)
+    with pytest.raises(EnvironmentFailed, match="Rules cannot have the same Priority"):
+        list(commanding.run(asked))
 
 
 def test_a_refusal_is_one_error_and_a_missing_tool_another(

@@ -26,7 +26,12 @@ from perdure.moving.bucket import CLOCK_HINT
 
 _CONNECT_S = 10
 _ANSWER_S = 30
-_THERE = ("AlreadyExists", "InvalidLaunchTemplateName.AlreadyExistsException")
+_THERE = (
+    "AlreadyExists",
+    "InvalidLaunchTemplateName.AlreadyExistsException",
+    "InvalidGroup.Duplicate",
+    "InvalidPermission.Duplicate",
+)
 _NONE = ("notfound", "not found", "nosuchentity")
 _DENIED = ("AccessDenied", "UnauthorizedOperation", "AccessDeniedException")
 _CLOCK = (
@@ -190,6 +195,14 @@ class Account:
             )
         return tuple(sorted(str(each["SubnetId"]) for each in found))
 
+    def security_groups(self, names: tuple[str, ...]) -> list[Mapping[str, Any]]:
+        """Return those of the default network that are so named, [] where it lacks one."""
+        try:
+            found = self.call("ec2", "describe_security_groups", GroupNames=list(names))
+        except _Gone:
+            return []
+        return list(found["SecurityGroups"])
+
     def gpus(self, types: tuple[str, ...]) -> dict[str, int]:
         """Return how many GPUs each type of machine has.
 
@@ -337,6 +350,11 @@ def _refused(target: str, operation: str, code: str, message: str) -> PerdureErr
         return EnvironmentFailed(
             f"AWS does not let us `{call}`: permission denied",
             hint=f"perdure cloud setup {target} --explain: the permissions that are needed",
+        )
+    if code == "DependencyViolation":
+        return EnvironmentFailed(
+            f"AWS refuses `{operation}`: machines of jobs have it",
+            hint=f"once none is left: perdure cloud teardown {target}",
         )
     if code in _CLOCK:
         return EnvironmentFailed(

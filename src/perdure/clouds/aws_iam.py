@@ -59,8 +59,11 @@ def machine_policy(address: Address) -> Values:
     return _policy([*_bucket(address), ending])
 
 
-def person_policy(address: Address, role: str = ROLE) -> Values:
-    """Return what a person may do who submits jobs, looks at them and clears up after them."""
+def person_policy(address: Address, role: str = ROLE, more: tuple[str, ...] = ()) -> Values:
+    """Return what a person may do who submits jobs, looks at them and clears up after them.
+
+    `more` is what a target wants looked at beside what all do.
+    """
     own = {"StringLike": {f"aws:ResourceTag/{TAG}": f"{address}/*"}}
     asked = {"StringLike": {f"aws:RequestTag/{TAG}": f"{address}/*"}}
     made = {"StringEquals": {"ec2:CreateAction": ["CreateLaunchTemplate", "RunInstances"]}}
@@ -71,7 +74,7 @@ def person_policy(address: Address, role: str = ROLE) -> Values:
     return _policy(
         [
             *_bucket(address),
-            _allow("Look", list(_LOOKING)),
+            _allow("Look", [*_LOOKING, *more]),
             _allow("Images", ["ssm:GetParameter"], "arn:aws:ssm:*:*:parameter/aws/service/*"),
             # An Auto Scaling group with a launch template asks whether its maker may do this.
             _allow("Start", ["ec2:RunInstances"]),

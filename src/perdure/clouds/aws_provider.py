@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from perdure.clouds import aws_iam, aws_permissions, aws_prices, aws_setup
+from perdure.clouds import aws_network, aws_permissions, aws_prices, aws_setup
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
 from perdure.clouds.aws_images import PROCESSOR, USUAL_ROOT, Image, check_image
-from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
+from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota, visitors
 from perdure.errors import UsageError
 from perdure.model.settings import CloudSettings
-from perdure.moving.address import parse_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,8 @@ class AwsProvider:
         named = self._image(group.gpus)
         image = named if named.startswith("ami-") else f"resolve:ssm:{named}"
         usual = Image(image, PROCESSOR, USUAL_ROOT, 0)
-        wish = self._wish(group, usual, self.wanted.subnets or ("SUBNETS",))
+        groups = tuple(f"ID-OF-{each}" for each in aws_network.names(self.wanted))
+        wish = self._wish(group, usual, self.wanted.subnets or ("SUBNETS",), groups)
         return "\n".join(requests.words(*call) for call in requests.calls(wish)) + "\n"
 
     def start(self, group: Group) -> None:
@@ -65,7 +65,8 @@ class AwsProvider:
 
         Raises:
             EnvironmentFailed: no quota allows for such a machine; a group would wait for good.
-            UsageError: the image is for other processors, or larger than the disk.
+            UsageError: the image is for other processors, or larger than the disk; there is no
+                security group yet for those who may visit.
         """
         quotas = self.account.quotas(self.wanted.types, self.wanted.market)
         if quotas and not any(cores is None or cores > 0 for cores in quotas.values()):
@@ -73,7 +74,8 @@ class AwsProvider:
         image = self.account.image(self._image(group.gpus))
         check_image(image, self.wanted, self.target)
         subnets = self.wanted.subnets or self.account.subnets()
-        self.account.start(self._wish(group, image, subnets))
+        groups = aws_network.ids(self.account, self.wanted)
+        self.account.start(self._wish(group, image, subnets, groups))
 
     def forget(self, name: str) -> None:
         """Delete a group with its machines, and its template."""
@@ -100,10 +102,13 @@ class AwsProvider:
         return aws_prices.prices(self.account, self.wanted.types)
 
     def examine(self, folder: str) -> Iterator[Found]:
-        """Yield what is found of machines, image, permissions and quota."""
+        """Yield what is found of machines, image, permissions, quota and who may visit."""
         yield from self._machines()
         yield from self._permissions(folder)
         yield from self._quota()
+        if self.wanted.opened_to:
+            found = aws_network.let_in(self.account, self.wanted)
+            yield visitors(self.wanted, self.target, found)
 
     def preparation(self) -> Preparation:
         """Return what bucket, role and profile are made by: calls of ours. Pure."""
@@ -113,7 +118,9 @@ class AwsProvider:
         """Return the image of a machine, or the parameter that has it. Pure."""
         return self.wanted.image or (requests.GPU_IMAGE if gpus else requests.CPU_IMAGE)
 
-    def _wish(self, group: Group, image: Image, subnets: tuple[str, ...]) -> requests.Wish:
+    def _wish(
+        self, group: Group, image: Image, subnets: tuple[str, ...], groups: tuple[str, ...]
+    ) -> requests.Wish:
         return requests.Wish(
             name=group.name,
             job=group.job,
@@ -125,6 +132,7 @@ class AwsProvider:
             disk_gib=self.wanted.disk_gib,
             profile=self.wanted.profile,
             subnets=subnets,
+            groups=groups,
             user_data=group.user_data,
             deadline=group.deadline,
         )
@@ -150,7 +158,7 @@ class AwsProvider:
             found = Found(permission, "problem", why, remedy)
             yield found if why else Found(permission, "ok", "allowed")
         tried = [action for permission in denied for action in permission.split(", ")]
-        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
+        policy = aws_setup.person_policy(self.wanted)
         yield from aws_permissions.examine(self.account, policy, tried)
 
     def _quota(self) -> Iterator[Found]:

@@ -41,7 +41,7 @@ class Wish:
 
     `folder` is the project's in the bucket; `deadline` is in unix seconds, None where it is not
     known yet; `image` is an AMI's id, or `resolve:ssm:` and the parameter that has it; `root` is
-    what that calls its disk.
+    what that calls its disk. `groups` are ids of security groups, (): the network's default one.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Wish:
     user_data: str
     deadline: float | None
     root: str = USUAL_ROOT
+    groups: tuple[str, ...] = ()
 
     @property
     def tags(self) -> dict[str, str]:
@@ -91,6 +92,7 @@ def template(wish: Wish) -> Values:
             # Two hops, so that a container reaches it; version 1 is not answered.
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
             "BlockDeviceMappings": [{"DeviceName": wish.root, "Ebs": {**disk, "Encrypted": True}}],
+            **({"SecurityGroupIds": list(wish.groups)} if wish.groups else {}),
             "TagSpecifications": [
                 {"ResourceType": "instance", "Tags": _tags(wish.tags)},
                 {"ResourceType": "volume", "Tags": _tags(wish.tags)},

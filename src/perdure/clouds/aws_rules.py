@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,8 @@ Values = dict[str, Any]
 # using EC2 user data input, EC2 user guide.
 USER_DATA_BYTES = 16 << 10
 _NAME = 255
+# CreateSecurityGroup: what name and description may hold.
+_PLAIN = re.compile(r"[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{1,255}")
 
 
 def problems(operation: str, values: Values) -> list[str]:
@@ -25,6 +28,9 @@ def problems(operation: str, values: Values) -> list[str]:
         "create_launch_template": _template,
         "create_auto_scaling_group": _group,
         "put_scheduled_update_group_action": _limit,
+        "create_security_group": _security_group,
+        "authorize_security_group_ingress": _ingress,
+        "revoke_security_group_ingress": _ingress,
     }
     return list(rules[operation](values)) if operation in rules else []
 
@@ -50,8 +56,48 @@ def _template(values: Values) -> Iterator[str]:
     if data.get("InstanceInitiatedShutdownBehavior") != "terminate":
         yield "a machine that turns itself off would be kept"
     yield from _user_data(data.get("UserData", ""))
+    yield from _groups_of(data)
     for specification in (*values.get("TagSpecifications", ()), *data.get("TagSpecifications", ())):
         yield from _tags(specification["Tags"])
+
+
+def _groups_of(data: Values) -> Iterator[str]:
+    groups = data.get("SecurityGroupIds", [])
+    # RequestLaunchTemplateData: with a network interface they have to be a part of that.
+    if "NetworkInterfaces" in data and (groups or "SecurityGroups" in data):
+        yield "NetworkInterfaces and security groups beside them exclude each other"
+    # RunInstances: `groupName` and a subnet exclude each other, and the group has subnets.
+    if "SecurityGroups" in data:
+        yield "security groups are told by their ids where there are subnets"
+    wrong = [each for each in groups if not re.fullmatch(r"sg-[0-9a-f]+", each)]
+    if wrong:
+        yield f"`{', '.join(wrong)}`: no ids of security groups"
+    # "Amazon VPC quotas": five for each network interface.
+    if len(groups) > 5:
+        yield f"{len(groups)} security groups: a machine has five at most"
+
+
+def _security_group(values: Values) -> Iterator[str]:
+    # CreateSecurityGroup: "Can't start with sg-", and few letters.
+    name, described = values["GroupName"], values["Description"]
+    if not _PLAIN.fullmatch(name) or name.startswith("sg-"):
+        yield f"`{name}` is no name of a security group"
+    if not _PLAIN.fullmatch(described):
+        yield f"`{described}` has a letter that a description cannot have"
+    for specification in values.get("TagSpecifications", ()):
+        yield from _tags(specification["Tags"])
+
+
+def _ingress(values: Values) -> Iterator[str]:
+    for each in values["IpPermissions"]:
+        for network in each["IpRanges"]:
+            # IpRange: one address has /32; what is no canonical block is another one once it is in.
+            try:
+                known = str(ipaddress.IPv4Network(network["CidrIp"]))
+            except ValueError:
+                known = ""
+            if known != network["CidrIp"]:
+                yield f"`{network['CidrIp']}` is no block of addresses"
 
 
 def _user_data(encoded: str) -> Iterator[str]:

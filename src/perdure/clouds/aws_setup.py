@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from perdure.clouds import aws_iam
+from perdure.clouds import aws_iam, aws_network
 from perdure.clouds import aws_requests as requests
 from perdure.clouds.aws_account import Account
 from perdure.clouds.aws_requests import Values
@@ -18,12 +18,20 @@ Calls = tuple[tuple[str, str, Values], ...]
 
 def setup_calls(wanted: CloudSettings) -> Calls:
     """Return the calls that make them. Pure."""
-    return aws_iam.setup_calls(parse_address(wanted.bucket), wanted.region, wanted.profile)
+    usual = aws_iam.setup_calls(parse_address(wanted.bucket), wanted.region, wanted.profile)
+    return (*usual, *aws_network.setup_calls(wanted))
 
 
 def teardown_calls(wanted: CloudSettings) -> Calls:
     """Return the calls that undo what is this bucket's, but for itself: jobs are in it. Pure."""
-    return aws_iam.teardown_calls(parse_address(wanted.bucket), wanted.profile)
+    usual = aws_iam.teardown_calls(parse_address(wanted.bucket), wanted.profile)
+    return (*usual, *aws_network.teardown_calls(wanted))
+
+
+def person_policy(wanted: CloudSettings) -> Values:
+    """Return what whoever submits jobs has to be allowed. Pure."""
+    more = aws_network.LOOKING if wanted.opened_to else ()
+    return aws_iam.person_policy(parse_address(wanted.bucket), wanted.profile, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,12 @@ class ByCalls:
 
     def setup_text(self) -> str:
         """Return the calls, and what a person may need. Pure."""
-        policy = aws_iam.person_policy(parse_address(self.wanted.bucket), self.wanted.profile)
         asked = "# what whoever submits jobs has to be allowed:"
         lines = [requests.words(*call) for call in setup_calls(self.wanted)]
-        return "\n".join([*lines, "", asked, json.dumps(policy, indent=1)])
+        if self.wanted.opened_to:
+            lines.append(aws_network.closing_text(self.wanted))
+        policy = json.dumps(person_policy(self.wanted), indent=1)
+        return "\n".join([*lines, "", asked, policy])
 
     def teardown_text(self) -> str:
         """Return the calls that undo it. Pure."""
@@ -53,6 +63,7 @@ class ByCalls:
         for service, operation, values in setup_calls(self.wanted):
             made = self.account.make(service, operation, values)
             yield f"{operation}: {'done' if made else 'was there already'}"
+        yield from self._unmake(aws_network.closing_calls(self.account, self.wanted))
 
     def tear_down(self) -> Iterator[str]:
         """Yield what was deleted, and what was not there or is another bucket's. Asks AWS."""

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from perdure.clouds import azure_prices, azure_setup
 from perdure.clouds import azure_requests as requests
-from perdure.clouds.provider import Found, Group, Preparation, Price
+from perdure.clouds.provider import Found, Group, Preparation, Price, visitors
 from perdure.clouds.rest import Call, Exists, Gone, Rest, Values
 from perdure.clouds.side.tokens import MANAGER, manager_base
 from perdure.errors import EnvironmentFailed, MissingProgram, PerdureError, UsageError
@@ -21,6 +21,7 @@ _SKUS = {"api-version": "2021-07-01"}
 _USAGES = requests.VERSION
 _PERMISSIONS = {"api-version": "2022-04-01"}
 _RESOURCES = {"api-version": "2021-04-01"}
+_RULES = {"api-version": "2022-11-01"}
 # A token is good for an hour; it is asked for anew a little before.
 _EARLY_S = 300.0
 _GONE_S = 180.0
@@ -144,11 +145,13 @@ class AzureProvider:
         return azure_prices.prices(self.wanted.types, self.wanted.region)
 
     def examine(self, folder: str) -> Iterator[Found]:  # noqa: ARG002 - the protocol's
-        """Yield what is found of machines, permissions and quotas."""
+        """Yield what is found of machines, permissions, quotas and who may visit."""
         told = (f"{name} ({count} GPUs)" if count else name for name, count in self.gpus().items())
         yield Found("machines", "ok", ", ".join(told))
         yield from self._permissions()
         yield from self._quotas()
+        if self.wanted.opened_to:
+            yield self._visitors()
 
     def preparation(self) -> Preparation:
         """Return what role, network and bucket are made by: commands of `az`. Pure."""
@@ -191,6 +194,20 @@ class AzureProvider:
         for each in azure_setup.IN_GROUP:
             denied = Found(each, "problem", "permission denied", remedy)
             yield Found(each, "ok", "allowed") if allows(answer, each) else denied
+
+    def _visitors(self) -> Found:
+        """Return whether those who may visit are let in: "Security Rules - Get"."""
+        rule = f"{requests.NETWORK}/securityRules/{azure_setup.opening_rule(self.wanted)}"
+        where = f"{requests.resources(self.wanted)}/Microsoft.Network/networkSecurityGroups/{rule}"
+        try:
+            found = self._api.send(Call("GET", where, None, _RULES)).get("properties", {})
+        except Gone:
+            return visitors(self.wanted, self.target, None)
+        except PerdureError as error:
+            return Found("ssh_from", "warning", f"not told: {error.message}")
+        # Of one network `az` makes a word, of several a list.
+        several = found.get("sourceAddressPrefixes") or [found.get("sourceAddressPrefix", "")]
+        return visitors(self.wanted, self.target, [each for each in several if each])
 
     def _quotas(self) -> Iterator[Found]:
         where = f"providers/Microsoft.Compute/locations/{self.wanted.region}/usages"

@@ -10,10 +10,12 @@ import json
 
 from perdure.clouds import azure_requests as requests
 from perdure.clouds.commanding import ByCommands, Command, Needed, text
+from perdure.clouds.side.door import PORT
 from perdure.model.settings import CloudSettings
 from perdure.moving.address import parse_address
 
 ROLE = "perdure-instance"
+_FIRST, _LAST = 100, 4096
 _COMPUTE = "Microsoft.Compute"
 MACHINE = (
     f"{_COMPUTE}/virtualMachineScaleSets/read",
@@ -39,6 +41,7 @@ IN_GROUP = (
     # `perdure doctor` asks for one's own permissions.
     "Microsoft.Authorization/permissions/read",
 )
+_FOR_VISITORS = ("Microsoft.Network/networkSecurityGroups/securityRules/read",)
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 # "Access blobs": an owner of the account may not either without one of these roles.
 _STORING = "Storage Blob Data Contributor"
@@ -58,6 +61,7 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
         _az("group", "create", "--name", wanted.group, "--location", wanted.region, *where[2:]),
         # A security group lets nobody in from outside by its default rules.
         _az("network", "nsg", "create", "--name", network, *tagged, *where),
+        *((_opened(wanted),) if wanted.opened_to else ()),
         _az(
             *("network", "vnet", "create", "--name", network, "--subnet-name", network),
             *("--network-security-group", network, *tagged, *where),
@@ -81,7 +85,10 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
 
 def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     """Return what undoes what is this target's alone. Group and bucket stay: jobs are in it."""
-    return (_assigned("delete", _STORING, _container(wanted), wanted),)
+    named = ("--name", opening_rule(wanted), "--nsg-name", requests.NETWORK, *_where(wanted))
+    closing = _az("network", "nsg", "rule", "delete", *named)
+    storing = _assigned("delete", _STORING, _container(wanted), wanted)
+    return (storing, *((closing,) if wanted.opened_to else ()))
 
 
 def shared_commands(wanted: CloudSettings) -> tuple[Command, ...]:
@@ -100,12 +107,14 @@ def shared_commands(wanted: CloudSettings) -> tuple[Command, ...]:
 def preparation(wanted: CloudSettings) -> ByCommands:
     """Return the commands, and what whoever submits jobs may need."""
     container = f"{wanted.account}/{parse_address(wanted.bucket).bucket}"
+    seeing = Needed("in the resource group, for `perdure doctor` to see `ssh_from`", _FOR_VISITORS)
     return ByCommands(
         setup_commands(wanted),
         teardown_commands(wanted),
         (
             Needed("in the subscription, as `Reader` has it", IN_SUBSCRIPTION),
             Needed(f"in the resource group {wanted.group}, as a role of your own", IN_GROUP),
+            *((seeing,) if wanted.opened_to else ()),
             Needed(f"in the container {container}, as `{_STORING}` has it", IN_CONTAINER),
         ),
         (
@@ -121,6 +130,30 @@ def role_of(wanted: CloudSettings) -> str:
     It can be assigned in the resource group that it was made for, and in no other.
     """
     return f"{ROLE}-{hashlib.sha256(_scope(wanted).lower().encode()).hexdigest()[:8]}"
+
+
+def opening_rule(wanted: CloudSettings) -> str:
+    """Return the name of the rule that lets visitors in: one for each container and folder."""
+    return f"perdure-ssh-{_digest(wanted)}"
+
+
+def _digest(wanted: CloudSettings) -> str:
+    whole = f"{wanted.account}\0{wanted.bucket}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:8]
+
+
+def _opened(wanted: CloudSettings) -> Command:
+    """Return what lets visitors in; said again it is as said last.
+
+    "Security Rules - Create Or Update": in a group no two rules have one priority, 100 to 4096.
+    """
+    priority = _FIRST + int(_digest(wanted), 16) % (_LAST - _FIRST + 1)
+    return _az(
+        *("network", "nsg", "rule", "create", "--name", opening_rule(wanted)),
+        *("--nsg-name", requests.NETWORK, "--priority", str(priority), "--direction", "Inbound"),
+        *("--access", "Allow", "--protocol", "Tcp", "--destination-port-ranges", str(PORT)),
+        *("--source-address-prefixes", *wanted.opened_to, *_where(wanted)),
+    )
 
 
 def _scope(wanted: CloudSettings) -> str:

@@ -18,6 +18,8 @@ Command = tuple[str | tuple[str, ...], ...]
 
 _LIMIT_S = 300.0
 _THERE = ("already exists", "alreadyexists", "conflict", "already own", "roleassignmentexists")
+# Another rule of Azure's, in the way: "conflicts with", and it is not there.
+_TAKEN = "cannot have the same priority"
 _NONE = (
     "not found",
     "notfound",
@@ -107,7 +109,7 @@ def _outcome(command: Command, what: str, undoes: bool) -> str:
     done = local.run(argv, timeout_s=_LIMIT_S)
     if done.returncode == 0:
         return "done"
-    if _says(done.complaint, _THERE):
+    if _says(done.complaint, _THERE) and not _says(done.complaint, (_TAKEN,)):
         return "was there already"
     if undoes and _says(done.complaint, _NONE):
         return "there was none"

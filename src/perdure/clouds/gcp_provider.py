@@ -13,7 +13,7 @@ from typing import Any
 
 from perdure.clouds import gcp_prices, gcp_setup
 from perdure.clouds import gcp_requests as requests
-from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota
+from perdure.clouds.provider import Found, Group, Preparation, Price, no_quota, visitors
 from perdure.clouds.rest import SCOPE, Call, Exists, Gone, Rest
 from perdure.clouds.side.tokens import compute_base
 from perdure.errors import EnvironmentFailed, PerdureError, UsageError
@@ -164,11 +164,13 @@ class GcpProvider:
         return gcp_prices.prices(asked, self._machine_types(), self.wanted.region)
 
     def examine(self, folder: str) -> Iterator[Found]:  # noqa: ARG002 - the protocol's
-        """Yield what is found of machines, permissions and quotas."""
+        """Yield what is found of machines, permissions, quotas and who may visit."""
         told = (f"{name} ({count} GPUs)" if count else name for name, count in self.gpus().items())
         yield Found("machines", "ok", ", ".join(told))
         yield from self._permissions()
         yield from self._quotas()
+        if self.wanted.opened_to:
+            yield self._visitors()
 
     def preparation(self) -> Preparation:
         """Return what role, network and bucket are made by: commands of `gcloud`. Pure."""
@@ -193,6 +195,18 @@ class GcpProvider:
         for each in gcp_setup.IN_PROJECT:
             denied = Found(each, "problem", "permission denied", remedy)
             yield Found(each, "ok", "allowed") if each in allowed else denied
+
+    def _visitors(self) -> Found:
+        """Return whether those who may visit are let in: firewalls.get."""
+        rule = gcp_setup.opening_rule(self.wanted)
+        path = f"projects/{self.wanted.project}/global/firewalls/{rule}"
+        try:
+            found = self._compute.send(Call("GET", path))
+        except Gone:
+            return visitors(self.wanted, self.target, None)
+        except PerdureError as error:
+            return Found("ssh_from", "warning", f"not told: {error.message}")
+        return visitors(self.wanted, self.target, found.get("sourceRanges", ()))
 
     def _limits(self) -> dict[str, tuple[float, float]]:
         """Return limit and use of each quota that counts."""

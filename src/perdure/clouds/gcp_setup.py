@@ -7,8 +7,11 @@ managed instance groups are none of them; where a condition asks for their name 
 
 from __future__ import annotations
 
+import hashlib
+
 from perdure.clouds.commanding import ByCommands, Command, Needed, text
 from perdure.clouds.gcp_requests import account_of
+from perdure.clouds.side.door import PORT
 from perdure.model.settings import CloudSettings
 from perdure.moving.address import parse_address
 
@@ -43,6 +46,7 @@ IN_PROJECT = (
 )
 # Of a person the list of prices is asked in the name of the project; jobs run without it.
 _FOR_PRICES = ("serviceusage.services.use",)
+_FOR_VISITORS = ("compute.firewalls.get",)
 # What the role `roles/storage.objectUser` has of it: large objects go up in parts.
 ON_BUCKET = (
     "storage.multipartUploads.abort",
@@ -69,6 +73,7 @@ def setup_commands(wanted: CloudSettings) -> tuple[Command, ...]:
         ),
         ("gcloud", "iam", "service-accounts", "create", account.partition("@")[0], *in_project),
         *(() if wanted.subnets else (_closed(account, in_project),)),
+        *(_opened(wanted) if wanted.opened_to else ()),
         (
             *("gcloud", "iam", "roles", "create", ROLE, *in_project),
             *("--permissions", ",".join(MACHINE)),
@@ -118,9 +123,33 @@ def _closed(account: str, in_project: tuple[str, str]) -> Command:
     )
 
 
+def opening_rule(wanted: CloudSettings) -> str:
+    """Return the name of the rule that lets visitors in: one for each folder of a bucket."""
+    digest = hashlib.sha256(wanted.bucket.encode()).hexdigest()[:8]
+    return f"{account_of(wanted).partition('@')[0]}-ssh-{digest}"
+
+
+def _opened(wanted: CloudSettings) -> tuple[Command, ...]:
+    """Return what lets visitors in before all are kept out: a rule, and its networks as of now."""
+    rules = ("gcloud", "compute", "firewall-rules")
+    named = (opening_rule(wanted), "--project", wanted.project)
+    networks = ("--source-ranges", ",".join(wanted.opened_to))
+    return (
+        (
+            *(*rules, "create", *named, "--network", "default", "--direction", "INGRESS"),
+            *("--action", "ALLOW", "--rules", f"tcp:{PORT}", "--priority", "90", *networks),
+            *("--target-service-accounts", account_of(wanted)),
+        ),
+        # One that is there already has the networks of when it was made.
+        (*rules, "update", *named, *networks),
+    )
+
+
 def teardown_commands(wanted: CloudSettings) -> tuple[Command, ...]:
     """Return what undoes what is this target's alone. The bucket stays: jobs are in it."""
-    return (_storing("remove", wanted),)
+    named = (opening_rule(wanted), "--project", wanted.project, "--quiet")
+    closing = ("gcloud", "compute", "firewall-rules", "delete", *named)
+    return (_storing("remove", wanted), *((closing,) if wanted.opened_to else ()))
 
 
 def shared_commands(wanted: CloudSettings) -> tuple[Command, ...]:
@@ -141,12 +170,14 @@ def shared_commands(wanted: CloudSettings) -> tuple[Command, ...]:
 def preparation(wanted: CloudSettings) -> ByCommands:
     """Return the commands, and what whoever submits jobs may need."""
     bucket = f"gs://{parse_address(wanted.bucket).bucket}"
+    seeing = Needed("in the project, for `perdure doctor` to see `ssh_from`", _FOR_VISITORS)
     return ByCommands(
         setup_commands(wanted),
         teardown_commands(wanted),
         (
             Needed("in the project, as a role of your own", IN_PROJECT),
             Needed("in the project, to be told prices", _FOR_PRICES),
+            *((seeing,) if wanted.opened_to else ()),
             Needed(f"on the bucket {bucket}, as `{_OBJECTS}` has it", ON_BUCKET),
         ),
         (

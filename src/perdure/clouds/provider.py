@@ -7,10 +7,11 @@ the provider does not answer, `UsageError` for what it cannot give.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from perdure.clouds.side.door import PORT
 from perdure.errors import EnvironmentFailed
 from perdure.model.settings import CloudSettings
 
@@ -70,6 +71,19 @@ def no_quota(called: str, names: Iterable[str], target: str) -> EnvironmentFaile
         f"{called} lends no such machine: a quota is 0: {', '.join(names)}",
         hint=f"perdure doctor {target}; ask for more in the provider's console, or other `types`",
     )
+
+
+def visitors(wanted: CloudSettings, target: str, found: Collection[str] | None) -> Found:
+    """Return whether those networks are let in that may visit, None: there is no rule. Pure."""
+    told = {each if "/" in each else f"{each}/32" for each in found or ()}
+    lacking = [each for each in wanted.opened_to if each not in told]
+    more = sorted(told - {*wanted.opened_to})
+    remedy = f"perdure cloud setup {target}"
+    if lacking:
+        return Found("ssh_from", "problem", f"not let in yet: {', '.join(lacking)}", remedy)
+    if more:
+        return Found("ssh_from", "warning", f"still let in: {', '.join(more)}", remedy)
+    return Found("ssh_from", "ok", f"{', '.join(wanted.opened_to)}, at port {PORT}")
 
 
 class Preparation(Protocol):
