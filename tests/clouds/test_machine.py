@@ -81,7 +81,8 @@ def cloud(
     monkeypatch.setattr(VirtualMachines, "image", image, raising=False)
     # A socket's path is to be short.
     folder = Path(tempfile.mkdtemp(prefix="perdure-vm-"))
-    with open_cloud(VirtualMachines, aws, tmp_path, folder, monkeypatch) as found:
+    visitors = ("127.0.0.0/8",)
+    with open_cloud(VirtualMachines, aws, tmp_path, folder, monkeypatch, visitors) as found:
         found.patience_s = PATIENCE_S
         offline = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "PIP_CONFIG_FILE": "/dev/null"}
         found.environ.update(offline, UV_CACHE_DIR=str(tmp_path / "cache"))

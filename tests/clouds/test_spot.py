@@ -12,15 +12,15 @@ import random
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perdure.clouds import aws_iam
-from perdure.moving.address import parse_address
+from perdure.clouds import aws_iam, aws_setup
+from perdure.model.settings import CloudSettings
 from perdure.runtime.result import read_result
 from tests.cli.command import is_one_error, perdure
 from tests.clouds.conftest import REGION
@@ -32,6 +32,7 @@ from tests.environments.conftest import wheel
 JOB_S = 300
 TIMES = 20
 BUCKET = "s3://lab/perdure"
+WANTED = CloudSettings(REGION, BUCKET, ("m5.large", "m5.xlarge"))
 TRAINING = """\
 import random, sys, time
 import perdure
@@ -112,21 +113,21 @@ class Cloud(Submitter):
         return len(groups), len(templates), len(self.machines.ids())
 
 
-def set_up(url: str) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+def set_up(url: str, wanted: CloudSettings) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
     """Return the keys of the machines' role, and those of a user and of the provider itself."""
 
     def asked(service: str) -> Any:  # noqa: ANN401
         return client(service, url, REGION, ("setup", "setup"))
 
     iam, arn = asked("iam"), ""
-    for service, operation, values in aws_iam.setup_calls(parse_address(BUCKET), REGION):
+    for service, operation, values in aws_setup.setup_calls(wanted):
         answer = getattr(asked(service), operation)(**values)
         arn = answer["Role"]["Arn"] if operation == "create_role" else arn
     # moto asks for it of the bucket, where S3 asks for it of each object.
     quirk = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::lab"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [quirk]})
     iam.put_role_policy(RoleName=aws_iam.ROLE, PolicyName="quirk", PolicyDocument=document)
-    person = [*aws_iam.person_policy(parse_address(BUCKET))["Statement"], quirk]
+    person = [*aws_setup.person_policy(wanted)["Statement"], quirk]
     anything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
     keys = {}
     for name, statements in (("ada", person), ("provider", anything)):
@@ -140,12 +141,12 @@ def set_up(url: str) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
     return role["Credentials"], keys
 
 
-def make_project(folder: Path) -> Path:
+def make_project(folder: Path, ssh_from: tuple[str, ...] = ()) -> Path:
     project = folder / "a laptop" / "cats"
     (project / ".perdure").mkdir(parents=True)
     (project / "pyproject.toml").write_text(PROJECT)
     (project / "train.py").write_text(TRAINING)
-    (project / ".perdure/local.toml").write_text(_TARGET)
+    (project / ".perdure/local.toml").write_text(f"{_TARGET}ssh_from = {[*ssh_from]}\n")
     return project
 
 
@@ -159,10 +160,15 @@ def price_list(method: str, path: str, query: Values, headers: Message, body: Va
 
 @contextlib.contextmanager
 def open_cloud(
-    kind: type[Machines], aws: str, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[Machines],
+    aws: str,
+    home: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ssh_from: tuple[str, ...] = (),
 ) -> Iterator[Cloud]:
     """Yield an AWS that was set up for a user who may do no more than is needed."""
-    role, keys = set_up(aws)
+    role, keys = set_up(aws, replace(WANTED, ssh_from=ssh_from))
     # Of what was set up nobody asked who did it; from now on everybody is asked.
     monkeypatch.setattr("moto.core.responses.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -174,7 +180,7 @@ def open_cloud(
     # moto has no price list.
     environ["AWS_ENDPOINT_URL_PRICING"] = f"http://{address(prices)}"
     try:
-        yield Cloud(make_project(home), environ, machines, provider)
+        yield Cloud(make_project(home, ssh_from), environ, machines, provider)
     finally:
         machines.close()
         close(prices)
