@@ -79,14 +79,16 @@ def test_methods_and_paths_are_those_of_the_document(document: Values) -> None:
         "instanceTemplates.insert": requests.template(WANTED, GROUP),
         "regionInstanceGroupManagers.insert": requests.manager(WANTED, GROUP),
         "regionInstanceGroupManagers.resize": requests.resize(WANTED, GROUP.name, 0),
+        "firewalls.get": requests.rule(WANTED, "a-rule"),
     }
     for name, call in calls.items():
         resource, _, verb = name.partition(".")
         method = document["resources"][resource]["methods"][verb]
         known = {"project": "my-project", "region": "europe-west4"}
-        path = method["path"].format(**known, instanceGroupManager=GROUP.name)
+        path = method["path"].format(**known, instanceGroupManager=GROUP.name, firewall="a-rule")
         assert (method["httpMethod"], path) == (call.method, call.path)
         assert set(call.query) <= method["parameters"].keys()
+    assert "sourceRanges" in document["schemas"]["Firewall"]["properties"]
 
 
 def test_the_document_refuses_what_is_wrong(document: Values) -> None:

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from perdure.clouds import aws_network, aws_permissions, aws_setup
+from perdure.clouds.aws_account import Account
 from perdure.clouds.provider import Found, Provider, visitors
 from perdure.clouds.providers import open_provider
 from perdure.errors import EnvironmentFailed, UsageError
@@ -261,3 +262,11 @@ def test_each_folder_has_a_rule_of_its_own() -> None:
         other = replace(wanted, bucket=f"{wanted.bucket}-too")
         text = open_provider(kind, other, kind).preparation().setup_text()
         assert _DIGESTS[kind] not in text
+
+
+def test_what_is_not_known_everywhere_yet_is_said_again(aws: str) -> None:
+    """As EC2 may answer about a group that was made a moment before."""
+    calls = [each for each in aws_network.setup_calls(WANTED) if "authorize" in each[1]]
+    with pytest.raises(EnvironmentFailed, match="does not know everywhere yet") as error:
+        Account(REGION).make(*calls[0])
+    assert error.value.hint == "in a minute: perdure cloud setup aws"

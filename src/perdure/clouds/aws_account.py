@@ -84,6 +84,12 @@ class Account:
             self.call(service, operation, **values)
         except _Exists:
             return False
+        except _Gone as error:
+            # "Eventual consistency in the Amazon EC2 API", and as much of IAM.
+            raise EnvironmentFailed(
+                f"AWS does not know everywhere yet what was made: {error.message}",
+                hint=f"in a minute: perdure cloud setup {self.target}",
+            ) from None
         return True
 
     def unmake(self, service: str, operation: str, values: Mapping[str, Any]) -> bool:

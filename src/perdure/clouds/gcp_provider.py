@@ -197,11 +197,10 @@ class GcpProvider:
             yield Found(each, "ok", "allowed") if each in allowed else denied
 
     def _visitors(self) -> Found:
-        """Return whether those who may visit are let in: firewalls.get."""
-        rule = gcp_setup.opening_rule(self.wanted)
-        path = f"projects/{self.wanted.project}/global/firewalls/{rule}"
+        """Return whether those who may visit are let in."""
         try:
-            found = self._compute.send(Call("GET", path))
+            rule = requests.rule(self.wanted, gcp_setup.opening_rule(self.wanted))
+            found = self._compute.send(rule)
         except Gone:
             return visitors(self.wanted, self.target, None)
         except PerdureError as error:

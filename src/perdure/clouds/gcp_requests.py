@@ -98,6 +98,11 @@ def groups_path(wanted: CloudSettings) -> str:
     return f"projects/{wanted.project}/regions/{wanted.region}/instanceGroupManagers"
 
 
+def rule(wanted: CloudSettings, name: str) -> Call:
+    """Return the call of firewalls.get."""
+    return Call("GET", f"projects/{wanted.project}/global/firewalls/{name}")
+
+
 def told(folder: str, job: str) -> str:
     """Return a description that says whose something is: groups have no labels."""
     return json.dumps({LABEL: folder, JOB_KEY: job})

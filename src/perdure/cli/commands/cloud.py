@@ -31,8 +31,10 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
         text = needed.setup_text() if arguments.what == SETUP else needed.teardown_text()
         console.lines(text.splitlines())
         return 0
+    networks = ", ".join(cloud.provider.wanted.opened_to)
+    opening = f", and open a port for {networks}" if networks else ""
     question = {
-        SETUP: f"make the bucket and the role for `{cloud.name}`?",
+        SETUP: f"make the bucket and the role for `{cloud.name}`{opening}?",
         TEARDOWN: f"take from `{cloud.name}`'s machines what they may do? (the bucket stays)",
     }[arguments.what]
     unasked = f"perdure cloud {arguments.what} {cloud.name} --yes"
