@@ -17,6 +17,7 @@ import pytest
 
 from perdure.runtime import metrics
 from tests.crash import programs
+from tests.waiting import until
 
 STEPS = 8
 SHIM = Path(__file__).with_name("failing_disk.c")
@@ -159,6 +160,9 @@ def test_a_full_disk(small_disk: Path, emptied: bool) -> None:
     folder = small_disk / "run"
     process = programs.begin(folder, STEPS, wait_at=3)
     programs.await_line(process, "waiting")
+    # Not while the save is under way: what it then deletes is room for the next one.
+    kept = [f"g000001-s{step:010d}" for step in (2, 3)]
+    until(lambda: sorted(each.name for each in (folder / "checkpoints").iterdir()) == kept)
     ballast = fill(small_disk)
     if emptied:
         # Room again before the end, after a few saves have failed.
