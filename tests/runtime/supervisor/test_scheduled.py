@@ -105,11 +105,11 @@ def test_what_is_over_is_not_done_again(run_dir: Path) -> None:
     assert supervise(run_dir, training("exit:9"), "--scheduled-after", "1").returncode == 9
 
 
-def end_with_its_machine(run_dir: Path, *actions: str) -> None:
+def end_with_its_machine(run_dir: Path, *actions: str, last_word: str = "hello") -> None:
     """Run an attempt that is killed together with its supervisor, as with a machine's power."""
-    told = len(only(run_dir, "hello"))
+    told = len(only(run_dir, last_word))
     process = start(run_dir, training(*actions), *AFTER)
-    until(lambda: len(only(run_dir, "hello")) > told)
+    until(lambda: len(only(run_dir, last_word)) > told)
     last = only(run_dir, "started")[-1]
     os.kill(process.pid, signal.SIGSTOP)
     os.killpg(int(str(last["pgid"])), signal.SIGKILL)
@@ -143,6 +143,13 @@ def test_an_end_that_was_told_begins_another_row(run_dir: Path) -> None:
     assert silence.in_a_row(str(run_dir), 0, 10) == 1
     assert silence.in_a_row(str(run_dir), 4, 10) == 0
     assert supervise(run_dir, training("kill:9", "exit:0"), *AFTER).returncode == 0
+
+
+def test_what_was_asked_to_stop_and_had_not_the_time_is_no_silence(run_dir: Path) -> None:
+    end_with_its_machine(run_dir, "hello hang")
+    for _ in range(2):
+        end_with_its_machine(run_dir, "hello ignore touch:PREEMPT hang", last_word="notice")
+    assert silence.in_a_row(str(run_dir), 0, 10) == 1
 
 
 def test_a_folder_that_cannot_be_looked_at_fences_nobody(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def in_a_row(run_dir: str, after: int, most: int) -> int:
     """Return how many of the newest attempts, `most` at the most, ended so and made no progress.
 
     Attempts up to number `after` do not count. One that ended under a supervisor which went on to
-    another attempt neither counts nor ends the row. Reads the disk.
+    another attempt neither counts nor ends the row, nor does one that was asked to stop, and had
+    not the time to: that was not the job's doing. Reads the disk.
     """
     found = 0
     for number in range(generations.newest(run_dir), after, -1):
@@ -28,7 +29,7 @@ def in_a_row(run_dir: str, after: int, most: int) -> int:
         told = {str(event.get("event")) for event in events}
         if "ended" in told or _advanced(events):
             break
-        found += "exited" not in told
+        found += told.isdisjoint(("exited", "notice"))
         if found >= most:
             break
     return found
