@@ -96,6 +96,17 @@ def test_one_that_runs_again_says_how_its_pod_before_ended(end: dict[str, Any], 
     assert (found.active, found.waits, found.pod, found.ended) == (True, None, "otter-1-b", said)
 
 
+def test_how_an_earlier_submission_ended_is_not_said_of_the_next_one() -> None:
+    killed = pod("Failed", "otter-1-a", reason="DeadlineExceeded")
+    again = job()
+    again["metadata"]["name"] = "otter-2"
+    assert word(again, killed).waits == "no pod yet"
+    runs = pod("Running", "otter-2-a")
+    runs["metadata"]["labels"]["job-name"] = "otter-2"
+    found = word(job(conditions=[{"type": "Failed", "status": "True"}]), again, killed, runs)
+    assert (found.name, found.pod, found.ended) == ("otter-2", "otter-2-a", "")
+
+
 def test_one_that_kueue_holds_back_says_so() -> None:
     held = job()
     held["spec"]["suspend"] = True

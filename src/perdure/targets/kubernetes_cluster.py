@@ -199,9 +199,11 @@ def _word(job: Object | None, every: Sequence[Object], now: float) -> Word:
     if job is None:
         return Word("", active=False, ended="Kubernetes has it no more", pods=left)
     name = str(job["metadata"]["name"])
-    mine = [pod for pod in live if pod["metadata"]["labels"].get("job-name") == name]
+    # Pods of an earlier submission may still be there; how they ended is not said of this one.
+    its = [pod for pod in every if pod["metadata"]["labels"].get("job-name") == name]
+    mine = [pod for pod in its if pod in live]
     staying = [pod for pod in mine if "deletionTimestamp" not in pod["metadata"]]
-    last = _last_end([pod for pod in every if _leads(pod)])
+    last = _last_end([pod for pod in its if _leads(pod)])
     ended = how_ended(job)
     given_up = job["metadata"].get("annotations", {}).get(GIVEN_UP)
     if ended or given_up:
