@@ -24,6 +24,7 @@ PRINTERS = (
     "src/perdure/cli/main.py",
     "src/perdure/environments/inventory.py",
     "src/perdure/hosts/link_keeper.py",
+    "src/perdure/instance/entering.py",
     "src/perdure/instance/program.py",
     "src/perdure/runtime/",
 )
