@@ -12,8 +12,10 @@ import pytest
 
 from perdure.cli.commands.drill import KINDS
 from perdure.drill.plan import Kind
-from tests.cli.command import perdure
+from tests.cli.command import MAIN, perdure
 from tests.cli.terminal import CTRL_C, on_terminal
+from tests.jobs.projects import alive
+from tests.waiting import until
 
 LONG = ("train", "--steps", "100000", "--pause", "0.01")
 
@@ -120,6 +122,17 @@ def test_attach_opens_a_shell_where_the_job_runs(
         terminal.type(b"echo $((6 * 7)); exit 3\n")
         terminal.wait_for("42")
         assert terminal.end() == 3
+
+
+def test_what_is_attached_ends_with_perdure(project: Path) -> None:
+    assert perdure("run", "--name", "one", "train", cwd=project).code == 0
+    pid = project / "pid"
+    words = ("sh", "-c", 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec sleep 1000', str(pid))
+    attached = subprocess.Popen([*MAIN, "attach", "one", "--", *words], cwd=project)
+    until(pid.exists)
+    attached.terminate()
+    assert attached.wait(60) == 130
+    until(lambda: not alive(int(pid.read_text())))
 
 
 def test_clean_asks_first_and_deletes_what_has_ended(done: Path) -> None:

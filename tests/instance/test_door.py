@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -127,6 +129,52 @@ def test_two_visit_at_a_time_and_each_leaves_for_itself(machine: Machine, tmp_pa
     until(lambda: not machine.listens())
 
 
+# `perdure attach`, but for what finds the job and its target.
+_VISITOR = """\
+import argparse, sys
+from types import SimpleNamespace
+from perdure.cli.commands import attach as verb
+from perdure.cli.render import open_console
+from perdure.clouds import visiting
+from perdure.clouds.opening import open_folder
+from perdure.jobs import attach, find, workspace
+from perdure.moving.address import Address
+folder, job, *argv = sys.argv[1:]
+bucket = open_folder(Address("file", "", folder))
+workspace.open_workspace = lambda _: None
+find.find_job = lambda _, job: SimpleNamespace(job=job)
+attach.attach = lambda _, record, argv, say: visiting.visit(bucket, "aws", record.job, argv)
+verb.execute(argparse.Namespace(job=job, rest=argv), open_console(verbose=False))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_who_is_ended_leaves_no_key_anywhere(
+    machine: Machine, tmp_path: Path, number: signal.Signals
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    # As a terminal that is closed has it: those of its session are told, and some of them twice.
+    stay = 'touch "$0/in"; until [ -e "$0/out" ]; do sleep 0.1; done'
+    words = (str(tmp_path / "bucket"), JOB, "sh", "-c", stay, str(kept))
+    visitor = subprocess.Popen(
+        [sys.executable, "-c", _VISITOR, *words],
+        env={**os.environ, "TMPDIR": str(kept)},
+        start_new_session=True,
+    )
+    until((kept / "in").exists)
+    os.killpg(visitor.pid, number)
+    while visitor.poll() is None:
+        time.sleep(0.01)
+        if number != signal.SIGINT:
+            os.killpg(visitor.pid, number)
+    # Without a terminal a command does not end with its ssh.
+    (kept / "out").touch()
+    assert sorted(each.name for each in kept.iterdir()) == ["in", "out"]
+    assert door.visits(machine.bucket, JOB) == []
+    until(lambda: not machine.listens())
+
+
 def asked(machine: Machine, folder: Path, key: str) -> door.Door:
     """Return what the machine answers to a visit with that key."""
     name = str(time.monotonic_ns())
@@ -153,6 +201,8 @@ def test_a_key_lets_in_for_one_visit_and_for_one_thing(machine: Machine, tmp_pat
     key = visiting._key(folder)
     found = asked(machine, folder, key)
     words = visiting.command(folder, found, ["true"])
+    # The user's own configuration might give the key to an agent, say.
+    assert words[:3] == ("ssh", "-F", "/dev/null")
     assert ssh(words) == (0, "")
     # Nobody else's, no file, no port, and no machine but this one.
     other = tmp_path / "other"

@@ -31,8 +31,20 @@ class Signals:
 
 @contextlib.contextmanager
 def as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a verb as Ctrl-C does: what it started does not outlive it."""
-    with handled(ENDING, _interrupt):
+    """Let SIGTERM and SIGHUP end a verb as Ctrl-C does: what it started does not outlive it.
+
+    Once: a terminal that is closed is told of by the kernel and by the shell, and the second word
+    is not to end what the first has begun to clear away.
+    """
+    told = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            raise KeyboardInterrupt
+
+    with handled(ENDING, interrupt):
         yield
 
 
@@ -49,7 +61,3 @@ def handled(numbers: Sequence[signal.Signals], handler: Handler) -> Iterator[Non
     finally:
         for number, former in before.items():
             signal.signal(number, former)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -69,7 +69,12 @@ def visit(
 
 
 def command(folder: Path, found: Door, argv: Sequence[str]) -> tuple[str, ...]:
-    """Return ssh's command line, once what it reads is in a folder. Touches the disk."""
+    """Return ssh's command line, once what it reads is in a folder. Touches the disk.
+
+    The user's own configuration is left out: it could give the key to an agent (`AddKeysToAgent`),
+    take other host keys (`KnownHostsCommand`), or have a shell read what the machine says of itself
+    (`%r` in a `ProxyCommand`).
+    """
     known = folder / "known_hosts"
     known.write_text(f"{_ALIAS} {found.host_key}\n")
     chosen = {
@@ -98,7 +103,7 @@ def command(folder: Path, found: Door, argv: Sequence[str]) -> tuple[str, ...]:
     # No shell reads it there: the key has a command of its own, which takes it as JSON.
     words = [json.dumps(list(argv))] if argv else []
     where = ("-p", str(found.port), "-l", found.user)
-    return ("ssh", *options, kind, *where, "--", found.address, *words)
+    return ("ssh", "-F", "/dev/null", *options, kind, *where, "--", found.address, *words)
 
 
 def _path(path: Path) -> str:
@@ -119,8 +124,8 @@ def _key(folder: Path) -> str:
 def _asked(bucket: Bucket, job: str, key: str, at: float) -> Iterator[str]:
     """Yield the name of a visit that was asked for, and end it."""
     name = secrets.token_hex(8)
-    door.ask(bucket, job, Visit(name, key, at))
     try:
+        door.ask(bucket, job, Visit(name, key, at))
         yield name
     finally:
         door.leave(bucket, job, name)
@@ -145,7 +150,7 @@ def _require_way(target: str, found: Door) -> None:
     """Return if there is a way to the machine; ssh itself would only say that it took too long."""
     try:
         socket.create_connection((found.address, found.port), _CONNECT_S).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # no name of a host at all is the latter
         raise HostUnreachable(
             f"no way to the machine at {found.address}, port {found.port}: {error}",
             hint=f"is your network in `ssh_from`? then: perdure cloud setup {target}",

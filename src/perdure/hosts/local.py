@@ -97,9 +97,15 @@ def run_attached(
     """Return the exit code of a command that has this terminal to itself until it ends.
 
     Ctrl-C is the command's own affair. The one call without a time limit: a person sits before it.
+    What ends this call otherwise ends the command.
     """
     with _without_interrupts(), _naming_the_program(argv, cwd):
-        return subprocess.Popen(list(argv), env=env, cwd=cwd).wait()
+        process = subprocess.Popen(list(argv), env=env, cwd=cwd)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def spawn_detached(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from perdure.cli.arguments import add_job
 from perdure.cli.render import Console
+from perdure.cli.signals import as_ctrl_c
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,4 +26,6 @@ def execute(arguments: argparse.Namespace, console: Console) -> int:
     command: tuple[str, ...] = arguments.rest
     if not arguments.rest:
         console.say(f"a shell where `{record.job}` runs; leaving it leaves the job be")
-    return attach(workspace, record, command, console.say)
+    # A visit to a machine is ended, and its key deleted, when the terminal is closed, too.
+    with as_ctrl_c():
+        return attach(workspace, record, command, console.say)
