@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from perdure.clouds import submission, visiting
 from perdure.clouds.opening import open_folder
-from perdure.clouds.side import door
+from perdure.clouds.side import door, keys
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.door import Visit
 from perdure.clouds.side.lease import Lease
@@ -241,6 +242,46 @@ def test_what_is_no_key_lets_nobody_in(machine: Machine) -> None:
     door.ask(machine.bucket, JOB, Visit("z", "ssh-ed25519 " + "A" * 68, time.time() - 90000))
     machine.keeper.mind()
     assert not machine.listens()
+    # Nor does it keep others out.
+    strange = {"name": 1, "key": ["ssh-ed25519"], "at": "soon"}
+    machine.bucket.put(keys.job(JOB, keys.VISITS), json.dumps([strange]).encode())
+    assert visit(machine, "true") == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"host_key": "ssh-ed25519 A\nperdure-machine ssh-rsa B"}, {"port": "1"}, {"address": ["a"]}],
+)
+def test_what_is_no_answer_is_none(tmp_path: Path, change: dict[str, object]) -> None:
+    bucket = open_folder(Address("file", "", str(tmp_path)))
+    right = door.Door("192.0.2.1", 2222, "root", "ssh-ed25519 " + "A" * 68, ("x",))
+    door.answer(bucket, JOB, right)
+    assert door.answered(bucket, JOB) == right
+    bucket.put(keys.job(JOB, keys.DOOR), json.dumps({**right._asdict(), **change}).encode())
+    assert door.answered(bucket, JOB) is None
+
+
+def test_a_door_that_is_closed_stays_so(machine: Machine, tmp_path: Path) -> None:
+    found = asked(machine, tmp_path, "ssh-ed25519 " + "A" * 68)
+    assert found.problem == ""
+    machine.keeper.close()
+    until(lambda: not machine.listens())
+    # The turn's other threads go on for a moment.
+    door.ask(machine.bucket, JOB, Visit("late", "ssh-ed25519 " + "B" * 68, time.time()))
+    machine.keeper.mind()
+    assert not machine.listens()
+    answer = door.answered(machine.bucket, JOB)
+    assert answer is not None
+    assert "late" not in answer.visits
+
+
+def test_whatever_the_machine_does_not_know_of_itself_is_told(machine: Machine) -> None:
+    def address() -> str:
+        raise KeyError("privateIpAddress")
+
+    machine.keeper.address = address
+    with pytest.raises(EnvironmentFailed, match="lets nobody in: 'privateIpAddress'"):
+        visit(machine, "true")
 
 
 @pytest.mark.parametrize("has_door", [True, False])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import shlex
 import shutil
 import sys
@@ -29,7 +28,6 @@ from perdure.targets import supervision
 
 _KEYS, _HOST_KEY, _CONFIG = "authorized_keys", "host_key", "sshd_config"
 _INSIDE, _ENTER, _LOG = "inside.json", "enter.py", "log"
-_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
 _PAM = Path("/etc/pam.d/sshd")
 # Where sshd wants to have a folder with nothing in it: no image has it before its own has run.
 _EMPTY = Path("/run/sshd")
@@ -63,40 +61,48 @@ class Doorkeeper:
     _let_in: tuple[Visit, ...] = ()
     _listener: int | None = None
     _is_furnished: bool = False
+    _is_closed: bool = False
 
     def mind(self) -> None:
         """Let in who asks for it by now, and nobody any more who has left. Asks the bucket."""
-        now = time.time()
-        asked = door.visits(self.bucket, self.job)
-        wanted = tuple(
-            each for each in asked if _KEY.fullmatch(each.key) and now - each.at < door.LONGEST_S
-        )
-        if wanted == self._let_in and (self._listener is None or self._listens()):
+        now, asked = time.time(), door.visits(self.bucket, self.job)
+        wanted = tuple(each for each in asked if now - each.at < door.LONGEST_S)
+        is_so = wanted == self._let_in and (self._listener is None or self._listens())
+        if is_so or self._is_closed:
             return
         if wanted:
             door.answer(self.bucket, self.job, self._opened(wanted))
         else:
-            self.close()
+            self._rest()
         self._let_in = wanted
 
     def close(self) -> None:
-        """Listen no more; who is in goes with the machine."""
-        if self._listener is not None:
-            local.kill_group(self._listener)
-            self._listener = None
+        """Listen no more, whoever asks; who is in goes with the machine. Any thread may call it."""
+        self._is_closed = True
+        self._rest()
+
+    def _rest(self) -> None:
+        listener, self._listener = self._listener, None
+        # The number of one that has ended may be another's by now.
+        if listener is not None and local.exit_code_of(listener) is None:
+            local.kill_group(listener)
 
     def _opened(self, wanted: Sequence[Visit]) -> Door:
         """Return what visitors are told, once they are let in."""
-        names, user = tuple(each.name for each in wanted), pwd.getpwuid(os.geteuid()).pw_name
+        names, user = tuple(each.name for each in wanted), ""
         try:
+            user = pwd.getpwuid(os.geteuid()).pw_name
             if not self._is_furnished:
                 self._furnish(user)
             _write(self.folder / _KEYS, "".join(map(self._line, wanted)))
+            if os.geteuid() == 0:
+                # Each time: it may go with the image's own sshd, and each visitor needs it.
+                _EMPTY.mkdir(mode=0o755, exist_ok=True)
             if not self._listens():
                 self._listen()
             key = (self.folder / f"{_HOST_KEY}.pub").read_text().strip()
             return Door(self.address(), self.port, user, key, names)
-        except (PerdureError, OSError, ValueError) as error:
+        except (PerdureError, OSError, ValueError, LookupError) as error:
             said = error.message if isinstance(error, PerdureError) else str(error)
             return Door("", self.port, user, "", names, said)
 
@@ -131,19 +137,19 @@ class Doorkeeper:
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if program is None:
             raise EnvironmentFailed("the machine's image has no sshd")
-        if os.geteuid() == 0:
-            _EMPTY.mkdir(mode=0o755, exist_ok=True)
         log = self.folder / _LOG
         log.unlink(missing_ok=True)
         argv = (program, "-D", "-e", "-f", str(self.folder / _CONFIG))
         self._listener = pid = local.spawn_detached(argv, log=log)
+        if self._is_closed:  # while it was begun
+            self._rest()
         deadline = time.monotonic() + _LIMIT_S
         while local.exit_code_of(pid) is None and time.monotonic() < deadline:
             # Whether somebody listens is another question: that may be another program.
             if _LISTENING in log.read_bytes():
                 return
             time.sleep(_LOOK_S)
-        self.close()
+        self._rest()
         said = log.read_text("utf-8", "replace").strip().rpartition("\n")[2]
         raise EnvironmentFailed(f"sshd does not start on the machine: {said or 'it says nothing'}")
 

@@ -8,12 +8,14 @@ insists on. Whoever can write there could have the machine run anything anyway.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.clouds.side import keys
 from perdure.clouds.side.bucket import Bucket, Taken, Version
 
+KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
 # Not the usual one, where the image's own server may listen, which is nobody's here.
 PORT = 2222
 # After so long a visit is over that nobody has ended: its visitor's machine is gone.
@@ -70,7 +72,8 @@ def answered(bucket: Bucket, job: str) -> Door | None:
         return None
     try:
         values: dict[str, Any] = json.loads(found.data)
-        return Door(**{**values, "visits": tuple(values["visits"])})
+        door = Door(**{**values, "visits": tuple(values["visits"])})
+        return door if _is_door(door) else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -96,6 +99,22 @@ def _visits(bucket: Bucket, job: str) -> tuple[list[Visit], Version | None]:
     if found is None:
         return [], None
     try:
-        return [Visit(**each) for each in json.loads(found.data)], found.version
+        told = [Visit(**each) for each in json.loads(found.data)]
     except (ValueError, TypeError):
         return [], found.version
+    return [each for each in told if _is_visit(each)], found.version
+
+
+def _is_visit(told: Any) -> bool:  # noqa: ANN401 - that is what is asked
+    """Return whether what was read is one: a single line that is none would keep others out."""
+    if not (isinstance(told.at, (int, float)) and isinstance(told.name, str)):
+        return False
+    return KEY.fullmatch(str(told.key)) is not None
+
+
+def _is_door(told: Any) -> bool:  # noqa: ANN401 - that is what is asked
+    """Return whether what was read is one: ssh reads its words, and a key is one line."""
+    texts = (told.address, told.user, told.host_key, told.problem)
+    if not (isinstance(told.port, int) and all(isinstance(each, str) for each in texts)):
+        return False
+    return bool(told.problem) or KEY.fullmatch(told.host_key) is not None
