@@ -77,7 +77,9 @@ def _tell_of_none(record: JobRecord, console: Console) -> None:
 def said_in(log: Path) -> str:
     """Return the last lines of a file, "" where there is none. Reads the disk."""
     try:
-        raw = log.read_bytes()[-_MOST_BYTES:]
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _MOST_BYTES))
+            raw = file.read(_MOST_BYTES)
     except OSError:
         return ""
     return "".join(raw.decode("utf-8", "replace").splitlines(keepends=True)[-_MOST_LINES:])
