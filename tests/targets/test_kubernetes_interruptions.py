@@ -238,7 +238,10 @@ def test_a_pod_that_memory_ended_as_a_whole_is_followed_by_one_that_says_so(
     Here it is had to take the supervisor first.
     """
     first = "open('/proc/1/oom_score_adj', 'w').write('1000')"
-    script = f"import os; {first}; x = [b'x' * 1000 for _ in range(10**9)]"
+    # Memory that is no process's own, so that its size speaks against none.
+    script = (
+        f"import os; {first}; fd = os.memfd_create('x')\nwhile os.write(fd, bytes(1 << 20)): pass"
+    )
     request = JobRequest(
         command=("python3", "-c", script),
         seed=1,

@@ -139,10 +139,10 @@ class _Turning:
             return self._ended(turn, plan)
 
     @contextlib.contextmanager
-    def _door(self) -> Iterator[Callable[[], None]]:
-        """Yield what looks after the door of this machine, if it is to have one."""
+    def _door(self) -> Iterator[Callable[[], None] | None]:
+        """Yield what looks after the door of this machine, None if it is to have none."""
         if not self.order.door:
-            yield lambda: None
+            yield None
             return
         # As short-lived as questions and answers about the lease are.
         bucket, folder = self.lease.bucket, self.root.parent / "door"

@@ -1,7 +1,7 @@
 """One machine's turn of a job: the supervisor, and beside it what keeps the bucket up to date.
 
-Five threads and a process, the supervisor's: the beat of the lease; what hears what people ask; the
-uploader of checkpoints; this one, which sends what the run folder has grown by; and one that asks
+Six threads and a process, the supervisor's: the beat of the lease; what hears what people ask; what
+lets visitors in; the uploader of checkpoints; this one, which sends what the run folder has grown by; and one that asks
 nobody. It goes by the clock alone, so no answer that is late keeps it from ending the job in time.
 """
 
@@ -62,8 +62,8 @@ class Turn:
     flush_s: float = FLUSH_S
     ask_s: float = ASK_S
     tick: Callable[[], None] = lambda: None
-    #: Lets in who asks for it.
-    mind_door: Callable[[], None] = lambda: None
+    #: Lets in who asks for it, None where nobody is let in.
+    mind_door: Callable[[], None] | None = None
     #: Ends what is not below the supervisor's command: its container. None: there is none.
     end: Callable[[], None] | None = None
     say: Callable[[str], None] = print
@@ -110,7 +110,7 @@ class Turn:
         """Return the thread that uploads, once it and the others run."""
         uploading = threading.Thread(target=self._keep_uploading, daemon=True)
         threading.Thread(target=self._keep_to_the_clock, args=[pid], daemon=True).start()
-        for keep in (self._keep_beating, self._keep_hearing):
+        for keep in (self._keep_beating, self._keep_hearing, self._keep_door):
             threading.Thread(target=keep, daemon=True).start()
         uploading.start()
         return uploading
@@ -165,8 +165,13 @@ class Turn:
     def _keep_hearing(self) -> None:
         while not self._fenced.is_set() and not self.lease.held.released:
             self.trying(self._hear)
-            self.trying(self.mind_door)
             self._fenced.wait(self.ask_s)
+
+    def _keep_door(self) -> None:
+        # A visitor is let in within seconds at best: what people ask of the job waits for none.
+        mind = self.mind_door
+        while mind is not None and not self._over.wait(self.ask_s):
+            self.trying(mind)
 
     def _keep_to_the_clock(self, pid: int) -> None:
         """End the job when another machine may have it, and tell it that its time is over."""
