@@ -1,8 +1,9 @@
 """One machine's turn of a job: the supervisor, and beside it what keeps the bucket up to date.
 
 Six threads and a process, the supervisor's: the beat of the lease; what hears what people ask; what
-lets visitors in; the uploader of checkpoints; this one, which sends what the run folder has grown by; and one that asks
-nobody. It goes by the clock alone, so no answer that is late keeps it from ending the job in time.
+lets visitors in; the uploader of checkpoints; this one, which sends what the run folder has grown
+by; and one that asks nobody. It goes by the clock alone, so no answer that is late keeps it from
+ending the job in time.
 """
 
 from __future__ import annotations
