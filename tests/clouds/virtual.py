@@ -19,8 +19,6 @@ from tests.engines.relay import Relay, unix_relay
 _METADATA = "169.254.169.254:80"
 _PROVIDER = "169.254.0.100:5555"
 _BUCKET = "169.254.0.101:80"
-# One machine at a time is visited.
-_PORT = 22022
 
 
 @dataclass
@@ -33,7 +31,8 @@ class VirtualMachines(Machines):
 
     image: ClassVar[vm.Image]
     _relays: list[Relay] = field(default_factory=list)
-    #: What leads to the port at which the newest machine lets visitors in.
+    #: At which port machines let visitors in, one of them at a time, and what leads there.
+    _port: int = field(default_factory=vm.free_port)
     _way_in: vm.WayIn | None = None
 
     def begin(
@@ -45,11 +44,14 @@ class VirtualMachines(Machines):
         self._relays.append(unix_relay(folder / "aws", _host_and_port(self.url)))
         ways = {_METADATA: folder / "imds", _PROVIDER: folder / "aws"}
         metadata.words["public-ipv4"] = "127.0.0.1"
-        variables = {"AWS_ENDPOINT_URL": f"http://{_PROVIDER}", "PERDURE_DOOR_PORT": str(_PORT)}
-        process = self.image.start(folder, hardware(name), ways, variables, _PORT)
+        variables = {
+            "AWS_ENDPOINT_URL": f"http://{_PROVIDER}",
+            "PERDURE_DOOR_PORT": str(self._port),
+        }
+        process = self.image.start(folder, hardware(name), ways, variables, self._port)
         if self._way_in is not None:
             self._way_in.cut()
-        self._way_in = vm.WayIn(process, _PORT)
+        self._way_in = vm.WayIn(process, self._port)
         return process, server
 
     def kill(self, machine: Machine) -> None:

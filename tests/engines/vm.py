@@ -104,6 +104,13 @@ def press_power(folder: Path) -> None:
             heard += monitor.recv(4096) or b"(qemu) (qemu) "
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
 class WayIn:
     """What listens on loopback here, and leads to that port of a machine's, until it is cut."""
 
@@ -123,8 +130,11 @@ class WayIn:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._server.accept()
-                with near:
-                    subprocess.Popen(self._into, stdin=near.fileno(), stdout=near.fileno())
+                threading.Thread(target=self._pass_on, args=[near], daemon=True).start()
+
+    def _pass_on(self, near: socket.socket) -> None:
+        with near:
+            subprocess.run(self._into, stdin=near.fileno(), stdout=near.fileno(), check=False)
 
 
 def _netdev(ways: Mapping[str, Path], port: int | None) -> str:
