@@ -48,6 +48,7 @@ from perdure.targets.time_limit import require_time
 _POLL_S = 0.2
 # A supervisor that was asked to end its job at once has ended by then, where its node answers.
 _ASKED_S = 12.0
+_AGAIN_S = 2.0
 _SIGNAL_S = 60.0
 # What a cluster says of a pod whose container may run by now.
 _STARTING = frozenset({"starts", "ContainerCreating", "PodInitializing"})
@@ -216,8 +217,12 @@ class Kubernetes(Remote):
             self._ends_itself(handle, word, deadline) or self._call_off(handle, word, "")
         ):
             self._delete(word)
-        if not self._gone(handle.run_dir, deadline):
-            return "unconfirmed"
+        while not self._gone(handle.run_dir, min(deadline, time.monotonic() + _AGAIN_S)):
+            if time.monotonic() >= deadline:
+                return "unconfirmed"
+            with contextlib.suppress(EnvironmentFailed):
+                # Of an array's there may have been a second pod, which ended meanwhile.
+                self._call_off(handle, self.word(handle.run_dir), "")
         self.host.call(tickets.release, self._path(handle))
         return "confirmed"
 
@@ -348,9 +353,9 @@ class Kubernetes(Remote):
             return self._hears(handle, word) and self._gone(handle.run_dir, until)
         return False
 
-    def _call_off(self, handle: Handle, word: Word, reason: str) -> bool:
+    def _call_off(self, handle: Handle, word: Word | None, reason: str) -> bool:
         """Return whether a job of an array runs in no pod, and will be run by none any more."""
-        if word.element is None:
+        if word is None or word.element is None:
             return False
         # One pod is left at most, and that waits: who is on a node that is gone may run on.
         idle = set(word.pods) <= {word.pod} and not self._hears(handle, word)
