@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.ports import free_port
 
 LIMIT_S = 120.0
 
@@ -29,8 +30,7 @@ def boot(folder: Path, user_data: str, variables: Mapping[str, str]) -> subproce
         if not key.startswith(("AWS_", "GCE_", "IDENTITY_", "AZURE_"))
     }
     # All of them have one network.
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        variables = {**variables, "PERDURE_DOOR_PORT": str(free.getsockname()[1])}
+    variables = {**variables, "PERDURE_DOOR_PORT": str(free_port())}
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             # As a new machine's: nothing but the standard library.

@@ -15,6 +15,7 @@ from tests.clouds.machines import Machine, Machines
 from tests.clouds.planes import address
 from tests.engines import vm
 from tests.engines.relay import Relay, unix_relay
+from tests.ports import free_port
 
 _METADATA = "169.254.169.254:80"
 _PROVIDER = "169.254.0.100:5555"
@@ -32,7 +33,7 @@ class VirtualMachines(Machines):
     image: ClassVar[vm.Image]
     _relays: list[Relay] = field(default_factory=list)
     #: At which port machines let visitors in, one of them at a time, and what leads there.
-    _port: int = field(default_factory=vm.free_port)
+    _port: int = field(default_factory=free_port)
     _way_in: vm.WayIn | None = None
 
     def begin(

@@ -6,7 +6,6 @@ which answers DHCP and leads nowhere but to the sockets that it is given (`restr
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import shutil
@@ -17,6 +16,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.engines.relay import Relay
 
 SCRIPT = Path(__file__).with_name("vm")
 LIMIT_S = 1500.0
@@ -104,37 +105,25 @@ def press_power(folder: Path) -> None:
             heard += monitor.recv(4096) or b"(qemu) (qemu) "
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
-
-
-class WayIn:
-    """What listens on loopback here, and leads to that port of a machine's, until it is cut."""
+class WayIn(Relay):
+    """Listens on loopback here, and leads to that port of a machine's, until it is cut."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self._server = socket.create_server(("127.0.0.1", port))
         network = f"--net=/proc/{process.pid}/ns/net"
         self._into = ["nsenter", network, "nc", "-N", "127.0.0.1", str(port)]
-        threading.Thread(target=self._lead, daemon=True).start()
+        here = ("127.0.0.1", port)
+        super().__init__(socket.create_server(here), here)
 
-    def cut(self) -> None:
-        """Listen no more."""
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
+    def _connect(self) -> socket.socket:
+        """Return what leads there: from another network than this process's."""
+        near, far = socket.socketpair()
 
-    def _lead(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._server.accept()
-                threading.Thread(target=self._pass_on, args=[near], daemon=True).start()
+        def lead() -> None:
+            with far:
+                subprocess.run(self._into, stdin=far.fileno(), stdout=far.fileno(), check=False)
 
-    def _pass_on(self, near: socket.socket) -> None:
-        with near:
-            subprocess.run(self._into, stdin=near.fileno(), stdout=near.fileno(), check=False)
+        threading.Thread(target=lead, daemon=True).start()
+        return near
 
 
 def _netdev(ways: Mapping[str, Path], port: int | None) -> str:

@@ -28,6 +28,7 @@ from perdure.instance.door import Doorkeeper
 from perdure.model.job_values import job_values
 from perdure.moving.address import Address
 from perdure.targets.far import PROCESS
+from tests.ports import free_port
 from tests.targets.test_kubernetes_manifest import record_of
 from tests.waiting import until
 
@@ -67,11 +68,8 @@ def machine(tmp_path: Path, sshd: None) -> Iterator[Machine]:
     job = {**job_values(record_of()), "results": str(run_dir.parent), "job": JOB}
     there = {"root": str(project), "engine": PROCESS, "name": "", "settings": {}, "supervisor": ""}
     inside = {"there": there, "job": job, "commands": {}}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = tmp_path / "a door, 100% 'of' $HOME"
-    keeper = Doorkeeper(bucket, JOB, folder, lambda: "127.0.0.1", inside, port)
+    keeper = Doorkeeper(bucket, JOB, folder, lambda: "127.0.0.1", inside, free_port())
     made = Machine(bucket, keeper)
     minding = threading.Thread(target=made.mind)
     minding.start()

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,17 +15,11 @@ import pytest
 
 from perdure.runtime import group
 from perdure.runtime.result import Result, read_result
+from tests.ports import free_port
 from tests.runtime.forkserver import TRAININGS, Forkserver
 
 WORLD = 3
 STEPS = 24
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
