@@ -10,12 +10,18 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from perdure.hosts.pod import Pod
 from perdure.jobs.folder import read_events
+from perdure.model.project import Project
+from perdure.model.settings import TargetSettings
+from perdure.model.station import Station
 from perdure.runtime import array, generation, names, settled
 from perdure.targets import kubernetes_array as arrays
 from perdure.targets import kubernetes_ticket as tickets
-from perdure.targets.kubernetes_cluster import words_in
+from perdure.targets.kubernetes import Kubernetes
+from perdure.targets.kubernetes_cluster import Word, words_in
 from perdure.targets.kubernetes_manifest import key_of
+from perdure.targets.protocol import Handle
 from tests.targets.test_kubernetes_manifest import EVERYTHING, record_of, spec_of
 
 ROOT = "/perdure/cats-0123abcd"
@@ -145,3 +151,30 @@ def test_a_trial_that_waits_for_another_pod_is_called_off(
     assert settled.is_over(run_dir, 0)
     last = read_events(run_dir, 2)[-1]
     assert (last.name, last.text("state")) == ("ended", state)
+
+
+def test_a_kill_calls_a_trial_off_as_long_as_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that is begun again a second pod may still be ending: after two looks it is gone."""
+    looks: list[bool] = []
+
+    def call_off(*given: object) -> bool:
+        looks.append(len(looks) >= 2)
+        return looks[-1]
+
+    waiting = Word("rates", active=True, waits="Unschedulable", element=1)
+    told = {"word": waiting, "_ends_itself": False, "_delete": None}
+    for name, answer in told.items():
+        monkeypatch.setattr(Kubernetes, name, lambda *given, answer=answer, **named: answer)
+    monkeypatch.setattr(Kubernetes, "_call_off", call_off)
+    monkeypatch.setattr(Kubernetes, "_is_over", lambda *given: looks[-1])
+    monkeypatch.setattr(Pod, "call", lambda *given, **named: None)
+    monkeypatch.setattr("perdure.targets.kubernetes._AGAIN_S", 0.0)
+    project, spec = Project(tmp_path, "cats", "", {}), spec_of(EVERYTHING)
+    station = Station(spec.destination, ROOT, "kubernetes")
+    wanted = TargetSettings("", "kubernetes", "kubernetes", kubernetes=EVERYTHING)
+    target = Kubernetes("k8s", project, Pod("k8s", spec.destination, ROOT), wanted, station)
+    handle = Handle("k8s", "rates-0002", tmp_path / "results/rates-0002")
+    assert target.cancel(handle, 60.0) == "confirmed"
+    assert looks == [False, False, True]
