@@ -23,7 +23,13 @@ from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.door import Visit
 from perdure.clouds.side.lease import Lease
 from perdure.clouds.side.order import Order
-from perdure.errors import ConflictError, EnvironmentFailed, HostUnreachable, UsageError
+from perdure.errors import (
+    ConflictError,
+    EnvironmentFailed,
+    HostUnreachable,
+    StorageError,
+    UsageError,
+)
 from perdure.instance.door import Doorkeeper
 from perdure.model.job_values import job_values
 from perdure.moving.address import Address
@@ -315,3 +321,12 @@ def test_a_port_that_another_has_is_told(machine: Machine) -> None:
         busy.listen()
         with pytest.raises(EnvironmentFailed, match="sshd does not start on the machine"):
             visit(machine, "true")
+
+
+def test_a_disk_here_that_takes_nothing_is_not_the_buckets(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StorageError, match="this machine does not take the files of a visit"):
+        visit(machine, "true")
+    assert door.visits(machine.bucket, JOB) == []

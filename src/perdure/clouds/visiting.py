@@ -22,7 +22,13 @@ from perdure.clouds.side import door
 from perdure.clouds.side.bucket import Bucket
 from perdure.clouds.side.door import Door, Visit
 from perdure.clouds.side.order import read_order
-from perdure.errors import ConflictError, EnvironmentFailed, HostUnreachable, UsageError
+from perdure.errors import (
+    ConflictError,
+    EnvironmentFailed,
+    HostUnreachable,
+    StorageError,
+    UsageError,
+)
 from perdure.hosts import local
 
 _LIMIT_S = 20.0
@@ -50,6 +56,7 @@ def visit(
         UsageError: it was submitted to machines that let nobody in.
         EnvironmentFailed: the machine cannot let us in; there is no ssh here.
         HostUnreachable: it does not answer.
+        StorageError: this machine's disk takes nothing.
     """
     clock = Clock(bucket)
     order = read_order(bucket, job)
@@ -60,12 +67,26 @@ def visit(
             f"`{job}` was submitted before `ssh_from` was set: its machine lets nobody in",
             hint=f"perdure interrupt {job}; perdure resume {job}",
         )
-    with tempfile.TemporaryDirectory(prefix="perdure-visit-") as name:
-        folder = Path(name)
-        with _asked(bucket, job, _key(folder), clock.now().timestamp()) as me:
-            found = _answer(bucket, job, me, pause)
-            _require_way(target, found)
-            return local.run_attached(command(folder, found, argv))
+    with _on_this_disk():
+        made = tempfile.TemporaryDirectory(prefix="perdure-visit-")
+    with made as name, _asked(bucket, job, _key(Path(name)), clock.now().timestamp()) as me:
+        found = _answer(bucket, job, me, pause)
+        _require_way(target, found)
+        with _on_this_disk():
+            words = command(Path(name), found, argv)
+        return local.run_attached(words)
+
+
+@contextlib.contextmanager
+def _on_this_disk() -> Iterator[None]:
+    """Tell of this machine's disk what would be taken for the bucket's doing."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"this machine does not take the files of a visit: {error}",
+            hint="make room, or name another folder in TMPDIR",
+        ) from error
 
 
 def command(folder: Path, found: Door, argv: Sequence[str]) -> tuple[str, ...]:
